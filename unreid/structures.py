@@ -175,8 +175,10 @@ class RoundPlan:
         epochs: epochs of this round.
         iters: optimiser steps per epoch; 0 means one pass over the sampler.
         optimizer: "keep" the optimiser and its state, or "rebuild" it for this round.
-        lr: base learning rate of the round, or None to keep the schedule's.
+        lr: learning rate of the round, or None to follow the run's schedule.
+        lr_milestones: epochs of the round from which ``lr`` is divided by ten (once each).
         sampler: name of the sampler, or None for ``DATALOADER.SAMPLER.NAME``.
+        batch_size: samples of a step over all processes, or None for ``DATALOADER.TRAIN_BATCH_SIZE``.
     """
 
     targets: Tensor
@@ -184,7 +186,33 @@ class RoundPlan:
     iters: int
     optimizer: str = "keep"
     lr: float | None = None
+    lr_milestones: tuple[int, ...] = ()
     sampler: str | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in the run a step stands; all counters start at 0.
+
+    Attributes:
+        round, epoch: since the start of the run.
+        epochs: planned epochs of the whole run.
+        step, iters: step within the epoch, and steps of that epoch.
+        global_step: optimiser steps since the start of the run.
+    """
+
+    round: int
+    epoch: int
+    epochs: int
+    step: int
+    iters: int
+    global_step: int
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1): t / T of the papers."""
+        return (self.epoch + self.step / max(self.iters, 1)) / max(self.epochs, 1)
 
 
 @dataclass

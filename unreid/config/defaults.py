@@ -20,6 +20,8 @@ _C.PRINT_PERIOD = 50  # steps between two lines in the log
 _C.METHOD = CN()
 _C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC
 
+_C.METHOD.EXTRAS = []  # further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)
+
 _C.METHOD.CDSM = CN()
 _C.METHOD.CDSM.TEACHER_VIEW = "strong"  # image the teacher sees: "strong" (as published) or "base" (no crop, no erasing)
 
@@ -37,7 +39,7 @@ _C.METHOD.SPCL = CN()
 _C.METHOD.SPCL.FRESH_FEATURES = False  # cluster freshly extracted features instead of the memory rows
 
 _C.METHOD.CCC = CN()
-_C.METHOD.CCC.CIE = True  # weigh samples by the camera information entropy of their cluster
+_C.METHOD.CCC.CIE = True  # CCC weighs samples by the camera information entropy of their cluster (other methods: EXTRAS)
 
 _C.METHOD.AUXUSL = CN()
 _C.METHOD.AUXUSL.SOFT_ID_WEIGHT = 0.5  # share of the teacher's soft labels in the ID loss
@@ -66,7 +68,7 @@ _C.METHOD.BUC.MERGE.POOL_FACTOR = 8  # candidate pairs kept per merge, as a mult
 
 # ---------------------------------------------------------------------------------------------------- warm-up
 _C.WARMUP = CN()  # label-free start for random weights
-_C.WARMUP.EPOCHS = 0  # epochs of instance discrimination before the first labelling; 0 switches it off
+_C.WARMUP.EPOCHS = 0  # the first epochs (of OPTIM.EPOCHS) spent on instance discrimination, before the first labelling
 _C.WARMUP.ITERS = 40  # steps of one such epoch
 _C.WARMUP.BATCH_SIZE = 32  # images of a step; each is seen in two views
 _C.WARMUP.TEMP = 0.1  # its softmax temperature
