@@ -1,0 +1,260 @@
+"""CMC and mean average precision of a ranked gallery.
+
+Nothing is sorted but distances: the rank of a match is the number of gallery entries in front of it, so one value
+sort of each row and a few binary searches replace the argsort of the textbook version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unreid.evaluation.distance import RowBlocks, row_slices
+from unreid.utils.errors import UserError
+
+AP_RULES = ("step", "trapezoid")
+TABLE_RANKS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class RankingResult:
+    """Scores of one ranking. All values are shares in [0, 1].
+
+    Attributes:
+        cmc: float64 (topk,), share of valid queries with a match within rank k at index k - 1.
+        ap: float64 (Q,), average precision of every query; nan where a query has no match and is skipped.
+        ap_trapezoid: float64 (Q,), the same by BUC's trapezoid rule.
+        num_valid: queries that count.
+        rule: which of the two :attr:`mAP` averages, "step" or "trapezoid".
+    """
+
+    cmc: np.ndarray
+    ap: np.ndarray
+    ap_trapezoid: np.ndarray
+    num_valid: int
+    rule: str = "step"
+
+    @property
+    def mAP(self) -> float:
+        """Mean average precision over the valid queries."""
+        return self.mean_ap(self.rule)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """bool (Q,): the queries that count."""
+        return ~np.isnan(self.ap)
+
+    def mean_ap(self, rule: str) -> float:
+        """Mean average precision by a given rule."""
+        return float(np.nanmean(self.ap if rule == "step" else self.ap_trapezoid))
+
+    def as_dict(self) -> dict[str, float]:
+        """mAP, R1, R5 and R10 in percent, under these names."""
+        ranks = {f"R{k}": 100.0 * float(self.cmc[min(k, len(self.cmc)) - 1]) for k in TABLE_RANKS}
+        return {"mAP": 100.0 * self.mAP, **ranks}
+
+
+def cmc_map(
+    distances: Tensor | np.ndarray | RowBlocks,
+    q_pids: Tensor | np.ndarray,
+    g_pids: Tensor | np.ndarray,
+    q_camids: Tensor | np.ndarray,
+    g_camids: Tensor | np.ndarray,
+    *,
+    ap: str = "step",
+    topk: int = 100,
+    filter_same_camera: bool = True,
+    separate_camera_set: bool = False,
+    single_gallery_shot: bool = False,
+    first_match_break: bool = True,
+    repeats: int = 10,
+    generator: torch.Generator | None = None,
+    block: int | None = None,
+) -> RankingResult:
+    """CMC and average precision of Q queries against G gallery entries (protocol of Market-1501 by default).
+
+    The gallery is ranked by ascending distance; equal distances keep the order of the gallery in the CMC and are
+    counted together in the average precision (as scikit-learn does). A query without a remaining match is skipped: it
+    counts neither in CMC nor in mAP. The metric knows nothing about junk: drop id -1 before.
+
+    Args:
+        distances: (Q, G), or a function that gives the rows of a slice of it; must be finite.
+        q_pids, g_pids: integers (Q,) and (G,), identities.
+        q_camids, g_camids: integers (Q,) and (G,), cameras.
+        ap: "step", the mean over the matches of the precision at the match, or "trapezoid", the area under the
+            precision-recall polyline (BUC; about 3 points lower).
+        topk: length of the CMC; flat beyond the gallery.
+        filter_same_camera: remove gallery entries of the query's identity **and** camera.
+        separate_camera_set: remove all gallery entries of the query's camera (CUHK03, classic protocol). Counts for
+            the average precision, too.
+        single_gallery_shot: rank one random gallery entry per identity (CUHK03, classic protocol), the mean of
+            ``repeats`` draws. Concerns the CMC only; the average precision is that of the whole gallery.
+        first_match_break: count the first match only. Otherwise a match at position p (0-based) with j matches
+            before it adds 1 / matches to rank p - j + 1.
+        repeats: draws of ``single_gallery_shot``.
+        generator: CPU generator of these draws; the result does not depend on ``block``.
+        block: query rows computed at once; default: as many as fit 32 MiB.
+
+    Raises:
+        UserError: no query has a match in the gallery.
+        ValueError: shapes that do not fit, unknown ``ap``, or distances that are not finite.
+    """
+    if ap not in AP_RULES:
+        raise ValueError(f"ap must be one of {', '.join(AP_RULES)}, not {ap!r}")
+    ids = _Ids(q_pids, g_pids, q_camids, g_camids)
+    num_queries, num_gallery = ids.shape
+    if not callable(distances):
+        distances = torch.as_tensor(distances)
+        if tuple(distances.shape) != ids.shape:
+            raise ValueError(f"distances are {tuple(distances.shape)}, the identities say {ids.shape}")
+    aps = np.full((2, num_queries), np.nan)
+    hits = np.zeros(topk)
+    width = num_gallery * (repeats if single_gallery_shot else 1)
+    for rows in row_slices(num_queries, width, block):
+        dist = distances(rows) if callable(distances) else distances[rows]
+        dist = dist if dist.dtype == torch.float64 else dist.float()
+        if not bool(torch.isfinite(dist).all()):
+            raise ValueError(f"distances of queries {rows.start} to {rows.stop - 1} are not all finite")
+        match, drop = ids.masks(rows, dist.device, filter_same_camera, separate_camera_set)
+        found = _Matches.rank(dist, match, drop)
+        aps[:, rows] = found.average_precision().cpu().numpy()
+        if single_gallery_shot:
+            for shot in _single_shots(ids.gallery_groups(dist.device), ~drop, repeats, generator):
+                hits += _Matches.rank(dist, match & shot, ~shot).cmc_bins(topk, first_match_break) / repeats
+        else:
+            hits += found.cmc_bins(topk, first_match_break)
+    num_valid = int((~np.isnan(aps[0])).sum())
+    if not num_valid:
+        raise UserError(
+            "No query has a match in the gallery from another camera; check the identities and cameras of the test "
+            "set, or evaluate without the camera filter."
+        )
+    return RankingResult(hits.cumsum() / num_valid, aps[0], aps[1], num_valid, ap)
+
+
+class _Ids:
+    """Identities and cameras, compared block by block: no Q x G product is stored."""
+
+    def __init__(self, *columns: Tensor | np.ndarray) -> None:
+        q_pids, g_pids, q_camids, g_camids = (torch.as_tensor(column).long().flatten() for column in columns)
+        if len(q_pids) != len(q_camids) or len(g_pids) != len(g_camids):
+            raise ValueError(
+                f"{len(q_pids)} query ids with {len(q_camids)} cameras, "
+                f"{len(g_pids)} gallery ids with {len(g_camids)} cameras"
+            )
+        self.shape = (len(q_pids), len(g_pids))
+        self._query = torch.stack([q_pids, q_camids])
+        self._gallery = torch.stack([g_pids, g_camids])
+
+    def masks(self, rows: slice, device: torch.device, same_camera: bool, separate: bool) -> tuple[Tensor, Tensor]:
+        """bool (rows, G) twice: the matches that count, and the entries removed from the gallery."""
+        query, self._gallery = self._query[:, rows].to(device), self._gallery.to(device)
+        same_pid = query[0, :, None] == self._gallery[0]
+        same_cam = query[1, :, None] == self._gallery[1]
+        if separate:
+            drop = same_cam
+        elif same_camera:
+            drop = same_pid & same_cam
+        else:
+            drop = torch.zeros_like(same_pid)
+        return same_pid & ~drop, drop
+
+    def gallery_groups(self, device: torch.device) -> Tensor:
+        """int64 (G,): the identities of the gallery, numbered from 0."""
+        return torch.unique(self._gallery[0].to(device), return_inverse=True)[1]
+
+
+@dataclass
+class _Matches:
+    """What is in front of every match. All tensors are (b, M): row, match in rank order; M pads the rows.
+
+    "below" counts entries at a smaller distance, "upto" those at a distance up to the match's own.
+    """
+
+    real: Tensor
+    below: Tensor
+    upto: Tensor
+    match_below: Tensor
+    match_upto: Tensor
+    negatives: Tensor  # non-matches in front, ties in gallery order
+
+    @classmethod
+    def rank(cls, dist: Tensor, match: Tensor, drop: Tensor) -> _Matches:
+        """Ranks the matches of (b, G) distances; ``drop`` marks entries that are not in the gallery."""
+        row, column = match.nonzero(as_tuple=True)
+        count = match.sum(1)
+        width = max(1, int(count.max())) if len(count) else 1
+        real = torch.arange(width, device=dist.device) < count[:, None]
+        values = torch.full(real.shape, torch.inf, dtype=dist.dtype, device=dist.device)
+        columns = torch.zeros(real.shape, dtype=torch.int64, device=dist.device)
+        values[real], columns[real] = dist[row, column], column  # both are in row order
+        values, order = values.sort(dim=1, stable=True)
+        columns = columns.gather(1, order)
+
+        ranked = _sorted_rows(dist.masked_fill(drop, torch.inf))
+        below = torch.searchsorted(ranked, values)
+        upto = torch.searchsorted(ranked, values, right=True)
+        match_below = torch.searchsorted(values, values)
+        match_upto = torch.searchsorted(values, values, right=True)
+        negatives = below - match_below
+        tied = real & (upto - below > match_upto - match_below)  # a match and a non-match at one distance
+        if bool(tied.any()):
+            at = tied.nonzero()[:, 0]
+            negatives[tied] += _equal_before(dist, ~(match | drop), at, columns[tied], values[tied])
+        return cls(real, below, upto, match_below, match_upto, negatives)
+
+    def average_precision(self) -> Tensor:
+        """float64 (2, b): by steps and by trapezoids; nan for rows without a match."""
+        after = self.match_upto.double() / self.upto.clamp(min=1)
+        before = torch.where(self.below > 0, self.match_below.double() / self.below.clamp(min=1), 1.0)
+        both = torch.stack([after, (before + after) / 2])
+        return both.where(self.real, 0.0).sum(-1) / self.real.sum(-1)
+
+    def cmc_bins(self, topk: int, first_match_break: bool) -> np.ndarray:
+        """float64 (topk,): weight of the matches per rank, summed over the rows."""
+        if first_match_break:
+            rank, weight = self.negatives[:, :1], self.real[:, :1].double()
+        else:
+            rank, weight = self.negatives, self.real / self.real.sum(1, keepdim=True).clamp(min=1).double()
+        inside = (weight > 0) & (rank < topk)
+        bins = np.bincount(rank[inside].cpu().numpy(), weights=weight[inside].cpu().numpy(), minlength=topk)
+        return bins[:topk]
+
+
+def _equal_before(dist: Tensor, negative: Tensor, row: Tensor, column: Tensor, value: Tensor) -> Tensor:
+    """int64 (T,): non-matches of row ``row[t]`` at distance ``value[t]`` that precede gallery entry ``column[t]``."""
+    position = torch.arange(dist.shape[1], device=dist.device)
+    counts = torch.empty_like(row)
+    for part in row_slices(len(row), dist.shape[1]):
+        i = row[part]
+        equal = (dist[i] == value[part, None]) & negative[i] & (position < column[part, None])
+        counts[part] = equal.sum(1)
+    return counts
+
+
+def _sorted_rows(values: Tensor) -> Tensor:
+    """``values`` with every row in ascending order; overwrites its argument.
+
+    NumPy's vectorised value sort is about five times faster than torch's on CPU.
+    """
+    if values.device.type == "cpu":
+        values.numpy().sort(axis=1)
+        return values
+    return values.sort(dim=1).values
+
+
+def _single_shots(groups: Tensor, keep: Tensor, repeats: int, generator: torch.Generator | None) -> list[Tensor]:
+    """``repeats`` bool masks (b, G) with one random kept entry per row and gallery identity."""
+    rows, columns = keep.shape
+    # Row by row in one stream, so that the draws do not depend on how the queries are cut into blocks.
+    luck = torch.rand(rows, repeats, columns, dtype=torch.float64, generator=generator).to(keep.device)
+    shots = []
+    for draw in luck.unbind(1):
+        draw = draw.masked_fill(~keep, -1.0)
+        best = draw.new_full((rows, int(groups.max()) + 1), -1.0)
+        best.scatter_reduce_(1, groups.expand(rows, -1), draw, "amax")
+        shots.append(keep & (draw == best.gather(1, groups.expand(rows, -1))))
+    return shots
