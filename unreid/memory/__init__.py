@@ -1,0 +1,9 @@
+"""Cluster memories: one contrastive loss, interchangeable banks and update rules."""
+
+from __future__ import annotations
+
+from unreid.memory.base import MEMORIES, Memory, build_memory
+from unreid.memory.cluster_memory import ClusterMemory
+from unreid.memory.update_rules import UPDATE_RULES
+
+__all__ = ["MEMORIES", "UPDATE_RULES", "ClusterMemory", "Memory", "build_memory"]

@@ -1,0 +1,156 @@
+"""What every cluster memory promises, and the registry that configs name them by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreid.structures import Clustering
+from unreid.utils.registry import Registry
+
+MEMORIES: Registry[type[Memory]] = Registry("memory")
+
+
+class Memory(nn.Module):
+    """A bank of class rows, the loss against it, and the explicit update that alone changes it.
+
+    The bank is rebuilt by :meth:`reset` after every clustering; its number of rows changes then. ``forward`` is a pure
+    function of its inputs and the bank: gradient flows to the inputs only. ``update`` is called once per optimiser step
+    with the features (of the student, or of a teacher) of the *global* batch, gathered in rank order, so that every
+    process writes the same rows. Call it after ``backward``: autograd refuses a bank that changed in between.
+
+    Attributes:
+        needs: extra batch fields that ``forward`` and ``update`` take as keyword arguments: any of "camids",
+            "indices", "reliable". They may be passed always; a memory ignores those it does not need.
+        normalize_inputs: whether inputs and features are L2-normalised here.
+        bank: float32 (R, D), the stored rows.
+    """
+
+    needs: tuple[str, ...] = ()
+    bank: Tensor
+
+    def __init__(
+        self, dim: int, *, normalize_inputs: bool = True, seed: int = 0, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.normalize_inputs = normalize_inputs
+        self.seed = seed
+        self.resets = 0
+        self.updates = 0
+        self.register_buffer("bank", torch.zeros(0, dim, device=device))
+
+    @classmethod
+    def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> Memory:
+        """The memory that ``cfg.MEMORY`` describes, for features of width ``dim``."""
+        raise NotImplementedError
+
+    @property
+    def num_clusters(self) -> int:
+        """C, the number of classes; 0 before the first :meth:`reset`."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> Tensor:
+        """(C, D), one row a class: what neighbour searches among clusters (ISE) look at. No gradient."""
+        raise NotImplementedError
+
+    def reset(self, features: Tensor, clustering: Clustering) -> None:
+        """Rebuilds the bank for a new clustering.
+
+        Args:
+            features: (N, D), features of the whole training list.
+            clustering: labels of the same list.
+
+        Raises:
+            ValueError: the shapes do not fit, or there is no cluster.
+        """
+        if features.ndim != 2 or features.shape[1] != self.dim:
+            raise ValueError(f"features must have shape (N, {self.dim}), not {tuple(features.shape)}")
+        if len(features) != len(clustering.labels):
+            raise ValueError(f"{len(features)} features but {len(clustering.labels)} labels")
+        if clustering.num_clusters < 1:
+            raise ValueError("a memory cannot be built from a clustering without clusters")
+        with torch.no_grad():
+            rows = features.detach().to(device=self.bank.device, dtype=self.bank.dtype)
+            self._fill(rows, clustering)
+        self.resets += 1
+
+    def forward(self, inputs: Tensor, targets: Tensor, *, weights: Tensor | None = None, **fields: Any) -> Tensor:
+        """Mean loss of a batch against the bank as it is; no side effect.
+
+        Args:
+            inputs: (B, D), any float type; the loss is computed in float32 also under autocast.
+            targets: int64 (B,) in [0, C).
+            weights: (B,) factors of the samples' losses (3C's camera entropy); the mean is still over B.
+            fields: the fields of ``needs``.
+
+        Returns:
+            Scalar float32.
+        """
+        self._check_batch(inputs, targets, weights)
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self._loss(self._prepare(inputs), targets, weights, **fields)
+
+    def update(self, features: Tensor, targets: Tensor, *, num_instances: int | None = None, **fields: Any) -> None:
+        """Writes a batch into the bank, in place and without gradient.
+
+        Args:
+            features: (B, D).
+            targets: int64 (B,) in [0, C).
+            num_instances: upper bound of the samples of one class in this batch, where the caller knows one: with it a
+                GPU is not waited for (see :func:`~unreid.memory.grouping.group_by_class`).
+            fields: the fields of ``needs``, (B,) each.
+        """
+        self._check_batch(features, targets, None)
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+            self._write(self._prepare(features.detach()), targets, num_instances, **fields)
+        self.updates += 1
+
+    def _fill(self, features: Tensor, clustering: Clustering) -> None:
+        raise NotImplementedError
+
+    def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None, **fields: Any) -> Tensor:
+        raise NotImplementedError
+
+    def _write(self, features: Tensor, targets: Tensor, num_instances: int | None, **fields: Any) -> None:
+        raise NotImplementedError
+
+    def _prepare(self, features: Tensor) -> Tensor:
+        features = features.to(torch.float64 if self.bank.dtype == torch.float64 else torch.float32)
+        return F.normalize(features, dim=1) if self.normalize_inputs else features
+
+    def _check_batch(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> None:
+        if not self.num_clusters:
+            raise ValueError("the memory is empty: call reset() with a clustering first")
+        if inputs.ndim != 2 or inputs.shape[1] != self.dim or targets.shape != inputs.shape[:1]:
+            shapes = f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
+            raise ValueError(f"expected inputs (B, {self.dim}) and targets (B,), not {shapes}")
+        if weights is not None and weights.shape != targets.shape:
+            raise ValueError(f"weights must have shape {tuple(targets.shape)}, not {tuple(weights.shape)}")
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Counters that seed the memory's own draws, so that a resumed run draws what an uninterrupted one does."""
+        return {"resets": self.resets, "updates": self.updates}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Restores :meth:`get_extra_state`."""
+        self.resets, self.updates = state["resets"], state["updates"]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Buffers change their size every round: take the size of the checkpoint, keep device and type.
+        for name, buffer in self._buffers.items():
+            stored = state_dict.get(prefix + name)
+            if buffer is not None and stored is not None and stored.shape != buffer.shape:
+                setattr(
+                    self, name, torch.empty_like(buffer, memory_format=torch.contiguous_format).resize_(stored.shape)
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def build_memory(cfg: Any, dim: int, device: torch.device | str | None = None) -> Memory:
+    """The memory named by ``cfg.MEMORY.NAME`` for features of width ``dim``; raises ``UserError`` for unknown names."""
+    return MEMORIES.get(cfg.MEMORY.NAME).from_config(cfg, dim, device)

@@ -1,0 +1,107 @@
+"""Cluster Contrast's memory: one unit row a cluster, with a choice of update rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unreid.memory.base import MEMORIES, Memory
+from unreid.memory.contrast import contrastive_loss
+from unreid.memory.grouping import group_by_class
+from unreid.memory.means import segment_means
+from unreid.memory.update_rules import UPDATE_RULES
+from unreid.structures import Clustering
+
+
+@MEMORIES.register("ClusterMemory")
+class ClusterMemory(Memory):
+    """One L2-normalised row a cluster; ``loss = mean CE(normalise(x) M^T / temp, y)`` (Dai et al., Cluster Contrast).
+
+    Args:
+        dim: D.
+        update: name of a rule in ``UPDATE_RULES``: "all", "hard", and 3C's "camera", "hard_camera", "tccl", "chd".
+        temp: softmax temperature.
+        momentum: weight of the *old* row in an update.
+        smooth: label smoothing.
+        normalize_inputs: whether inputs and features are L2-normalised here.
+        seed: seeds the memory's own draws.
+        device: where the bank lives.
+
+    Example:
+        >>> memory = ClusterMemory(2, update="hard")
+        >>> memory.reset(torch.eye(2), Clustering.from_labels(torch.tensor([0, 1])))
+        >>> loss = memory(torch.eye(2), torch.tensor([0, 1]))
+        >>> memory.update(torch.eye(2), torch.tensor([0, 1]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        update: str = "all",
+        temp: float = 0.05,
+        momentum: float = 0.1,
+        smooth: float = 0.0,
+        normalize_inputs: bool = True,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(dim, normalize_inputs=normalize_inputs, seed=seed, device=device)
+        self.rule = UPDATE_RULES.get(update)
+        self.needs = self.rule.needs
+        self.temp = temp
+        self.momentum = momentum
+        self.smooth = smooth
+
+    @classmethod
+    def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ClusterMemory:
+        """Reads ``MEMORY.{UPDATE,TEMP,MOMENTUM,SMOOTH}`` and ``SEED``."""
+        return cls(
+            dim,
+            update=cfg.MEMORY.UPDATE,
+            temp=cfg.MEMORY.TEMP,
+            momentum=cfg.MEMORY.MOMENTUM,
+            smooth=cfg.MEMORY.SMOOTH,
+            seed=cfg.SEED,
+            device=device,
+        )
+
+    @property
+    def num_clusters(self) -> int:
+        """C."""
+        return len(self.bank)
+
+    @property
+    def rows(self) -> Tensor:
+        """The bank itself, (C, D)."""
+        return self.bank
+
+    def _fill(self, features: Tensor, clustering: Clustering) -> None:
+        if clustering.centroids is None:
+            if self.normalize_inputs:
+                features = F.normalize(features, dim=1)
+            rows, _ = segment_means(features, clustering.labels, clustering.num_clusters)
+        else:
+            rows = clustering.centroids.to(features)
+        self.bank = F.normalize(rows, dim=1)
+
+    def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None, **fields: Any) -> Tensor:
+        return contrastive_loss(inputs, self.bank, targets, temp=self.temp, weights=weights, smooth=self.smooth)
+
+    def _write(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        num_instances: int | None,
+        camids: Tensor | None = None,
+        **fields: Any,
+    ) -> None:
+        if camids is None and "camids" in self.needs:
+            raise ValueError("this update rule needs camids")
+        groups = group_by_class(targets, num_instances=num_instances, num_classes=self.num_clusters)
+        cameras = None if camids is None else camids[groups.table]
+        rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
+        self.bank.index_copy_(0, groups.label, rows)
