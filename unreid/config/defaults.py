@@ -23,7 +23,7 @@ _C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, Aux
 _C.METHOD.EXTRAS = []  # further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)
 
 _C.METHOD.CDSM = CN()
-_C.METHOD.CDSM.TEACHER_VIEW = "strong"  # image the teacher sees: "strong" (as published) or "base" (no crop, no erasing)
+_C.METHOD.CDSM.TEACHER_VIEW = "strong"  # the teacher sees the "strong" (published) or "base" (no crop, no erasing) image
 
 _C.METHOD.ISE = CN()
 _C.METHOD.ISE.TOPK = 1  # support samples per real sample (nearest other clusters)
@@ -39,7 +39,7 @@ _C.METHOD.SPCL = CN()
 _C.METHOD.SPCL.FRESH_FEATURES = False  # cluster freshly extracted features instead of the memory rows
 
 _C.METHOD.CCC = CN()
-_C.METHOD.CCC.CIE = True  # CCC weighs samples by the camera information entropy of their cluster (other methods: EXTRAS)
+_C.METHOD.CCC.CIE = True  # CCC weighs samples by the camera information entropy of their cluster (others: EXTRAS)
 
 _C.METHOD.AUXUSL = CN()
 _C.METHOD.AUXUSL.SOFT_ID_WEIGHT = 0.5  # share of the teacher's soft labels in the ID loss
@@ -62,7 +62,7 @@ _C.METHOD.BUC.LR_STEP = 16  # epochs after which the rate of a round is divided 
 _C.METHOD.BUC.MERGE = CN()
 _C.METHOD.BUC.MERGE.DISTANCE = "sqeuclidean"  # "sqeuclidean" (code) or "euclidean" (paper)
 _C.METHOD.BUC.MERGE.LINKAGE = "min"  # "min", "centroid" or "max"
-_C.METHOD.BUC.MERGE.ROUNDING = "floor"  # clusters removed per merge: "floor" (code) or "ceil" (paper) of N * MERGE_PERCENT
+_C.METHOD.BUC.MERGE.ROUNDING = "floor"  # clusters per merge: "floor" (code) or "ceil" (paper) of N * MERGE_PERCENT
 _C.METHOD.BUC.MERGE.BLOCK = 1024  # rows of the distance matrix computed at once
 _C.METHOD.BUC.MERGE.POOL_FACTOR = 8  # candidate pairs kept per merge, as a multiple of the merges
 
@@ -86,11 +86,11 @@ _C.MODEL.EMBED_BIAS = True  # that layer has a bias
 _C.MODEL.DROPOUT = 0.0  # dropout on the training feature
 _C.MODEL.DROPOUT_POSITION = "after_norm"  # "after_norm" (CC, ISE, BUC) or "before_norm" (CDSM)
 _C.MODEL.BN_BIAS = False  # the bottleneck's bias is trained (BUC)
-_C.MODEL.FRAME_POOL = "after_bottleneck"  # frames of a clip are averaged "after_bottleneck" (AuxUSL) or "before_bottleneck" (BUC)
+_C.MODEL.FRAME_POOL = "after_bottleneck"  # frames are averaged "after_bottleneck" (AuxUSL) or "before_bottleneck" (BUC)
 _C.MODEL.FREEZE_AT = ""  # last frozen stage: "", "stem", "layer1" ... "layer4"; frozen BN layers stay in eval mode
 _C.MODEL.CLASSIFIER = False  # linear classifier without bias, one row per training sample (AuxUSL)
 _C.MODEL.BACKBONE = CN()
-_C.MODEL.BACKBONE.NAME = "resnet50"  # resnet18/34/50/101, resnet50_ibn_a, resnet101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_small, vit_base
+_C.MODEL.BACKBONE.NAME = "resnet50"  # resnet18/34/50/101, resnet50/101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_small/base
 _C.MODEL.BACKBONE.LAST_STRIDE = 1  # stride of the last stage
 _C.MODEL.BACKBONE.PRETRAIN = True  # start from ImageNet weights
 _C.MODEL.BACKBONE.PRETRAIN_PATH = ""  # file with backbone weights; empty: torchvision's own
@@ -118,7 +118,7 @@ _C.MODEL.LOSSES.TRI_LAMBDA = -1.0  # WATL exponent
 # ---------------------------------------------------------------------------------------------------- memory
 _C.MEMORY = CN()
 _C.MEMORY.NAME = "ClusterMemory"  # ClusterMemory, DiversityMemory (CDSM), HybridMemory (SpCL), ExclusiveTable (BUC)
-_C.MEMORY.UPDATE = "all"  # update rule; ClusterMemory: all, hard, camera, hard_camera, tccl, chd; DiversityMemory: cm, cm_hard, cm_hybrid, v2 .. v5
+_C.MEMORY.UPDATE = "all"  # ClusterMemory: all, hard, camera, hard_camera, tccl, chd; CDSM: cm, cm_hard, cm_hybrid, v2 .. v5
 _C.MEMORY.TEMP = 0.05  # softmax temperature
 _C.MEMORY.MOMENTUM = 0.1  # weight of the old row in an update
 _C.MEMORY.NUM_INSTANCES = 4  # diversity slots per cluster (CDSM)
@@ -133,7 +133,7 @@ _C.MEMORY.RELIABILITY = "or"  # v5: a sample may enter a slot if compact "or" in
 _C.CLUSTER = CN()
 _C.CLUSTER.NAME = "DBSCAN"  # DBSCAN, AgreementDBSCAN (CDSM), SelfPacedDBSCAN (SpCL), ConstrainedDBSCAN, HDC, KMeans
 _C.CLUSTER.METRIC = "jaccard"  # "jaccard", "euclidean" or "cosine"
-_C.CLUSTER.FEATURE = "method"  # clustered feature: "method" (the method's own), "raw" (pooled) or "l2" (normalised pooled)
+_C.CLUSTER.FEATURE = "method"  # clustered: "method" (the method's own), "raw" (pooled) or "l2" (normalised pooled)
 _C.CLUSTER.K1 = 30  # k-reciprocal neighbourhood
 _C.CLUSTER.K2 = 6  # local query expansion; 1 switches it off
 _C.CLUSTER.K1_INCLUDES_SELF = True  # lists of k1 entries with self (Cluster Contrast) or k1 + 1 (3C)
@@ -152,7 +152,7 @@ _C.CLUSTER.EVERY = 1  # rounds between two clusterings
 _C.CLUSTER.MAX_EMPTY_ROUNDS = 5  # rounds in a row without a usable clustering before the run stops
 _C.CLUSTER.BACKEND = "auto"  # Jaccard backend: "auto", "scipy", "torch", "numba"
 _C.CLUSTER.KNN = CN()
-_C.CLUSTER.KNN.BACKEND = "torch"  # "torch" (exact), "torch_bf16" (exact, certified), "faiss_flat", "faiss_ivf", "faiss_hnsw"
+_C.CLUSTER.KNN.BACKEND = "torch"  # "torch", "torch_bf16" (exact too), "faiss_flat", "faiss_ivf", "faiss_hnsw"
 _C.CLUSTER.KNN.NPROBE = 32  # IVF lists visited
 _C.CLUSTER.KNN.EF_SEARCH = 128  # HNSW search width
 _C.CLUSTER.WARMUP = CN()
@@ -175,14 +175,14 @@ _C.CLUSTER.HDC.BLOCK = 1024  # rows computed at once
 _C.CLUSTER.ICDBSCAN_OPTION = False  # TOC in training: DBSCAN with cannot-links
 _C.CLUSTER.ICDBSCAN_RELAXED = 0.0  # r >= 0: forget links of pairs within eps * r; r < 0: of pairs beyond eps * |r|
 _C.CLUSTER.ICDBSCAN_MODE = "clean"  # "clean" (fresh constraints every round) or "ordered" (published aliasing)
-_C.CLUSTER.ICDBSCAN_CONSTRAINT_PATH = "cannotlink_pts.pickle"  # cannot-links of the training set; a mined .npz of the same stem is preferred
+_C.CLUSTER.ICDBSCAN_CONSTRAINT_PATH = "cannotlink_pts.pickle"  # cannot-links; a mined .npz of the same stem wins
 _C.CLUSTER.STR_OPTION = False  # STS in training: spatio-temporal reweighting of distances
 _C.CLUSTER.STR_LAMBDA = 0.6  # its strength
 _C.CLUSTER.STR_GAMMA = 8.0  # its decay with plausibility
 _C.CLUSTER.STR_PATH = "spatio_temporal_relation_train.pickle"  # plausibilities of the training set
 _C.CLUSTER.CCE_OPTION = False  # SCP in training: same-camera penalty
 _C.CLUSTER.CCE_LAMBDA = 0.006  # the penalty
-_C.CLUSTER.CCE_PATH = "cross_camera_relation_train.pickle"  # same-camera relation; empty: from the cameras of the records
+_C.CLUSTER.CCE_PATH = "cross_camera_relation_train.pickle"  # same-camera relation; empty: from the records' cameras
 
 # ---------------------------------------------------------------------------------------------------- data
 _C.DATASETS = CN()
@@ -210,9 +210,9 @@ _C.DATASETS.FOLDER.PATH = ""  # folder with the crops; empty: DATASETS.ROOT
 _C.DATASETS.FOLDER.TRAIN = "train"  # sub-folder of unlabelled training crops ("." for PATH itself)
 _C.DATASETS.FOLDER.QUERY = "query"  # sub-folder of queries; missing: evaluation is skipped
 _C.DATASETS.FOLDER.GALLERY = "gallery"  # sub-folder of the gallery; missing: evaluation is skipped
-_C.DATASETS.FOLDER.CAMERA_REGEX = ""  # regular expression whose first group is the camera in the file's relative path; empty: one camera
+_C.DATASETS.FOLDER.CAMERA_REGEX = ""  # its first group in the relative path is the camera; empty: one camera
 _C.DATASETS.FOLDER.PID_REGEX = ""  # the same for identities in query and gallery; empty: the parent folder's name
-_C.DATASETS.FOLDER.MANIFEST = ""  # CSV with columns path, camera and optionally split, pid, track, frame; replaces the regular expressions
+_C.DATASETS.FOLDER.MANIFEST = ""  # CSV instead: columns path, camera; optional split, pid, track, frame
 
 _C.DATALOADER = CN()
 _C.DATALOADER.TRAIN_BATCH_SIZE = 256  # samples of a step over all processes
@@ -230,9 +230,9 @@ _C.DATALOADER.CACHE = "auto"  # decoded uint8 images in memory: "auto" (if they 
 _C.DATALOADER.CACHE_MB = 4096  # budget of the cache in MiB
 _C.DATALOADER.SKIP_CORRUPT = False  # leave unreadable images out and count them instead of stopping
 _C.DATALOADER.SAMPLER = CN()
-_C.DATALOADER.SAMPLER.NAME = "multi_camera"  # "multi_camera" (RandomMultipleGallery), "identity" (plain PK) or "shuffle"
+_C.DATALOADER.SAMPLER.NAME = "multi_camera"  # "multi_camera" (RandomMultipleGallery), "identity" (plain PK), "shuffle"
 _C.DATALOADER.SAMPLER.DRAW = "3c"  # small pools: "3c" (all, then again) or "cc" (with replacement)
-_C.DATALOADER.SAMPLER.SINGLETON = "skip"  # clusters of one image: "skip", "repeat" or "emit" (published, misaligns groups)
+_C.DATALOADER.SAMPLER.SINGLETON = "skip"  # clusters of one: "skip", "repeat" or "emit" (published, misaligned)
 
 _C.INPUT = CN()
 _C.INPUT.SIZE_TRAIN = [256, 128]  # height, width
@@ -284,13 +284,14 @@ _C.OPTIM.AMP = "off"  # "off", "bf16" or "fp16" (with loss scaling)
 _C.OPTIM.CLIP_GRAD = 0.0  # largest gradient norm; 0: off
 _C.OPTIM.CHANNELS_LAST = False  # memory format of images and weights
 _C.OPTIM.COMPILE = False  # torch.compile the model
-_C.OPTIM.SUB_BATCH = 0  # forward in parts of so many samples with their own losses (published single-GPU AuxUSL); 0: off
+_C.OPTIM.SUB_BATCH = 0  # forward in parts of so many samples, each with its losses (single-GPU AuxUSL); 0: off
 _C.OPTIM.RESET_EVERY_ROUND = False  # a new optimiser every round (AuxUSL)
 
 # ---------------------------------------------------------------------------------------------------- evaluation
 _C.TEST = CN()
 _C.TEST.EVAL_ONLY = False  # evaluate RESUME and stop
 _C.TEST.EVAL_PERIOD = 1  # epochs between evaluations; the last epoch is always evaluated; 0: only the last
+_C.TEST.EVAL_START = False  # score the untrained network too, before the first epoch
 _C.TEST.SELECT = "last"  # headline checkpoint: "last", "best_test" (chosen with test labels) or "label_free"
 _C.TEST.AP = "step"  # "step" (standard) or "trapezoid" (BUC's)
 _C.TEST.FLIP = False  # average the features of an image and its mirror image

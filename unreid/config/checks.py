@@ -1,0 +1,100 @@
+"""Settings that must agree with each other; a single value is the business of ``rules.py``.
+
+Each check takes the whole tree and returns one sentence about what contradicts what, or "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Check = Callable[[Any], str]
+
+
+def batch_holds_whole_groups(cfg: Any) -> str:
+    """PK samplers fill a batch with groups of NUM_INSTANCE samples."""
+    batch, group = cfg.DATALOADER.TRAIN_BATCH_SIZE, cfg.DATALOADER.NUM_INSTANCE
+    if cfg.DATALOADER.SAMPLER.NAME != "shuffle" and batch % group:
+        return (
+            f"DATALOADER.TRAIN_BATCH_SIZE ({batch}) must be a multiple of DATALOADER.NUM_INSTANCE ({group}), "
+            "because a batch is made of whole groups."
+        )
+    return ""
+
+
+def batch_splits_into_bn_chunks(cfg: Any) -> str:
+    """BN chunks are equal parts of the batch."""
+    batch, chunks = cfg.DATALOADER.TRAIN_BATCH_SIZE, cfg.MODEL.BN_CHUNKS
+    if batch % chunks:
+        return f"DATALOADER.TRAIN_BATCH_SIZE ({batch}) must be a multiple of MODEL.BN_CHUNKS ({chunks})."
+    return ""
+
+
+def batch_splits_into_sub_batches(cfg: Any) -> str:
+    """Sub-batches are equal parts of the batch."""
+    batch, part = cfg.DATALOADER.TRAIN_BATCH_SIZE, cfg.OPTIM.SUB_BATCH
+    if part and batch % part:
+        return f"DATALOADER.TRAIN_BATCH_SIZE ({batch}) must be a multiple of OPTIM.SUB_BATCH ({part})."
+    return ""
+
+
+def one_kind_of_bn(cfg: Any) -> str:
+    """Chunks want smaller statistics, SyncBN larger ones."""
+    if cfg.MODEL.SYNC_BN and cfg.MODEL.BN_CHUNKS > 1:
+        return f"MODEL.SYNC_BN and MODEL.BN_CHUNKS ({cfg.MODEL.BN_CHUNKS}) exclude each other: switch one off."
+    return ""
+
+
+def jaccard_radius_below_one(cfg: Any) -> str:
+    """The pair graph holds no pair without a common neighbour: their Jaccard distance is 1."""
+    if cfg.CLUSTER.METRIC == "jaccard" and cfg.CLUSTER.EPS >= 1:
+        return f"CLUSTER.EPS ({cfg.CLUSTER.EPS}) must be below 1 with CLUSTER.METRIC jaccard, whose largest value is 1."
+    return ""
+
+
+def expansion_within_neighbourhood(cfg: Any) -> str:
+    """Query expansion averages over the first K2 of the K1 neighbours."""
+    problems = [
+        f"{where}.K2 ({node.K2}) must not exceed {where}.K1 ({node.K1})."
+        for where, node in (("CLUSTER", cfg.CLUSTER), ("TEST.RERANK", cfg.TEST.RERANK))
+        if node.K2 > node.K1
+    ]
+    return " ".join(problems)
+
+
+def schedule_steps(cfg: Any) -> str:
+    """``step`` has one period; milestones grow."""
+    steps = cfg.OPTIM.STEPS
+    if cfg.OPTIM.SCHED == "step" and len(steps) != 1:
+        return f"OPTIM.STEPS ({steps}) must hold one period with OPTIM.SCHED step; several milestones are multistep."
+    if cfg.OPTIM.SCHED == "multistep" and any(b <= a for a, b in zip(steps, steps[1:])):
+        return f"OPTIM.STEPS ({steps}) must grow with OPTIM.SCHED multistep."
+    return ""
+
+
+def nesterov_needs_momentum(cfg: Any) -> str:
+    """Nesterov's step is a look ahead along the momentum."""
+    if cfg.OPTIM.OPT == "sgd" and cfg.OPTIM.NESTEROV and cfg.OPTIM.MOMENTUM == 0:
+        return "OPTIM.NESTEROV needs OPTIM.MOMENTUM above 0."
+    return ""
+
+
+def hdc_iterations(cfg: Any) -> str:
+    """The stopping rule starts before the limit."""
+    low, high = cfg.CLUSTER.HDC.MIN_ITER, cfg.CLUSTER.HDC.MAX_ITER
+    if low > high:
+        return f"CLUSTER.HDC.MIN_ITER ({low}) must not exceed CLUSTER.HDC.MAX_ITER ({high})."
+    return ""
+
+
+CHECKS: tuple[Check, ...] = (
+    batch_holds_whole_groups,
+    batch_splits_into_bn_chunks,
+    batch_splits_into_sub_batches,
+    one_kind_of_bn,
+    jaccard_radius_below_one,
+    expansion_within_neighbourhood,
+    schedule_steps,
+    nesterov_needs_momentum,
+    hdc_iterations,
+)

@@ -1,0 +1,184 @@
+"""``CfgNode``: a yacs tree that explains every refused setting."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import yacs.config
+
+from unreid.config.checks import CHECKS
+from unreid.config.renamed import translate
+from unreid.config.rules import RULES
+from unreid.config.sources import Setting, read_file, read_pairs
+from unreid.config.values import Plain, coerce, expected
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+ORIGINS = "__origins__"
+
+
+class CfgNode(yacs.config.CfgNode):
+    """A config tree with attribute access.
+
+    Every setting that is merged must name a key of the tree, have its type, and obey the rule of ``rules.py``;
+    otherwise :class:`UserError` names the key, its place (``file:line`` or the command line) and the way out.
+    Merge into the root: rules and origins go by full key.
+
+    Example:
+        >>> from unreid.config import get_cfg
+        >>> cfg = get_cfg()
+        >>> cfg.merge_from_list(["OPTIM.LR", "1e-4", "DATASETS.NAMES", "Market1501,MSMT17"])
+        >>> cfg.OPTIM.LR, cfg.DATASETS.NAMES
+        (0.0001, ['Market1501', 'MSMT17'])
+    """
+
+    def merge_from_file(self, path: str | os.PathLike[str]) -> None:
+        """Merge a YAML file and, before it, the files its ``_BASE_`` names (relative to it; path or list)."""
+        self._merge(read_file(path))
+
+    def merge_from_list(self, pairs: Sequence[Any]) -> None:
+        """Merge ``[KEY, VALUE, ...]``; texts may spell Python or YAML literals, or ``a,b`` for a list."""
+        self._merge(read_pairs(pairs))
+
+    def merge_from_other_cfg(self, other: yacs.config.CfgNode) -> None:
+        """Merge every value of another tree."""
+        self._merge([Setting(key, value, "another config") for key, value in leaves(other)])
+
+    def validate(self) -> None:
+        """Check every value against its rule, and the values that depend on each other (``checks.py``).
+
+        Raises:
+            UserError: a value that was set by attribute is out of range, or two settings contradict each other.
+        """
+        for key, value in leaves(self):
+            self._check_rule(Setting(key, value, self.origin(key)), value)
+        for check in CHECKS:
+            problem = check(self)
+            if problem:
+                raise UserError(problem)
+
+    def origin(self, key: str) -> str:
+        """Where a full key got its value: ``file:line``, ``command line`` or ``default``."""
+        return self.__dict__.get(ORIGINS, {}).get(key, "default")
+
+    def dump(self, **kwargs: Any) -> str:
+        """The tree as YAML in the order of its definition; merging it into the defaults gives the tree again."""
+        return super().dump(**{"sort_keys": False, "width": 120, **kwargs})
+
+    def _merge(self, settings: list[Setting]) -> None:
+        if self.is_frozen():
+            _refuse_write("a merge")
+        for setting in translate(settings, lambda key: find(self, key) is not None):
+            self._apply(setting)
+
+    def _apply(self, setting: Setting) -> None:
+        default = find(self, setting.key)
+        if default is None:
+            raise UserError(_unknown_key(self, setting))
+        if isinstance(default, CfgNode):
+            if setting.value in ({}, Plain("")):
+                return
+            inside = ", ".join(f"{setting.key}.{name}" for name in list(default)[:3])
+            raise UserError(f"{setting.key} is a section with keys such as {inside}, not a value ({setting.origin}).")
+        try:
+            value = coerce(setting.value, default)
+        except ValueError as error:
+            raise UserError(f"{setting.key} must be {error}, got {_shown(setting.value)} ({setting.origin}).") from None
+        self._check_rule(setting, value)
+        *path, name = setting.key.split(".")
+        node = self
+        for part in path:
+            node = node[part]
+        node[name] = value
+        self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
+
+    @staticmethod
+    def _check_rule(setting: Setting, value: Any) -> None:
+        rule = RULES.get(setting.key)
+        if rule is not None and not rule.accepts(value):
+            raise UserError(f"{setting.key} must be {rule.allowed}, got {_shown(value)} ({setting.origin}).")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CfgNode:
+        twin = type(self)()
+        for name, value in self.items():
+            twin[name] = copy.deepcopy(value, memo)
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if self.__dict__.get(self.IMMUTABLE, False):
+            _refuse_write(name)
+        super().__setitem__(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        if self.__dict__.get(self.IMMUTABLE, False):
+            _refuse_write(name)
+        super().__delitem__(name)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As ``dict.update``, refused on a frozen tree."""
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+
+def leaves(node: yacs.config.CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (full key, value) of a tree, in the order of its definition."""
+    for name, value in node.items():
+        if isinstance(value, yacs.config.CfgNode):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def find(node: yacs.config.CfgNode, key: str) -> Any:
+    """The value or section under a full key, or None when there is none."""
+    found: Any = node
+    for part in key.split("."):
+        if not isinstance(found, yacs.config.CfgNode) or part not in found:
+            return None
+        found = found[part]
+    return found
+
+
+def nearest_key(node: yacs.config.CfgNode, key: str) -> str | None:
+    """The valid key most like a wrong one: near as a whole, or the same name under another section."""
+    folded = key.lower()
+    name = folded.rpartition(".")[2]
+
+    def likeness(candidate: str) -> float:
+        other = candidate.lower()
+        whole = difflib.SequenceMatcher(None, folded, other).ratio()
+        return whole + difflib.SequenceMatcher(None, name, other.rpartition(".")[2]).ratio()
+
+    best = max((key for key, _ in leaves(node)), key=likeness, default=None)
+    return best if best is not None and likeness(best) > 1.1 else None
+
+
+def _unknown_key(node: CfgNode, setting: Setting) -> str:
+    parts = setting.key.split(".")
+    for end in range(1, len(parts)):
+        prefix = ".".join(parts[:end])
+        value = find(node, prefix)
+        if value is not None and not isinstance(value, CfgNode):
+            return f"{prefix} takes {expected(value)}, not a section ({setting.origin})."
+    near = nearest_key(node, setting.key)
+    hint = f"did you mean {near}?" if near else "all keys are in unreid/config/defaults.py."
+    return f"There is no config key {setting.key} ({setting.origin}); {hint}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Plain):
+        return str(value) if value else "nothing"
+    if isinstance(value, list):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    return repr(value)
+
+
+def _refuse_write(name: str) -> NoReturn:
+    raise AttributeError(f"the config is frozen: {name} cannot change it; clone() and defrost() give a copy to edit")
