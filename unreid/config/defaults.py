@@ -23,7 +23,7 @@ _C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, Aux
 _C.METHOD.EXTRAS = []  # further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)
 
 _C.METHOD.CDSM = CN()
-_C.METHOD.CDSM.TEACHER_VIEW = "strong"  # the teacher sees the "strong" (published) or "base" (no crop, no erasing) image
+_C.METHOD.CDSM.TEACHER_VIEW = "strong"  # teacher sees the "strong" (published) or "base" (no crop, no erasing) image
 
 _C.METHOD.ISE = CN()
 _C.METHOD.ISE.TOPK = 1  # support samples per real sample (nearest other clusters)
@@ -90,7 +90,7 @@ _C.MODEL.FRAME_POOL = "after_bottleneck"  # frames are averaged "after_bottlenec
 _C.MODEL.FREEZE_AT = ""  # last frozen stage: "", "stem", "layer1" ... "layer4"; frozen BN layers stay in eval mode
 _C.MODEL.CLASSIFIER = False  # linear classifier without bias, one row per training sample (AuxUSL)
 _C.MODEL.BACKBONE = CN()
-_C.MODEL.BACKBONE.NAME = "resnet50"  # resnet18/34/50/101, resnet50/101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_small/base
+_C.MODEL.BACKBONE.NAME = "resnet50"  # resnet18/34/50/101, resnet50/101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_*
 _C.MODEL.BACKBONE.LAST_STRIDE = 1  # stride of the last stage
 _C.MODEL.BACKBONE.PRETRAIN = True  # start from ImageNet weights
 _C.MODEL.BACKBONE.PRETRAIN_PATH = ""  # file with backbone weights; empty: torchvision's own
@@ -118,7 +118,7 @@ _C.MODEL.LOSSES.TRI_LAMBDA = -1.0  # WATL exponent
 # ---------------------------------------------------------------------------------------------------- memory
 _C.MEMORY = CN()
 _C.MEMORY.NAME = "ClusterMemory"  # ClusterMemory, DiversityMemory (CDSM), HybridMemory (SpCL), ExclusiveTable (BUC)
-_C.MEMORY.UPDATE = "all"  # ClusterMemory: all, hard, camera, hard_camera, tccl, chd; CDSM: cm, cm_hard, cm_hybrid, v2 .. v5
+_C.MEMORY.UPDATE = "all"  # all, hard, camera, hard_camera, tccl, chd; DiversityMemory: cm, cm_hard, cm_hybrid, v2 .. v5
 _C.MEMORY.TEMP = 0.05  # softmax temperature
 _C.MEMORY.MOMENTUM = 0.1  # weight of the old row in an update
 _C.MEMORY.NUM_INSTANCES = 4  # diversity slots per cluster (CDSM)
