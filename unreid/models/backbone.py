@@ -1,0 +1,38 @@
+"""From the config to a backbone with its start weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from unreid.models.base import BACKBONES
+from unreid.models.pretrained import load_pretrained, warn_about_pixel_statistics
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
+
+
+def build_backbone(cfg: CfgNode, *, pretrained: bool = True) -> nn.Module:
+    """The backbone that ``cfg.MODEL.BACKBONE`` describes; options that a variant does not know are left out."""
+    node = cfg.MODEL.BACKBONE
+    entry = BACKBONES.get(node.NAME)
+    options = {
+        "last_stride": node.LAST_STRIDE,
+        "stem_relu": node.STEM_RELU,
+        "width": node.WIDTH,
+        "image_size": tuple(cfg.INPUT.SIZE_TRAIN),
+        "patch_stride": node.STRIDE,
+        "cameras": node.CAMERAS,
+    }
+    backbone = entry.build(**entry.accepts(options))
+    if pretrained and node.PRETRAIN:
+        load_pretrained(
+            backbone,
+            node.NAME,
+            version=node.PRETRAIN_VERSION,
+            path=node.PRETRAIN_PATH,
+            min_match=node.MIN_MATCH,
+        )
+        warn_about_pixel_statistics(node.NAME, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    return backbone

@@ -1,0 +1,97 @@
+"""ResNet-18/34/50/101: torchvision's networks cut before pooling, with the two changes of re-identification."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.models import resnet as tv
+
+from unreid.models.base import WeightSource, register_backbone
+
+
+class ResNet(tv.ResNet):
+    """torchvision's ResNet without pooling and classifier; parameter names are torchvision's.
+
+    Args:
+        block: residual block class of torchvision.
+        layers: blocks per stage.
+        last_stride: stride of the last stage, 1 or 2; 1 doubles the map (16 x 8 for a 256 x 128 image).
+        stem_relu: ReLU between ``bn1`` and ``maxpool``. The published AuxUSL weights were trained without it.
+
+    Attributes:
+        feature_dim: channels of the map, 512 (basic blocks) or 2048 (bottlenecks).
+    """
+
+    def __init__(
+        self,
+        block: type[tv.BasicBlock] | type[tv.Bottleneck],
+        layers: list[int],
+        *,
+        last_stride: int = 1,
+        stem_relu: bool = True,
+    ) -> None:
+        super().__init__(block, layers)
+        self.feature_dim: int = self.fc.in_features
+        self.stem_relu = stem_relu
+        del self.avgpool, self.fc
+        set_last_stride(self.layer4, last_stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float (N, 3, H, W) -> float (N, feature_dim, H / 16, W / 16), or / 32 with last stride 2."""
+        x = self.bn1(self.conv1(x))
+        if self.stem_relu:
+            x = self.relu(x)
+        x = self.maxpool(x)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def stages(self) -> dict[str, list[nn.Module | nn.Parameter]]:
+        """See :class:`unreid.models.base.Backbone`."""
+        return residual_stages(self)
+
+
+def set_last_stride(stage: nn.Sequential, stride: int) -> None:
+    """Sets the stride of a stage's first block, shortcut included.
+
+    A bottleneck strides in ``conv2`` (torchvision's form), a basic block in ``conv1``.
+    """
+    if stride not in (1, 2):
+        raise ValueError(f"the last stride is 1 or 2, not {stride}")
+    first = stage[0]
+    assert isinstance(first, tv.BasicBlock | tv.Bottleneck)
+    conv = first.conv2 if isinstance(first, tv.Bottleneck) else first.conv1
+    conv.stride = (stride, stride)
+    if first.downsample is not None:
+        first.downsample[0].stride = (stride, stride)
+
+
+def residual_stages(net: nn.Module) -> dict[str, list[nn.Module | nn.Parameter]]:
+    """Stages of a network with torchvision's attribute names."""
+    parts = {"stem": ("conv1", "bn1")} | {name: (name,) for name in ("layer1", "layer2", "layer3", "layer4")}
+    return {stage: [net.get_submodule(name) for name in names] for stage, names in parts.items()}
+
+
+def _torchvision(name: str, *versions: str) -> WeightSource:
+    return WeightSource({v: f"torchvision:{name}_Weights.IMAGENET1K_{v}" for v in versions})
+
+
+@register_backbone("resnet18", weights=_torchvision("ResNet18", "V1"))
+def resnet18(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+    """ResNet-18, 512 channels."""
+    return ResNet(tv.BasicBlock, [2, 2, 2, 2], last_stride=last_stride, stem_relu=stem_relu)
+
+
+@register_backbone("resnet34", weights=_torchvision("ResNet34", "V1"))
+def resnet34(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+    """ResNet-34, 512 channels."""
+    return ResNet(tv.BasicBlock, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu)
+
+
+@register_backbone("resnet50", weights=_torchvision("ResNet50", "V1", "V2"))
+def resnet50(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+    """ResNet-50, 2048 channels."""
+    return ResNet(tv.Bottleneck, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu)
+
+
+@register_backbone("resnet101", weights=_torchvision("ResNet101", "V1", "V2"))
+def resnet101(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+    """ResNet-101, 2048 channels."""
+    return ResNet(tv.Bottleneck, [3, 4, 23, 3], last_stride=last_stride, stem_relu=stem_relu)
