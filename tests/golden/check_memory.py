@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.losses import (
+    camera_entropy,
+    camera_entropy_weights,
+    interpolation_degree,
+    label_preserving_loss,
+    support_samples,
+)
 from unreid.memory import ClusterMemory
+from unreid.memory.camera_rules import camera_groups, camera_harmonic_discrepancy, select_most_discrepant
+from unreid.memory.grouping import group_by_class
 
 from .cases import Case, checks
 
@@ -38,3 +48,131 @@ def check_cluster_memory(case: Case) -> None:
     close(loss, data["loss"], rtol=1e-5)
     close(inputs.grad, data["grad_inputs"], atol=1e-6)
     close(memory.bank, data["memory_after"], atol=1e-5)
+
+
+@checks("ise", "PLI degree schedule")
+def check_interpolation_degree(case: Case) -> None:
+    data, params = case.arrays(), case.params
+    total = params["epochs"] * params["train_iters"]
+    for row, epoch in enumerate(data["epochs_listed"]):
+        steps = int(epoch) * params["train_iters"] + np.arange(params["train_iters"])
+        degree = [interpolation_degree(int(step), total, params["support_base_lambda"]) for step in steps]
+        np.testing.assert_allclose(degree, data["cur_lambda"][row], rtol=1e-12)
+        np.testing.assert_allclose(0.5 * np.array(degree), data["step_coefficient"][row], rtol=1e-12)
+
+
+@checks("ise", "support samples")
+def check_support_samples(case: Case) -> None:
+    data, params = tensors(case), case.params
+    features = data["feats"].requires_grad_()
+    supports = support_samples(
+        features, data["centres"], data["labels"], degree=params["cur_lambda"], topk=params["topk"]
+    )
+    close(supports.features, data["supports"], atol=1e-6)
+    assert torch.equal(supports.targets, data["support_labels"])
+    assert torch.equal(supports.neighbors, data["nearest_index"])
+    # The recorded ratio has a 1 in its first column, where the reference divides the column by itself.
+    close(supports.similarity[:, 1:], data["nearest_ratio"][:, 1:], rtol=1e-5)
+    weights = torch.linspace(-1, 1, supports.features.numel()).view_as(supports.features)
+    (supports.features * weights).sum().backward()
+    close(features.grad, data["grad_feats"], atol=1e-6)
+
+
+@checks("ise", "label-preserving loss")
+def check_label_preserving_loss(case: Case) -> None:
+    data, params = tensors(case), case.params
+    for suffix, grouping in (("", "label"), ("_reference", "chunk")):
+        features = data["feats"].clone().requires_grad_()
+        supports = data["supports"].clone().requires_grad_()
+        loss = label_preserving_loss(
+            features,
+            supports,
+            data["labels"],
+            data["support_labels"],
+            temp=params["temp_lp_loss"],
+            grouping=grouping,
+            chunk=params["topk"] * params["num_instances"],
+        )
+        loss.backward()
+        close(loss, data["loss" + suffix], rtol=1e-5)
+        close(features.grad, data["grad_feats" + suffix], atol=1e-6)
+        close(supports.grad, data["grad_supports" + suffix], atol=1e-6)
+
+
+@checks("ise", "one ISE training step behind the encoder")
+def check_ise_step(case: Case) -> None:
+    data, params = tensors(case), case.params
+    memory = cluster_memory(
+        data["centres_before"], update=params["sample_type"], temp=params["temp"], momentum=params["momentum"]
+    )
+    inputs = data["inputs"].requires_grad_()
+    features, targets = F.normalize(inputs, dim=1), data["labels"]
+    supports = support_samples(features, memory.rows, targets, degree=params["cur_lambda"], topk=params["topk"])
+    rows, labels = torch.cat((features, supports.features)), torch.cat((targets, supports.targets))
+    loss_cc = memory(rows, labels)
+    loss_lp = label_preserving_loss(features, supports.features, targets, supports.targets, temp=params["temp_lp_loss"])
+    loss = params["loss_weight"] * loss_cc + params["lp_loss_weight"] * loss_lp
+    loss.backward()
+    memory.update(rows, labels)
+    close(supports.features, data["supports"], atol=1e-6)
+    for name, value in (("loss_cc", loss_cc), ("loss_lp", loss_lp), ("loss_total", loss)):
+        close(value, data[name], rtol=1e-5)
+    close(inputs.grad, data["grad_inputs"], atol=2e-6)
+    close(memory.bank, data["centres_after"], atol=1e-5)
+
+
+@checks("ccc", "cie")
+def check_camera_entropy(case: Case) -> None:
+    data = tensors(case)
+    check_entropy(data, "in_targets", "in_cameras", None)
+
+
+def check_entropy(data: dict[str, Tensor], targets_name: str, cameras_name: str, step: int | None) -> None:
+    def at(name: str) -> Tensor:
+        return data[name] if step is None else data[name][step]
+
+    targets = at(targets_name)
+    entropy = camera_entropy(targets, at(cameras_name))
+    close(entropy.weights, at("out_sample_weight"), atol=1e-5)
+    close(entropy.bits, at("out_entropy_bits")[targets], atol=1e-5)
+    close(entropy.weights, at("out_cluster_weight")[targets], atol=1e-5)
+    absent = torch.ones_like(at("out_entropy_bits"), dtype=torch.bool).index_fill(0, targets, False)
+    assert torch.equal(absent, at("out_entropy_bits").isnan())
+
+
+@checks("ccc", "memory")
+def check_camera_memory(case: Case) -> None:
+    data, params = tensors(case), case.params
+    for step in range(params["steps"]):
+        check_entropy(data, "in_targets", "in_cameras", step)
+    for mode in params["modes"]:
+        memory = cluster_memory(data["in_memory"], update=mode, temp=params["temperature"], momentum=params["momentum"])
+        for step in range(params["steps"]):
+            check_camera_step(memory, data, mode, step)
+
+
+def check_camera_step(memory: ClusterMemory, data: dict[str, Tensor], mode: str, step: int) -> None:
+    targets, cameras = data["in_targets"][step], data["in_cameras"][step]
+    for kind, weights in (("plain", None), ("cie", camera_entropy_weights(targets, cameras))):
+        stem = f"{mode}_{kind}" if f"out_loss_{mode}_{kind}" in data else kind
+        inputs = data["in_x"][step].clone().requires_grad_()
+        loss = memory(inputs, targets, weights=weights, camids=cameras)
+        loss.backward()
+        close(loss, data[f"out_loss_{stem}"][step], rtol=2e-5, atol=2e-6)
+        close(inputs.grad, data[f"out_grad_{stem}"][step], atol=1e-6, rtol=1e-4)
+    if mode == "hd_camera":
+        check_chd_selection(memory, data, step)
+    memory.update(data["in_x"][step], targets, camids=cameras)
+    close(memory.bank, data[f"out_memory_{mode}"][step], atol=2e-6)
+
+
+def check_chd_selection(memory: ClusterMemory, data: dict[str, Tensor], step: int) -> None:
+    targets, cameras = data["in_targets"][step], data["in_cameras"][step]
+    groups = group_by_class(targets)
+    samples = F.normalize(data["in_x"][step], dim=1)[groups.table]
+    rows, camids = memory.bank[groups.label], cameras[groups.table]
+    chosen = select_most_discrepant(rows, samples, groups.valid, camids).unsqueeze(1)
+    index = torch.full((memory.num_clusters,), -1).scatter(0, groups.label, groups.table.gather(1, chosen).flatten())
+    assert torch.equal(index, data["out_chd_selected_index"][step])
+    value = camera_harmonic_discrepancy(rows, samples, camera_groups(groups.valid, camids)).gather(1, chosen)
+    close(value.flatten(), data["out_chd_selected_value"][step][groups.label], atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unreid.memory import camera_rules  # noqa: F401  (registers its rules)
 from unreid.memory.base import MEMORIES, Memory, build_memory
 from unreid.memory.cluster_memory import ClusterMemory
 from unreid.memory.update_rules import UPDATE_RULES

@@ -1,0 +1,52 @@
+"""3C's camera information entropy (CIE): clusters seen by many cameras weigh more."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class CameraEntropy(NamedTuple):
+    """CIE of a batch, per sample (samples of one cluster share the values).
+
+    Attributes:
+        weights: float32 (B,), ``P exp(H_y) / sum over the P clusters present of exp(H)``.
+        bits: float32 (B,), base-2 entropy H_y of the cameras of the sample's cluster in the batch.
+    """
+
+    weights: Tensor
+    bits: Tensor
+
+
+def camera_entropy(targets: Tensor, camids: Tensor) -> CameraEntropy:
+    """Weights by the camera entropy of each cluster in the batch (3C, section on camera confidence).
+
+    The entropy is that of the batch, not of the whole cluster: the sampler's choice of cameras is part of the method.
+    Note the mixed bases of the published code: entropy in bits, natural exponential. No host copies, no gradient.
+
+    Args:
+        targets: int64 (B,).
+        camids: int64 (B,).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if targets.shape != camids.shape or targets.ndim != 1 or not len(targets):
+        raise ValueError(f"expected two vectors of one length, not {tuple(targets.shape)} and {tuple(camids.shape)}")
+    same_cluster = targets.unsqueeze(1) == targets
+    members = same_cluster.sum(1).double()
+    # The share p of the sample's own camera; a mean of -log2 p over the members is the entropy.
+    share = (same_cluster & (camids.unsqueeze(1) == camids)).sum(1) / members
+    bits = (same_cluster * -share.log2()).sum(1) / members
+    score = bits.exp()
+    # Every cluster counts once in the sums over clusters: its n members count 1 / n each.
+    weights = score * (1.0 / members).sum() / (score / members).sum()
+    return CameraEntropy(weights.float(), bits.float())
+
+
+def camera_entropy_weights(targets: Tensor, camids: Tensor) -> Tensor:
+    """Only the weights of :func:`camera_entropy`: factors of the samples' losses, float32 (B,)."""
+    with torch.no_grad():
+        return camera_entropy(targets, camids).weights
