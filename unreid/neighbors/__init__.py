@@ -1,0 +1,5 @@
+"""Nearest neighbours and the pair graphs made from them."""
+
+from unreid.neighbors.knn import knn
+
+__all__ = ["knn"]

@@ -1,0 +1,122 @@
+"""Neighbour candidates from faiss (flat, IVF, HNSW) in this package's order, their recall measured."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unreid.neighbors.rescoring import order_candidates
+from unreid.neighbors.torch_search import Proposer, Scorer, certified_lists, exact_search
+
+logger = logging.getLogger(__name__)
+
+FAISS_BACKENDS = ("faiss_flat", "faiss_ivf", "faiss_hnsw")
+_BLOCK = 8192  # rows handed to faiss at once
+_MARGIN = 6  # candidates beyond k
+_RECALL_ROWS = 500
+_RECALL_WARNING = 0.95
+
+
+def faiss_search(
+    features: Tensor, queries: Tensor, k: int, kind: str, *, nprobe: int = 32, ef_search: int = 128, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Lists from a faiss index on the CPU; arguments and result as :func:`unreid.neighbors.knn`.
+
+    The index proposes; distances and order are computed as everywhere else. A row whose proposal is short (faiss pads
+    with -1) is searched exactly. ``faiss_flat`` is certified like the torch search, so that it is exact.
+    """
+    index = build_index(features, kind, nprobe=nprobe, ef_search=ef_search, seed=seed)
+
+    def propose(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        found, candidates = index.search(features[rows].cpu().numpy(), width)
+        worst = torch.from_numpy(found[:, -1]).to(features)
+        return _with_self(torch.from_numpy(candidates).to(rows), rows), worst
+
+    if kind == "faiss_flat":
+        scorer = Scorer.of(features, torch.float32)
+
+        def scored(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
+            candidates, worst = propose(rows, width)
+            return candidates, worst - scorer.square[rows]
+
+        return certified_lists(features, scorer, queries, k, scored, margin=_MARGIN, block=_BLOCK)
+    lists = _approximate_lists(features, queries, k, propose)
+    report_recall(features, queries, lists[1], kind, seed=seed)
+    return lists
+
+
+def _approximate_lists(features: Tensor, queries: Tensor, k: int, propose: Proposer) -> tuple[Tensor, Tensor]:
+    width = min(k + _MARGIN, len(features))
+    distance = features.new_empty(len(queries), k)
+    neighbor = queries.new_empty(len(queries), k)
+    for start in range(0, len(queries), _BLOCK):
+        rows = queries[start : start + _BLOCK]
+        found = order_candidates(features, rows, propose(rows, width)[0], k)
+        distance[start : start + _BLOCK], neighbor[start : start + _BLOCK] = found
+    short = (neighbor < 0).any(dim=1).nonzero()[:, 0]
+    if len(short):
+        logger.info("%d of %d lists came back short and are searched exactly", len(short), len(queries))
+        distance[short], neighbor[short] = exact_search(features, queries[short], k)
+    return distance, neighbor
+
+
+def build_index(features: Tensor, kind: str, *, nprobe: int = 32, ef_search: int = 128, seed: int = 0) -> Any:
+    """A faiss index over all rows, filled block by block (``features`` may be memory-mapped).
+
+    IVF has about ``4 sqrt(N)`` lists trained on at most 64 rows a list; HNSW has 32 links a node.
+    """
+    import faiss
+
+    n, dim = features.shape
+    index: Any
+    if kind == "faiss_flat":
+        index = faiss.IndexFlatL2(dim)
+    elif kind == "faiss_hnsw":
+        index = faiss.IndexHNSWFlat(dim, 32)
+        index.hnsw.efConstruction = 80
+        index.hnsw.efSearch = ef_search
+    else:
+        lists = max(1, min(round(4 * math.sqrt(n)), n // 39 or 1))
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dim), dim, lists)
+        index.cp.seed = seed + 1
+        index.nprobe = min(nprobe, lists)
+        sample = np.sort(np.random.default_rng(seed).permutation(n)[: 64 * lists])
+        index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
+    for part in features.split(_BLOCK):
+        index.add(part.cpu().numpy())
+    return index
+
+
+def report_recall(features: Tensor, queries: Tensor, neighbor: Tensor, kind: str, *, seed: int = 0) -> float:
+    """Share of the true neighbours that the lists hold, over at most 500 rows; logged, and warned about below 0.95."""
+    chosen = np.random.default_rng(seed).permutation(len(queries))[:_RECALL_ROWS]
+    sample = torch.from_numpy(np.sort(chosen)).to(queries.device)
+    exact = exact_search(features, queries[sample], neighbor.shape[1])[1]
+    recall = recall_of(neighbor[sample], exact)
+    if recall < _RECALL_WARNING:
+        logger.warning(
+            "%s found %.1f %% of the true neighbours; missed ones turn samples into outliers: raise CLUSTER.KNN.NPROBE "
+            "or CLUSTER.KNN.EF_SEARCH, or use the exact CLUSTER.KNN.BACKEND torch",
+            kind,
+            100 * recall,
+        )
+    else:
+        logger.info("%s found %.1f %% of the true neighbours of %d rows", kind, 100 * recall, len(sample))
+    return recall
+
+
+def recall_of(found: Tensor, exact: Tensor) -> float:
+    """Mean share of the entries of ``exact`` (Q, k) that occur in the same row of ``found`` (Q, k)."""
+    return float((exact[:, :, None] == found[:, None, :]).any(dim=2).float().mean())
+
+
+def _with_self(candidates: Tensor, rows: Tensor) -> Tensor:
+    """Makes sure that a row is its own candidate: faiss may drop it among duplicates."""
+    absent = ~(candidates == rows[:, None]).any(dim=1)
+    candidates[absent, -1] = rows[absent]
+    return candidates

@@ -1,0 +1,86 @@
+"""Nearest neighbours of every row among all rows: one function over all search back-ends."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from unreid.neighbors.faiss_search import FAISS_BACKENDS, faiss_search
+from unreid.neighbors.torch_search import exact_search, full_precision, has_fast_bf16
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("torch", "torch_bf16", *FAISS_BACKENDS)
+
+
+@torch.no_grad()
+def knn(
+    features: Tensor,
+    k: int,
+    *,
+    backend: str = "torch",
+    queries: Tensor | None = None,
+    block: int = 0,
+    nprobe: int = 32,
+    ef_search: int = 128,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The k nearest rows of every row, itself included, in one order on every device and with every block size.
+
+    A list begins with the row itself; the others follow by ascending (distance, index). ``torch``, ``torch_bf16`` and
+    ``faiss_flat`` are exact; ``faiss_ivf`` and ``faiss_hnsw`` may miss neighbours: their recall is estimated on 500
+    rows, logged, and a value below 0.95 is warned about.
+
+    Args:
+        features: float32 (N, D), any device; rows need not have unit norm.
+        k: width of the lists; clamped to N with a warning.
+        backend: one of ``BACKENDS``.
+        queries: int64 (Q,), rows whose lists are wanted (one process's share); None: all.
+        block: query rows scanned at once by the torch back-ends; 0 chooses by memory. Never changes the result.
+        nprobe: lists visited by ``faiss_ivf``.
+        ef_search: search width of ``faiss_hnsw``.
+        seed: of the approximate indices and of the recall sample.
+
+    Returns:
+        float32 (Q, k) squared Euclidean distances and int64 (Q, k) indices, on the device of the features.
+
+    Raises:
+        UserError: unknown backend.
+        ValueError: features that are not a finite two-dimensional floating-point array.
+    """
+    if backend not in BACKENDS:
+        raise UserError(f"There is no neighbour search named {backend!r}; choose one of {', '.join(BACKENDS)}.")
+    features = _checked(features)
+    n = len(features)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    if k > n:
+        logger.warning("lists of %d neighbours wanted from %d samples: they hold %d", k, n, n)
+        k = n
+    if queries is None:
+        queries = torch.arange(n, device=features.device)
+    queries = queries.to(features.device, torch.int64)
+    if len(queries) == 0:
+        return features.new_empty(0, k), queries.new_empty(0, k)
+    with full_precision():
+        if backend in FAISS_BACKENDS:
+            return faiss_search(features, queries, k, backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
+        dtype = torch.float32
+        if backend == "torch_bf16":
+            if has_fast_bf16(features.device):
+                dtype = torch.bfloat16
+            else:
+                logger.warning("%s has no bfloat16 products in hardware: searching in float32", features.device)
+        return exact_search(features, queries, k, dtype=dtype, block=block)
+
+
+def _checked(features: Tensor) -> Tensor:
+    if features.ndim != 2 or 0 in features.shape or not features.is_floating_point():
+        raise ValueError(f"features must be (N, D) floating-point, not {tuple(features.shape)} {features.dtype}")
+    features = features.detach().float().contiguous()
+    if not all(bool(part.isfinite().all()) for part in features.split(2**16)):
+        raise ValueError("features hold NaN or infinite values: the model has diverged")
+    return features
