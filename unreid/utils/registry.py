@@ -50,9 +50,7 @@ class Registry(Generic[T]):
         except KeyError:
             near = difflib.get_close_matches(_fold(name), self._table, n=1)
             hint = f" Did you mean {self._names.get(near[0], near[0])!r}?" if near else ""
-            raise UserError(
-                f"There is no {self.kind} named {name!r}.{hint} Available: {', '.join(self)}."
-            ) from None
+            raise UserError(f"There is no {self.kind} named {name!r}.{hint} Available: {', '.join(self)}.") from None
 
     def __contains__(self, name: str) -> bool:
         return _fold(name) in self._table

@@ -1,0 +1,69 @@
+"""One logger tree for the package: console on rank 0, a file for every rank."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+ROOT = "unreid"
+_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+_OURS = "_unreid_handler"
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Writes to whatever ``sys.stdout`` is at that moment, so that capturing and redirection keep working."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """The current standard output."""
+        return sys.stdout
+
+
+def setup_logging(
+    output_dir: str | os.PathLike[str] | None = None, rank: int = 0, level: int = logging.INFO
+) -> logging.Logger:
+    """Send the package's log to the console (rank 0 only) and to ``log.txt`` (other ranks: ``log.rank1.txt`` ...).
+
+    Calling it again replaces the handlers of the call before, so messages never appear twice. Modules use
+    ``logging.getLogger(__name__)``; nothing else is configured. Files are appended to.
+
+    Args:
+        output_dir: folder of the log files, created if missing; None: console only.
+        rank: number of this process.
+        level: lowest level that is written; 0 leaves the decision to the logger.
+
+    Returns:
+        the package's root logger.
+    """
+    logger = logging.getLogger(ROOT)
+    close_logging()
+    logger.setLevel(level)
+    if rank == 0:
+        _attach(logger, _Console(), "%(message)s" if level >= logging.INFO else _FORMAT)
+    if output_dir is not None:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "log.txt" if rank == 0 else f"log.rank{rank}.txt"
+        _attach(logger, logging.FileHandler(folder / name, encoding="utf-8"), _FORMAT)
+    return logger
+
+
+def close_logging() -> None:
+    """Remove and close the handlers of :func:`setup_logging`."""
+    logger = logging.getLogger(ROOT)
+    for handler in list(logger.handlers):
+        if getattr(handler, _OURS, False):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _attach(logger: logging.Logger, handler: logging.Handler, layout: str) -> None:
+    handler.setFormatter(logging.Formatter(layout, datefmt="%Y-%m-%d %H:%M:%S"))
+    setattr(handler, _OURS, True)
+    logger.addHandler(handler)
