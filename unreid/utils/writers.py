@@ -1,0 +1,147 @@
+"""Where events go: JSON lines, TensorBoard, the log. All writers read the same :class:`Events`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from unreid.utils.errors import UserError
+from unreid.utils.io import atomic_write_text
+
+logger = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Events:
+    """What was put since the last write.
+
+    Attributes:
+        step: optimiser steps done.
+        scalars: name -> value, in the order they were first put.
+        images: name -> uint8 (H, W, 3), RGB.
+        histograms: name -> values, any shape.
+    """
+
+    step: int
+    scalars: dict[str, float]
+    images: dict[str, Any] = field(default_factory=dict)
+    histograms: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Writer(Protocol):
+    """A sink for events."""
+
+    def write(self, events: Events) -> None:
+        """Take over one batch of events."""
+
+    def close(self) -> None:
+        """Flush and let go of files."""
+
+
+class JsonWriter:
+    """``metrics.jsonl``: one JSON object a line with ``step``, ``time`` (seconds since 1970) and the scalars.
+
+    Values that are not finite become null, so that every line is valid JSON.
+
+    Args:
+        output_dir: folder of the file, created if missing.
+        resume_step: steps already done; their rows stay and rows of later steps (and a half-written last line) go,
+            because the resumed run writes them again. None starts an empty file.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], resume_step: int | None = None) -> None:
+        self.path = Path(output_dir) / METRICS_FILE
+        kept = _rows_up_to(self.path, resume_step) if resume_step is not None and self.path.exists() else []
+        atomic_write_text(self.path, "".join(line + "\n" for line in kept))
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def write(self, events: Events) -> None:
+        """Append a line and flush it; nothing is written without scalars."""
+        if not events.scalars:
+            return
+        scalars = {name: value if math.isfinite(value) else None for name, value in events.scalars.items()}
+        row = {"step": events.step, "time": round(time.time(), 3), **scalars}
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class TensorBoardWriter:
+    """TensorBoard event files with scalars, images and histograms.
+
+    Args:
+        log_dir: folder of the event files.
+        resume_step: steps already done; TensorBoard hides what an earlier run wrote after them.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], resume_step: int | None = None) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"LOG.TENSORBOARD needs the package {error.name}: install tensorboard, or set LOG.TENSORBOARD False."
+            ) from error
+        purge = None if resume_step is None else resume_step + 1
+        self._writer = SummaryWriter(str(log_dir), purge_step=purge)
+
+    def write(self, events: Events) -> None:
+        """Hand everything to TensorBoard, which writes in a thread of its own."""
+        for name, value in events.scalars.items():
+            self._writer.add_scalar(name, value, events.step)
+        for name, image in events.images.items():
+            self._writer.add_image(name, image, events.step, dataformats="HWC")
+        for name, values in events.histograms.items():
+            self._writer.add_histogram(name, values, events.step)
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+class ConsoleWriter:
+    """One line of the log per write.
+
+    Args:
+        skip: prefixes of names that stay out of the line.
+    """
+
+    def __init__(self, skip: Sequence[str] = ("phase/", "time/")) -> None:
+        self.skip = tuple(skip)
+
+    def write(self, events: Events) -> None:
+        """Log ``step N  name value  ...`` with four significant digits; nothing if no name is left."""
+        shown = [f"{name} {value:.4g}" for name, value in events.scalars.items() if not name.startswith(self.skip)]
+        if shown:
+            logger.info("step %d  %s", events.step, "  ".join(shown))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _rows_up_to(path: Path, step: int) -> list[str]:
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # cut off when the run was killed
+        if isinstance(row, dict) and row.get("step", 0) <= step:
+            kept.append(line)
+    return kept
