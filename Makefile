@@ -1,0 +1,64 @@
+# make demo, make test: everything else is optional. The environment lives in .venv and is built on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+BENCHMARKS := clustering evaluation memory hdc buc_merge loader scale
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench bench-gpu bench-methods clean
+
+help:
+	@echo "make demo           render the embedded data set, train on it, evaluate"
+	@echo "make test           lint and test suite"
+	@echo "make lint           ruff and mypy only"
+	@echo "make bench          speed and memory of the parts"
+	@echo "make bench-gpu      the parts that have a CUDA path, on the GPU"
+	@echo "make bench-methods  every method on the rendered data set"
+	@echo "make clean          remove caches and build files (keeps .venv, logs and datasets)"
+
+install: $(STAMP)
+
+# The stamp is newer than pyproject.toml exactly when the installed dependencies are up to date.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "unreid needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing);" \
+	           "name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(VENV) was made with an older Python: remove the folder and run make again"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python tools/demo.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One thread a worker: two processes that each use all cores are slower than either alone.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+bench: $(STAMP)
+	@for name in $(BENCHMARKS); do \
+	    echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; \
+	done
+
+bench-gpu: $(STAMP)
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \
+	    { echo "bench-gpu needs a CUDA device that torch can use"; exit 1; }
+	@for name in $(BENCHMARKS); do \
+	    echo "== $$name"; $(BIN)/python benchmarks/$$name.py --device cuda || exit 1; \
+	done
+
+bench-methods: $(STAMP)
+	$(BIN)/python benchmarks/methods.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find unreid tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
