@@ -1,0 +1,1 @@
+"""Runs a method: loop, hooks, checkpoints, launch."""

@@ -1,0 +1,158 @@
+"""From a config to the objects of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unreid.config import CfgNode
+from unreid.data.build import build_cache
+from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.data import Data, Extraction, build_data, round_loader, unlabelled_batches
+from unreid.engine.hooks import (
+    CheckpointHook,
+    DiagnosticsHook,
+    EvaluationHook,
+    Hook,
+    LossGuard,
+    ProgressHook,
+    ScalarHook,
+    SignalHook,
+)
+from unreid.engine.optim import LRSchedule, build_optimizer
+from unreid.engine.precision import Precision
+from unreid.engine.rounds import RoundGuard
+from unreid.engine.trainer import Builders, Trainer
+from unreid.evaluation.evaluator import Evaluator
+from unreid.methods import InstanceDiscrimination, Method, build_method
+from unreid.models.batch_norm import recalibrate_bn
+from unreid.models.embedding import EmbeddingModel
+from unreid.utils.distributed import get_world_size, is_main
+from unreid.utils.events import ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
+
+logger = logging.getLogger(__name__)
+
+
+def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0) -> EmbeddingModel:
+    """The embedding model on ``device``; ``num_samples`` sizes the classifier where the config asks for one."""
+    model = EmbeddingModel.from_config(cfg, num_classes=num_samples if cfg.MODEL.CLASSIFIER else 0)
+    layout = torch.channels_last if cfg.OPTIM.CHANNELS_LAST else torch.contiguous_format
+    return model.to(device, memory_format=layout)
+
+
+def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
+    """The event storage; only the main process has writers."""
+    writers: list[Writer] = []
+    if is_main():
+        writers = [ConsoleWriter(), JsonWriter(output_dir, resume_step)]
+        if cfg.LOG.TENSORBOARD:
+            writers.append(TensorBoardWriter(output_dir / "tensorboard", resume_step))
+    return EventStorage(writers, step=resume_step or 0)
+
+
+def build_evaluate(
+    cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str
+) -> Callable[[nn.Module], dict[str, dict[str, float]]] | None:
+    """encoder -> scores per test set, or None without a test set."""
+    if not tests:
+        return None
+    evaluators = {dataset.name: Evaluator.from_config(cfg, dataset) for dataset in tests}
+
+    def evaluate(encoder: nn.Module) -> dict[str, dict[str, float]]:
+        return {
+            name: evaluator.run(lambda tracklets: extraction(encoder, tracklets, feature))
+            for name, evaluator in evaluators.items()
+        }
+
+    return evaluate
+
+
+def build_trainer(cfg: CfgNode, output_dir: Path, device: torch.device, storage: EventStorage) -> Trainer:
+    """The whole run: data, model, method, hooks."""
+    data = build_data(cfg)
+    model = build_model(cfg, device, len(data.tracklets))
+    cache = build_cache(cfg, device)
+    if cfg.MODEL.RECALIBRATE_BN:
+        count = cfg.MODEL.RECALIBRATE_BN
+        recalibrate_bn(model, unlabelled_batches(cfg, data.tracklets, count, device=device, cache=cache))
+    method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in data.tracklets])
+    warmup = None
+    if cfg.WARMUP.EPOCHS:
+        warmup = InstanceDiscrimination.from_warmup_config(
+            cfg, model=model, teacher=method.teacher, camids=method.camids
+        )
+    _distribute(cfg, model, [method] if warmup is None else [method, warmup], device)
+    extraction = Extraction(cfg, device, cache)
+    builders = Builders(
+        loader=lambda plan, views, is_warmup: round_loader(
+            cfg,
+            data.tracklets,
+            plan,
+            views,
+            device=device,
+            cache=cache,
+            channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
+        ),
+        extract=lambda encoder, feature, round: extraction(encoder, data.tracklets, feature, round=round),
+        unreadable=lambda: extraction.unreadable,
+        optimizer=lambda: build_optimizer(cfg, model),
+        learning_rate=LRSchedule.from_config(cfg),
+    )
+    evaluate = build_evaluate(cfg, data.tests, Extraction(cfg, device, cache), method.retrieval_feature)
+    return Trainer(
+        model=model,
+        method=method,
+        warmup=warmup,
+        builders=builders,
+        guard=RoundGuard(cfg.CLUSTER.MAX_EMPTY_ROUNDS),
+        precision=Precision(cfg.OPTIM.AMP, cfg.OPTIM.CLIP_GRAD, device),
+        storage=storage,
+        hooks=build_hooks(cfg, output_dir, data, evaluate),
+        relabel_every=cfg.CLUSTER.EVERY,
+    )
+
+
+def build_hooks(
+    cfg: CfgNode,
+    output_dir: Path,
+    data: Data,
+    evaluate: Callable[[nn.Module], dict[str, dict[str, float]]] | None,
+) -> list[Hook]:
+    """The hooks of a run, in calling order."""
+    evaluation = EvaluationHook(
+        evaluate, period=cfg.TEST.EVAL_PERIOD, select=cfg.TEST.SELECT, initial=cfg.TEST.EVAL_START
+    )
+    checkpoint = CheckpointHook(
+        output_dir,
+        config=cfg.dump(),
+        evaluation=evaluation,
+        period=cfg.CHECKPOINT.PERIOD,
+        keep=cfg.CHECKPOINT.KEEP,
+    )
+    return [
+        SignalHook(),
+        # A diverged loss must stop the run before anything is evaluated or saved.
+        LossGuard(period=cfg.PRINT_PERIOD, checkpoint=str(checkpoint.newest)),
+        DiagnosticsHook(data.tracklets, data.truth, pictures=cfg.LOG.CLUSTER_IMAGES),
+        # Scores first, so that the checkpoint holds them, and both before the writers flush.
+        evaluation,
+        checkpoint,
+        *([ProgressHook()] if cfg.LOG.PROGRESS else []),
+        ScalarHook(period=cfg.PRINT_PERIOD),
+    ]
+
+
+def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: torch.device) -> None:
+    """Gives every method the callable that a training step uses: compiled, distributed, or the bare model."""
+    student: nn.Module = model
+    if cfg.OPTIM.COMPILE:
+        student = torch.compile(student)  # type: ignore[assignment]
+    if get_world_size() > 1:
+        ids = [device.index] if device.type == "cuda" else None
+        student = nn.parallel.DistributedDataParallel(student, device_ids=ids)
+    for method in methods:
+        method.student = student

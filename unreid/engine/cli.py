@@ -1,0 +1,107 @@
+"""Command lines: ``tools/main.py`` and the console command ``unreid``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unreid.config import CfgNode, load_config
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def run_main(argv: Sequence[str] | None = None) -> int:
+    """``tools/main.py --config-file F [--eval-only] [--repeat K] [KEY VALUE ...]``."""
+    parser = argparse.ArgumentParser(description="Train or evaluate an unsupervised re-ID model.")
+    _add_run_arguments(parser)
+    parser.add_argument("--eval-only", action="store_true", help="same as TEST.EVAL_ONLY True")
+    return _guarded(_run, parser.parse_args(argv))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``unreid train|eval --config-file F [KEY VALUE ...]``."""
+    parser = argparse.ArgumentParser(prog="unreid", description="Unsupervised object re-identification.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train a model")
+    _add_run_arguments(train)
+    train.set_defaults(eval_only=False)
+    evaluate = commands.add_parser("eval", help="evaluate a checkpoint: RESUME path/to/checkpoint.pth")
+    _add_run_arguments(evaluate)
+    evaluate.set_defaults(eval_only=True)
+    return _guarded(_run, parser.parse_args(argv))
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-file", default=None, metavar="F", help="YAML file over the defaults")
+    parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run K seeds; print mean and deviation")
+    parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    overrides = list(arguments.overrides)
+    if arguments.eval_only:
+        overrides += ["TEST.EVAL_ONLY", "True"]
+    if arguments.repeat < 1:
+        raise UserError(f"--repeat takes a number of runs of at least 1, not {arguments.repeat}.")
+    cfg = load_config(arguments.config_file, overrides)
+    if arguments.repeat == 1:
+        run_config(cfg)
+        return
+    repeat(arguments.config_file, overrides, cfg, arguments.repeat)
+
+
+def run_config(cfg: CfgNode) -> dict[str, Any]:
+    """Runs a frozen config; the heavy rooms are imported here, so that ``--help`` stays quick."""
+    from unreid.engine.run import run
+
+    return run(cfg)
+
+
+def repeat(
+    config_file: str | None, overrides: Sequence[str], cfg: CfgNode, count: int
+) -> dict[str, tuple[float, float]]:
+    """Runs ``count`` seeds from ``SEED`` on, each in its own folder, and logs mean and standard deviation.
+
+    Returns:
+        "test set/score" -> (mean, sample standard deviation), of the last epoch.
+    """
+    scores: dict[str, list[float]] = {}
+    for seed in range(cfg.SEED, cfg.SEED + count):
+        folder = str(Path(cfg.OUTPUT_DIR) / f"seed_{seed}")
+        results = run_config(load_config(config_file, [*overrides, "SEED", str(seed), "OUTPUT_DIR", folder]))
+        if not results.get("finished", True):
+            raise UserError(f"Seed {seed} was stopped, so there is no mean over {count} seeds; its run is in {folder}.")
+        for name, row in results.get("last", results).items():
+            if isinstance(row, dict):
+                for key, value in row.items():
+                    scores.setdefault(f"{name}/{key}", []).append(value)
+    summary = {}
+    for name, values in scores.items():
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        summary[name] = (statistics.fmean(values), deviation)
+        logger.info("%s over %d seeds: %.1f +- %.1f", name, len(values), *summary[name])
+    return summary
+
+
+def _guarded(command: Any, arguments: argparse.Namespace) -> int:
+    """Turns a user's mistake into one sentence and an exit status."""
+    from unreid.engine.hooks.monitoring import DivergedError
+
+    try:
+        command(arguments)
+    except (UserError, DivergedError) as error:
+        print(f"unreid: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("unreid: interrupted", file=sys.stderr)  # noqa: T201
+        return EXIT_INTERRUPTED
+    return 0

@@ -1,0 +1,136 @@
+"""The data of a run: what is trained on, what is evaluated on, and how both are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unreid.config import CfgNode
+from unreid.data.build import build_extract_loader, build_train_loader
+from unreid.data.cache import ImageCache
+from unreid.data.datasets import build_dataset, train_view
+from unreid.data.datasets.base import ReIDDataset
+from unreid.data.loader import TrainLoader
+from unreid.evaluation.extract import extract_features
+from unreid.structures import GroundTruth, RoundPlan, Tracklet
+from unreid.utils.distributed import all_gather_rows, get_rank, get_world_size
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Data:
+    """An unlabelled training list, its truth (for diagnostics only), and the test sets."""
+
+    tracklets: list[Tracklet]
+    truth: GroundTruth | None
+    tests: list[ReIDDataset]
+
+
+def build_data(cfg: CfgNode, train: bool = True) -> Data:
+    """Parses the datasets of the config, each once, even where it both trains and tests."""
+    names = list(cfg.DATASETS.NAMES) if train else []
+    tests = list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
+    datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests)}
+    tracklets: list[Tracklet] = []
+    truth = None
+    if train:
+        for dataset in datasets.values():
+            dataset.log_statistics()
+        tracklets, truth = train_view([datasets[name] for name in names], seed=cfg.SEED)
+        if (truth.pids < 0).all():
+            truth = None
+    testable = []
+    for name in tests:
+        if datasets[name].has_test:
+            testable.append(datasets[name])
+        else:
+            logger.warning("%s has no query and gallery: its evaluation is skipped", name)
+    return Data(tracklets, truth, testable)
+
+
+class Extraction:
+    """Extracts features of a list of samples: each process its share, put together in order."""
+
+    def __init__(self, cfg: CfgNode, device: torch.device, cache: ImageCache | None = None) -> None:
+        self.cfg = cfg
+        self.device = device
+        self.cache = cache
+        self.unreadable = np.empty(0, dtype=np.int64)
+
+    def __call__(
+        self, encoder: nn.Module, tracklets: list[Tracklet], feature: str, *, round: int | None = None
+    ) -> Tensor:
+        """float32 (N, D) on the device; rows of unreadable samples are zero and listed in ``unreadable``.
+
+        Args:
+            round: of clustering (clips of ``DATALOADER.CLUSTER_SEQ_LEN`` frames); None: evaluation, all frames.
+        """
+        rank, world = get_rank(), get_world_size()
+        share = np.arange(len(tracklets) * rank // world, len(tracklets) * (rank + 1) // world)
+        loader = build_extract_loader(
+            self.cfg,
+            tracklets,
+            purpose="test" if round is None else "cluster",
+            round=max(round or 0, 0),
+            device=self.device,
+            cache=self.cache,
+            indices=share,
+        )
+        with loader:
+            first = int(share[0]) if len(share) else 0
+            features = extract_features(
+                encoder,
+                ((images, owners - first) for images, owners in loader),
+                feature=feature,
+                num_samples=len(share),
+                device=self.device,
+                flip=self.cfg.TEST.FLIP and round is None,
+                amp=self.cfg.TEST.AMP,
+            )
+            missing = torch.from_numpy(loader.unreadable)
+        self.unreadable = all_gather_rows(missing.to(self.device)).cpu().numpy()
+        return all_gather_rows(features)
+
+
+def round_loader(
+    cfg: CfgNode,
+    tracklets: list[Tracklet],
+    plan: RoundPlan,
+    views: tuple[str, ...],
+    *,
+    device: torch.device,
+    cache: ImageCache,
+    channel_jitter: float | None = None,
+) -> TrainLoader:
+    """The loader of a round; this process's share of every batch."""
+    return build_train_loader(
+        cfg,
+        tracklets,
+        plan.targets,
+        views=views,
+        iters=plan.iters,
+        device=device,
+        sampler=plan.sampler,
+        batch_size=plan.batch_size,
+        cache=cache,
+        channel_jitter=channel_jitter,
+        rank=get_rank(),
+        world_size=get_world_size(),
+    )
+
+
+def unlabelled_batches(
+    cfg: CfgNode, tracklets: list[Tracklet], count: int, *, device: torch.device, cache: ImageCache
+) -> Iterator[Tensor]:
+    """``count`` batches of augmented images in random order, for the re-estimation of BN statistics."""
+    size = min(cfg.DATALOADER.TRAIN_BATCH_SIZE, len(tracklets) // get_world_size() * get_world_size())
+    plan = RoundPlan(torch.arange(len(tracklets)), epochs=1, iters=count, sampler="shuffle", batch_size=size)
+    with round_loader(cfg, tracklets, plan, ("strong",), device=device, cache=cache) as loader:
+        for batch in loader.epoch(0):
+            yield batch.views[0]

@@ -1,0 +1,19 @@
+"""Hooks: what happens around the training loop."""
+
+from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.checkpoint import CheckpointHook, SignalHook
+from unreid.engine.hooks.diagnostics import DiagnosticsHook
+from unreid.engine.hooks.evaluation import EvaluationHook
+from unreid.engine.hooks.monitoring import DivergedError, LossGuard, ProgressHook, ScalarHook
+
+__all__ = [
+    "CheckpointHook",
+    "DiagnosticsHook",
+    "DivergedError",
+    "EvaluationHook",
+    "Hook",
+    "LossGuard",
+    "ProgressHook",
+    "ScalarHook",
+    "SignalHook",
+]

@@ -1,0 +1,99 @@
+"""Writes checkpoints: periodically, at the end, when a stop is requested, and the selected model."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from unreid.engine.checkpoint import save_model, save_run
+from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.evaluation import EvaluationHook
+from unreid.structures import StepOutput
+from unreid.utils.distributed import is_main
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointHook(Hook):
+    """``checkpoint.pth`` (everything; the newest), ``checkpoint_NNN.pth`` (older ones), and the selected models.
+
+    Comes after the evaluation hook, so that the scores are in the file.
+
+    Args:
+        folder: where the files go.
+        config: resolved config as YAML.
+        evaluation: source of the scores and of the selection.
+        period: epochs between two checkpoints; 0: only the last.
+        keep: periodic checkpoints that stay beside the newest; 0: all.
+    """
+
+    def __init__(
+        self, folder: Path, *, config: str, evaluation: EvaluationHook, period: int = 1, keep: int = 1
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.evaluation = evaluation
+        self.period = period
+        self.keep = keep
+
+    @property
+    def newest(self) -> Path:
+        return self.folder / "checkpoint.pth"
+
+    def after_epoch(self) -> None:
+        epoch = self.trainer.state.epoch
+        last = epoch >= self.trainer.max_epochs
+        if last or self.trainer.stop_reason or (self.period and epoch % self.period == 0):
+            self.save()
+        if self.evaluation.new_best:
+            self._write(save_model, self.folder / "model_best.pth", self.evaluation.best_results)
+
+    def after_step(self, output: StepOutput) -> None:
+        # Inside an epoch only a requested stop writes; the end of an epoch is after_epoch's.
+        if self.trainer.stop_reason and self.trainer.state.step < self.trainer.iters:
+            self.save()
+
+    def after_train(self) -> None:
+        if self.trainer.stop_reason and self.newest.exists():
+            logger.warning(
+                "stopped (%s) after epoch %d, step %d; go on with: RESUME %s",
+                self.trainer.stop_reason,
+                self.trainer.state.epoch,
+                self.trainer.state.step,
+                self.newest,
+            )
+
+    def save(self) -> None:
+        """Writes the newest checkpoint and, with ``keep`` other than 1, a numbered copy."""
+        self._write(save_run, self.newest, self.evaluation.last_results)
+        if self.keep == 1 or not is_main():
+            return
+        numbered = self.folder / f"checkpoint_{self.trainer.state.epoch:03d}.pth"
+        self._write(save_run, numbered, self.evaluation.last_results)
+        old = sorted(self.folder.glob("checkpoint_[0-9]*.pth"))
+        for path in old[: -self.keep] if self.keep else []:
+            path.unlink()
+
+    def _write(self, save: Any, path: Path, results: dict[str, Any]) -> None:
+        state = self.trainer.state_dict()
+        if is_main():
+            save(path, state, self.config, results)
+
+
+class SignalHook(Hook):
+    """SIGTERM and Ctrl-C end the run after the current step, with a checkpoint; a second Ctrl-C ends it at once."""
+
+    def before_train(self) -> None:
+        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def after_train(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.trainer.stop_reason is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.trainer.request_stop(signal.Signals(number).name)

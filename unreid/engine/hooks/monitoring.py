@@ -1,0 +1,115 @@
+"""Scalars, progress and the guard against diverged losses."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+from unreid.engine.hooks.base import Hook
+from unreid.structures import Clustering, RoundPlan, StepOutput
+from unreid.utils.distributed import is_main
+
+
+class DivergedError(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+class LossGuard(Hook):
+    """Stops the run when a loss is NaN or infinite, naming the step and the losses.
+
+    On CUDA the check stays on the device and is read every ``period`` steps, so that no step waits for the host.
+
+    Args:
+        checkpoint: path that the message names as the way back.
+    """
+
+    def __init__(self, *, period: int, checkpoint: str) -> None:
+        self.period = period
+        self.checkpoint = checkpoint
+        self._pending: list[tuple[int, list[str], torch.Tensor]] = []
+
+    def after_step(self, output: StepOutput) -> None:
+        values = torch.stack([value.detach().float() for value in output.losses.values()])
+        step = self.trainer.state.global_step
+        self._pending.append((step, list(output.losses), torch.isfinite(values)))
+        if values.device.type == "cpu" or step % self.period == 0:
+            self._check()
+
+    def after_epoch(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        pending, self._pending = self._pending, []
+        for step, names, finite in pending:
+            flags = finite.tolist()
+            if not all(flags):
+                bad = ", ".join(name for name, good in zip(names, flags) if not good)
+                raise DivergedError(
+                    f"Loss {bad} is not finite at step {step}; lower OPTIM.LR or set OPTIM.CLIP_GRAD. "
+                    f"The last good state is {self.checkpoint}."
+                )
+
+
+class ScalarHook(Hook):
+    """Losses, learning rate and cluster counts into the event storage; written every ``period`` steps.
+
+    A written loss is the mean since the last write; nothing is read from the device in between.
+    """
+
+    def __init__(self, *, period: int) -> None:
+        self.period = period
+
+    def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
+        used = int((plan.targets >= 0).sum())
+        self.trainer.storage.put_scalars(
+            {
+                "cluster/clusters": clustering.num_clusters,
+                "cluster/outliers": clustering.num_outliers,
+                "cluster/trained_samples": used,
+            }
+        )
+        if "eps" in clustering.extras:
+            self.trainer.storage.put_scalar("cluster/eps", float(clustering.extras["eps"]))
+
+    def after_step(self, output: StepOutput) -> None:
+        storage, state = self.trainer.storage, self.trainer.state
+        storage.put_scalars(output.losses, prefix="loss/")
+        storage.put_scalars(output.scalars)
+        if state.global_step % self.period == 0:
+            storage.put_scalar("lr", self.trainer.optimizer.param_groups[-1]["lr"], "last")
+            storage.put_scalar("epoch", state.epoch, "last")
+            storage.write()
+
+    def after_epoch(self) -> None:
+        self.trainer.storage.write()
+
+    def after_train(self) -> None:
+        self.trainer.storage.close()
+
+
+class ProgressHook(Hook):
+    """A progress bar over the whole run on a terminal; silent elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def before_train(self) -> None:
+        if not (is_main() and sys.stderr.isatty()):
+            return
+        from tqdm import tqdm
+
+        state = self.trainer.state
+        self._bar = tqdm(total=self.trainer.max_epochs, initial=state.epoch, unit="epoch", dynamic_ncols=True)
+
+    def after_step(self, output: StepOutput) -> None:
+        if self._bar is None:
+            return
+        state = self.trainer.state
+        self._bar.n = round(state.epoch + state.step / max(self.trainer.iters, 1), 2)
+        self._bar.refresh()
+
+    def after_train(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,34 @@
+"""Draws the ranked list of a trained encoder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unreid.config import CfgNode
+from unreid.engine.data import Extraction, build_data
+from unreid.evaluation.ranked_list import draw_ranked_list
+from unreid.utils.distributed import is_main
+
+logger = logging.getLogger(__name__)
+
+
+def write_ranked_list(
+    cfg: CfgNode, encoder: nn.Module, feature: str, device: torch.device, folder: Path
+) -> Path | None:
+    """``ranked_list.jpg`` of the first test set: ``TEST.RANKED_LIST`` queries, each with its nearest gallery images."""
+    tests = build_data(cfg, train=False).tests
+    if not tests:
+        return None
+    extraction = Extraction(cfg, device)
+    query, gallery = tests[0].query, tests[0].gallery
+    q_features = extraction(encoder, query.tracklets, feature)
+    g_features = extraction(encoder, gallery.tracklets, feature)
+    path = folder / "ranked_list.jpg"
+    if is_main():
+        draw_ranked_list(path, query, gallery, q_features, g_features, queries=cfg.TEST.RANKED_LIST)
+        logger.info("ranked list: %s", path)
+    return path

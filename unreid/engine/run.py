@@ -1,0 +1,120 @@
+"""The two things a user does with a config: train and evaluate."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from unreid.config import CfgNode
+from unreid.engine.build import build_evaluate, build_model, build_trainer
+from unreid.engine.checkpoint import load_model, load_run
+from unreid.engine.data import Extraction, build_data
+from unreid.engine.hooks import CheckpointHook, EvaluationHook
+from unreid.engine.ranked import write_ranked_list
+from unreid.evaluation.evaluator import format_table
+from unreid.methods.base import METHODS
+from unreid.utils.distributed import get_rank, init_from_env, is_main, shutdown
+from unreid.utils.environment import write_run_header
+from unreid.utils.errors import UserError
+from unreid.utils.io import atomic_write_text
+from unreid.utils.logging import setup_logging
+from unreid.utils.seed import seed_everything
+
+logger = logging.getLogger(__name__)
+
+
+def train(cfg: CfgNode) -> dict[str, Any]:
+    """Trains (or goes on from ``RESUME``) and returns the results that ``results.json`` holds.
+
+    Returns:
+        "initial", "last" and "best": test set -> {"mAP", "R1", "R5", "R10"} in percent, with the epoch; empty
+        where nothing was evaluated.
+    """
+    output_dir, device = _prepare(cfg)
+    resumed = load_run(cfg.RESUME) if cfg.RESUME else None
+    storage = EventStorage.from_config(cfg, output_dir, start_step=resumed["state"]["global_step"] if resumed else 0)
+    trainer = build_trainer(cfg, output_dir, device, storage)
+    if resumed is not None:
+        trainer.load_state_dict(resumed)
+        logger.info("going on from %s: epoch %d, step %d", cfg.RESUME, trainer.state.epoch, trainer.state.step)
+    trainer.train()
+    evaluation = next(hook for hook in trainer.hooks if isinstance(hook, EvaluationHook))
+    checkpoint = next(hook for hook in trainer.hooks if isinstance(hook, CheckpointHook))
+    results = {
+        "finished": trainer.stop_reason is None,
+        "seed": cfg.SEED,
+        "initial": evaluation.initial_results,
+        "last": evaluation.last_results,
+        "best": evaluation.best_results,
+        "checkpoint": str(checkpoint.newest),
+    }
+    if is_main():
+        atomic_write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+        _report(results, evaluation.select)
+    if cfg.TEST.RANKED_LIST and trainer.stop_reason is None:
+        write_ranked_list(cfg, trainer.method.encoder, trainer.method.retrieval_feature, device, output_dir)
+    return results
+
+
+def evaluate(cfg: CfgNode) -> dict[str, Any]:
+    """Scores the checkpoint ``RESUME`` on the test sets and returns test set -> scores in percent."""
+    if not cfg.RESUME:
+        raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
+    output_dir, device = _prepare(cfg)
+    model = build_model(cfg, device)
+    load_model(cfg.RESUME, model)
+    data = build_data(cfg, train=False)
+    feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
+    score = build_evaluate(cfg, data.tests, Extraction(cfg, device), feature)
+    if score is None:
+        raise UserError("There is nothing to evaluate on: no dataset in DATASETS.TESTS has a query and a gallery.")
+    results = score(model)
+    if is_main():
+        atomic_write_text(output_dir / "evaluation.json", json.dumps({"checkpoint": cfg.RESUME, **results}, indent=2))
+        logger.info("%s\n%s", cfg.RESUME, format_table(results))
+    if cfg.TEST.RANKED_LIST:
+        write_ranked_list(cfg, model, feature, device, output_dir)
+    return results
+
+
+def run(cfg: CfgNode) -> dict[str, Any]:
+    """Trains or, with ``TEST.EVAL_ONLY``, evaluates."""
+    try:
+        return evaluate(cfg) if cfg.TEST.EVAL_ONLY else train(cfg)
+    finally:
+        shutdown()
+
+
+def _prepare(cfg: CfgNode) -> tuple[Path, Any]:
+    output_dir = Path(cfg.OUTPUT_DIR)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"OUTPUT_DIR {output_dir} cannot be created: {error.strerror}.") from None
+    device = init_from_env(cfg.MODEL.DEVICE)
+    setup_logging(output_dir, get_rank())
+    seed_everything(cfg.SEED)
+    if is_main():
+        write_run_header(output_dir, cfg, prefix="eval_" if cfg.TEST.EVAL_ONLY else "")
+    return output_dir, device
+
+
+def _report(results: dict[str, Any], select: str) -> None:
+    rows = {}
+    if results["initial"]:
+        rows["untrained"] = results["initial"]
+    if results["last"]:
+        rows[f"last epoch ({results['last']['epoch']})"] = results["last"]
+    if results["best"] and results["best"].get("epoch"):
+        by = "chosen with test labels" if select != "label_free" else "chosen without labels"
+        rows[f"best epoch ({results['best']['epoch']}, {by})"] = results["best"]
+    table = {
+        f"{name}, {row}" if len(rows) > 1 else name: scores
+        for row, result in rows.items()
+        for name, scores in result.items()
+        if isinstance(scores, dict)
+    }
+    if table:
+        logger.info("\n%s", format_table(table))

@@ -1,0 +1,265 @@
+"""The one training loop: rounds of labelling and training; everything else is in hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unreid.data.loader import TrainLoader
+from unreid.engine.hooks.base import Hook
+from unreid.engine.precision import Precision
+from unreid.engine.rng import rng_state, set_rng_state
+from unreid.engine.rounds import RoundGuard, without_samples
+from unreid.methods.base import Method
+from unreid.structures import Batch, Clustering, Position, RoundPlan
+from unreid.utils.events import EventStorage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainState:
+    """What is finished. ``round`` is -1 during the warm-up; ``step`` counts within the epoch under way."""
+
+    round: int = 0
+    epoch: int = 0
+    epoch_of_round: int = 0
+    step: int = 0
+    global_step: int = 0
+
+
+@dataclass
+class Builders:
+    """How the trainer makes what it rebuilds during a run.
+
+    Attributes:
+        loader: (plan, views, is_warmup) -> loader of the round's batches.
+        extract: (encoder, feature, round) -> float32 (N, D) of the training samples.
+        unreadable: () -> int64 positions of the samples that the last extraction could not read.
+        optimizer: () -> a new optimiser.
+        learning_rate: position in epochs (a float) -> rate of the run's schedule.
+    """
+
+    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader]
+    extract: Callable[[nn.Module, str, int], Tensor]
+    unreadable: Callable[[], np.ndarray]
+    optimizer: Callable[[], torch.optim.Optimizer]
+    learning_rate: Callable[[float], float]
+
+
+class Trainer:
+    """Runs a method on a list of samples.
+
+    Args:
+        model: the bare student.
+        method: what to learn; ``warmup`` (optional) takes the first round, before the first labelling.
+        relabel_every: rounds between two labellings; in between memory and labels live on.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        method: Method,
+        warmup: Method | None,
+        builders: Builders,
+        guard: RoundGuard,
+        precision: Precision,
+        storage: EventStorage,
+        hooks: Iterable[Hook] = (),
+        relabel_every: int = 1,
+    ) -> None:
+        self.model = model
+        self.method = method
+        self.warmup = warmup
+        self.builders = builders
+        self.guard = guard
+        self.precision = precision
+        self.storage = storage
+        self.relabel_every = relabel_every
+        self.optimizer = builders.optimizer()
+        self.state = TrainState(round=0 if warmup is None else -1)
+        self.plan: RoundPlan | None = None
+        self.loader: TrainLoader | None = None
+        self.clustering: Clustering | None = None
+        self.stop_reason: str | None = None
+        self.hooks: list[Hook] = []
+        for hook in hooks:
+            self.add_hook(hook)
+        for part in (method, warmup):
+            if part is not None:
+                part.phase = storage.phase
+
+    def add_hook(self, hook: Hook) -> None:
+        hook.trainer = self
+        self.hooks.append(hook)
+
+    @property
+    def active(self) -> Method:
+        """The method of the current round."""
+        if self.state.round < 0:
+            assert self.warmup is not None
+            return self.warmup
+        return self.method
+
+    @property
+    def max_epochs(self) -> int:
+        return self.method.epochs
+
+    def request_stop(self, reason: str) -> None:
+        """Ends the run after the current step; a checkpoint is written first."""
+        self.stop_reason = reason
+
+    # ---------------------------------------------------------------------------------------------- loop
+
+    def train(self) -> None:
+        """Trains from the current state to the last epoch, or until a stop is requested."""
+        try:
+            self._call("before_train")
+            while self.state.epoch < self.max_epochs and self.stop_reason is None:
+                if self.plan is None:
+                    self._start_round()
+                self._run_epoch()
+        finally:
+            self._close_loader()
+            self._call("after_train")
+
+    def _start_round(self) -> None:
+        state = self.state
+        encoder = self.method.encoder
+        clustering = self.active.label(
+            max(state.round, 0), lambda feature: self.builders.extract(encoder, feature, state.round)
+        )
+        if state.round >= 0:
+            clustering = without_samples(clustering, self.builders.unreadable())
+            clustering = self.guard.check(clustering, state.round)
+        self.plan = self.active.plan(clustering, max(state.round, 0))
+        self.clustering = clustering
+        state.epoch_of_round = 0
+        if self.plan.optimizer == "rebuild":
+            self.optimizer = self.builders.optimizer()
+        self._call("after_label", clustering, self.plan)
+        clustering.features = None  # N x D floats that nobody needs any more
+
+    @property
+    def iters(self) -> int:
+        """Steps of the epoch under way."""
+        return 0 if self.loader is None else len(self.loader)
+
+    def _run_epoch(self) -> None:
+        assert self.plan is not None
+        state = self.state
+        if self.loader is None:
+            self.loader = self.builders.loader(self.plan, self.active.views, state.round < 0)
+        self._call("before_epoch")
+        self.active.train_mode()
+        with self.storage.phase("train"):
+            for batch in self.loader.epoch(state.epoch, state.step):
+                self._run_step(batch)
+                if self.stop_reason is not None and state.step < self.iters:
+                    return
+        state.epoch += 1
+        state.epoch_of_round += 1
+        state.step = 0
+        if state.epoch_of_round >= self.plan.epochs:
+            self._end_round()
+        self._call("after_epoch")
+
+    def _end_round(self) -> None:
+        self.state.round += 1
+        self.state.epoch_of_round = 0
+        if self.state.round <= 0 or self.state.round % self.relabel_every == 0:
+            self.plan = None
+            self._close_loader()
+
+    def _close_loader(self) -> None:
+        if self.loader is not None:
+            self.loader.close()
+            self.loader = None
+
+    def _run_step(self, batch: Batch) -> None:
+        assert self.plan is not None
+        state = self.state
+        at = Position(state.round, state.epoch, self.max_epochs, state.step, self.iters, state.global_step)
+        self.set_learning_rate(self._learning_rate())
+        with self.precision.autocast():
+            output = self.active.step(batch, at)
+        loss = torch.stack([value.float() for value in output.losses.values()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.precision.backward_and_step(loss, self.optimizer, self.model):
+            self.active.after_step(output.cache, at)
+        state.step += 1
+        state.global_step += 1
+        self.storage.step = state.global_step
+        self._call("after_step", output)
+
+    def _learning_rate(self) -> float:
+        assert self.plan is not None
+        state = self.state
+        if self.plan.lr is None:
+            return self.builders.learning_rate(state.epoch + state.step / max(self.iters, 1))
+        drops = sum(state.epoch_of_round >= milestone for milestone in self.plan.lr_milestones)
+        return self.plan.lr * 0.1**drops
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the base rate; a group's own factor (``lr_mult``) stays."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_mult", 1.0)
+
+    def _call(self, name: str, *args: Any) -> None:
+        for hook in self.hooks:
+            if name == "after_train":  # every hook gets its turn, also when another one fails
+                with _logged(hook):
+                    hook.after_train()
+            else:
+                getattr(hook, name)(*args)
+
+    # --------------------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as tensors and plain values."""
+        return {
+            "state": asdict(self.state),
+            "plan": None if self.plan is None else asdict(self.plan),
+            "model": self.model.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision.state_dict(),
+            "guard": self.guard.state_dict(),
+            "rng": rng_state(),
+            "hooks": {type(hook).__name__: hook.state_dict() for hook in self.hooks},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.state = TrainState(**state["state"])
+        plan = state["plan"]
+        if plan is not None:
+            plan = RoundPlan(**{**plan, "lr_milestones": tuple(plan["lr_milestones"])})
+        self.plan = plan
+        self.model.load_state_dict(state["model"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.load_state_dict(state["precision"])
+        self.guard.load_state_dict(state["guard"])
+        self.storage.step = self.state.global_step
+        for hook in self.hooks:
+            if type(hook).__name__ in state["hooks"]:
+                hook.load_state_dict(state["hooks"][type(hook).__name__])
+        set_rng_state(state["rng"])
+
+
+@contextlib.contextmanager
+def _logged(hook: Hook) -> Any:
+    """A failing closing hook is reported and does not keep the others from closing."""
+    try:
+        yield
+    except Exception:
+        logger.exception("%s failed while the run was closing", type(hook).__name__)

@@ -1,0 +1,21 @@
+"""The methods: which parts each puts together and what one training step is."""
+
+from unreid.methods.base import METHODS, Method, build_method
+from unreid.methods.ccc import CCC
+from unreid.methods.cdsm import CDSM
+from unreid.methods.cluster_contrast import ClusterContrast
+from unreid.methods.instance_discrimination import InstanceDiscrimination
+from unreid.methods.ise import ISE
+from unreid.methods.spcl import SpCL
+
+__all__ = [
+    "CCC",
+    "CDSM",
+    "ISE",
+    "METHODS",
+    "ClusterContrast",
+    "InstanceDiscrimination",
+    "Method",
+    "SpCL",
+    "build_method",
+]

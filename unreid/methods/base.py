@@ -1,0 +1,200 @@
+"""What a method is: a way to label, a training step, and what happens after it.
+
+A method is a composition of parts (clusterer, memory, losses) and holds no loop: the engine calls it.
+
+::
+
+    for each round:
+        clustering = method.label(round, extract)     # pseudo labels
+        plan = method.plan(clustering, round)         # what to train on, for how long
+        for each step:
+            output = method.step(batch, position)     # losses; the engine sums, differentiates, steps
+            method.after_step(output.cache, position) # memory, EMA; skipped when the scaler skipped the step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unreid.clustering.base import Clusterer, build_clusterer
+from unreid.config import CfgNode
+from unreid.models.ema import MeanTeacher
+from unreid.neighbors import PairGraphBuilder
+from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan, StepOutput
+from unreid.utils.distributed import broadcast_object, get_rank
+from unreid.utils.registry import Registry
+
+METHODS: Registry[type[Method]] = Registry("method")
+
+Extract = Callable[[str], Tensor]
+"""``extract(feature)`` returns float32 (N, D): that feature of every training sample, from the current encoder."""
+
+Phase = Callable[[str], AbstractContextManager[Any]]
+"""``phase(name)`` is a context manager that times a part of the round."""
+
+
+class Method:
+    """Base of all methods: the features -> graph -> clusterer pipeline, and the teacher's bookkeeping.
+
+    Attributes:
+        cluster_feature, retrieval_feature: "embedding", "pooled" or "pooled_l2" (see ``ModelOutput``).
+        views: augmentations of one training sample, "strong" or "base".
+        model: the bare student; ``student`` is what a step calls (the same, or its distributed wrapper).
+        teacher: the mean teacher or None.
+        epochs: planned epochs of the run.
+    """
+
+    cluster_feature = "embedding"
+    retrieval_feature = "embedding"
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        teacher: MeanTeacher | None,
+        camids: Tensor,
+        epochs: int,
+        iters: int,
+        clusterer: Clusterer | None = None,
+        graph_builder: PairGraphBuilder | None = None,
+        iters_per_cluster: float = -1.0,
+        cluster_feature: str = "method",
+        reset_optimizer: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """``camids`` is int64 (N,) over the training list; the config keys behind the rest bear the same names."""
+        self.model = model
+        self.student: Callable[..., Any] = model
+        self.teacher = teacher
+        self.camids = camids
+        self.epochs = epochs
+        self.iters = iters
+        self.clusterer = clusterer
+        self.graph_builder = graph_builder
+        self.iters_per_cluster = iters_per_cluster
+        self.reset_optimizer = reset_optimizer
+        self.seed = seed
+        self.views: tuple[str, ...] = ("strong",)
+        self.phase: Phase = lambda name: nullcontext()
+        if cluster_feature != "method":
+            self.cluster_feature = {"raw": "pooled", "l2": "pooled_l2"}[cluster_feature]
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, model: nn.Module, camids: Tensor) -> Method:
+        """Builds the method and its parts. ``model`` is already on the run's device."""
+        return cls(**cls.common_arguments(cfg, model=model, camids=camids))
+
+    @staticmethod
+    def common_arguments(cfg: CfgNode, *, model: nn.Module, camids: Tensor) -> dict[str, Any]:
+        """The arguments of :class:`Method` that the config fixes; for the ``from_config`` of subclasses."""
+        return {
+            "model": model,
+            "teacher": MeanTeacher(model, alpha=cfg.MODEL.EMA.ALPHA) if cfg.MODEL.EMA.ENABLED else None,
+            "camids": camids,
+            "epochs": cfg.OPTIM.EPOCHS,
+            "iters": cfg.DATALOADER.ITERS,
+            "clusterer": build_clusterer(cfg),
+            "graph_builder": PairGraphBuilder.from_config(cfg),
+            "iters_per_cluster": cfg.DATALOADER.ITERS_CLUSTER_MULTIPLIER,
+            "cluster_feature": cfg.CLUSTER.FEATURE,
+            "reset_optimizer": cfg.OPTIM.RESET_EVERY_ROUND,
+            "seed": cfg.SEED,
+        }
+
+    # ------------------------------------------------------------------------------------------ labelling
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network that labels and is evaluated: the teacher where there is one."""
+        return self.model if self.teacher is None else self.teacher.model
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.camids)
+
+    def label(self, round: int, extract: Extract) -> Clustering:
+        """Pseudo labels of a round: features -> pair graph -> clusterer; the same on every rank."""
+        with self.phase("extract"):
+            features = extract(self.cluster_feature)
+        return self.cluster(features, round)
+
+    def cluster(self, features: Tensor, round: int) -> Clustering:
+        """Clusters float32 (N, D) features and hands them to :meth:`use`."""
+        assert self.clusterer is not None
+        graph = None
+        if self.clusterer.radius is not None:
+            with self.phase("neighbors"):
+                graph = self.build_graph(features, self.clusterer.radius)
+        clustering = None
+        if get_rank() == 0:
+            with self.phase("cluster"):
+                clustering = self.clusterer.cluster(features, graph, round=round, seed=self.seed, camids=self.camids)
+        clustering = broadcast_object(clustering)
+        clustering.features = features
+        return clustering
+
+    def build_graph(self, features: Tensor, radius: float) -> PairGraph:
+        """The pair graph of a round; methods with distance modifiers extend it."""
+        assert self.graph_builder is not None
+        return self.graph_builder(features, radius)
+
+    def plan(self, clustering: Clustering, round: int) -> RoundPlan:
+        """Takes over a clustering (memory, classifier) and says how to train on it."""
+        return RoundPlan(
+            targets=clustering.labels,
+            epochs=1,
+            iters=self.iterations(clustering.num_clusters),
+            optimizer="rebuild" if self.reset_optimizer else "keep",
+        )
+
+    def iterations(self, num_clusters: int) -> int:
+        """Steps of an epoch; AuxUSL's dynamic iterations where the multiplier is positive (rounds half to even)."""
+        if self.iters_per_cluster > 0:
+            return max(1, round(self.iters_per_cluster * num_clusters))
+        return self.iters
+
+    # ------------------------------------------------------------------------------------------- training
+
+    def train_mode(self) -> None:
+        """Called at the start of every epoch."""
+        self.model.train()
+        if self.teacher is not None:
+            self.teacher.train()
+
+    def step(self, batch: Batch, at: Position) -> StepOutput:
+        """Forward pass and losses of one batch."""
+        raise NotImplementedError
+
+    def after_step(self, cache: Any, at: Position) -> None:
+        """Everything that follows the optimiser step; the base moves the teacher."""
+        if self.teacher is not None:
+            self.teacher.update(self.model, at.global_step)
+
+    # ---------------------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state but the student's weights: teacher, clusterer; subclasses add theirs."""
+        state: dict[str, Any] = {}
+        if self.teacher is not None:
+            state["teacher"] = self.teacher.state_dict()
+        if self.clusterer is not None:
+            state["clusterer"] = self.clusterer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        if self.clusterer is not None:
+            self.clusterer.load_state_dict(state["clusterer"])
+
+
+def build_method(cfg: CfgNode, *, model: nn.Module, camids: Tensor | list[int]) -> Method:
+    """The method that ``METHOD.NAME`` names."""
+    device = next(model.parameters()).device
+    camids = torch.as_tensor(camids, dtype=torch.int64, device=device)
+    return METHODS.get(cfg.METHOD.NAME).from_config(cfg, model=model, camids=camids)

@@ -1,0 +1,121 @@
+"""Cluster Contrast (Dai et al., ACCV 2022): cross-entropy against a memory of cluster centres.
+
+The step below is also that of CDSM, ISE and 3C: they exchange the clusterer, the memory or add parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unreid.config import CfgNode
+from unreid.memory import build_memory
+from unreid.memory.base import Memory
+from unreid.methods.base import METHODS, Method
+from unreid.methods.parts import Part, Rows, build_parts, combined_weights, memory_fields
+from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
+from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
+
+
+@METHODS.register("ClusterContrast", "cc")
+class ClusterContrast(Method):
+    """Normalised features against a memory that is rebuilt every round and follows the batches in between.
+
+    With a teacher (``MODEL.EMA.ENABLED``) its features label the images and update the memory; without one the
+    student's own do.
+    """
+
+    own_parts: tuple[str, ...] = ()
+
+    def __init__(
+        self, *, memory: Memory, parts: list[Part], batch_size: int, num_instances: int, **common: Any
+    ) -> None:
+        """``batch_size`` and ``num_instances`` are those of the sampler; the rest as in :class:`Method`."""
+        super().__init__(**common)
+        self.memory = memory
+        self.parts = parts
+        self.batch_size = batch_size
+        self.num_instances = num_instances
+        self.reliable: Tensor | None = None
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> ClusterContrast:
+        memory = build_memory(cfg, dim=model.feature_dim, device=camids.device)
+        common = cls.common_arguments(cfg, model=model, camids=camids)
+        return cls(
+            memory=memory,
+            parts=build_parts(cfg, cls.own_parts),
+            batch_size=cfg.DATALOADER.TRAIN_BATCH_SIZE,
+            num_instances=cfg.DATALOADER.NUM_INSTANCE,
+            **common,
+        )
+
+    def plan(self, clustering: Clustering, round: int) -> RoundPlan:
+        assert clustering.features is not None
+        self.memory.reset(clustering.features, clustering)
+        reliable = clustering.extras.get("reliable")
+        self.reliable = None if reliable is None else torch.as_tensor(reliable, device=self.camids.device)
+        return super().plan(clustering, round)
+
+    def step(self, batch: Batch, at: Position) -> StepOutput:
+        rows = self.gather(self.student(batch.views[0], batch.clip_len).embedding, batch)
+        expanded = self.expand(rows, at)
+        loss = self.memory(
+            expanded.features,
+            expanded.targets,
+            weights=combined_weights(self.parts, expanded),
+            **memory_fields(self.memory, expanded, self.reliable),
+        )
+        losses = {"memory": loss}
+        for part in self.parts:
+            losses.update(part.losses(rows, self.memory, at))
+        if self.teacher is not None:
+            expanded = self.expand(self.teacher_rows(batch), at)
+        return StepOutput(losses, cache=expanded.detach())
+
+    def after_step(self, cache: Rows, at: Position) -> None:
+        self.memory.update(
+            cache.features,
+            cache.targets,
+            num_instances=self._largest_group(cache),
+            **memory_fields(self.memory, cache, self.reliable),
+        )
+        super().after_step(cache, at)
+
+    def _largest_group(self, rows: Rows) -> int | None:
+        """Upper bound of the rows of one class, known without a look at the device; None where there is none."""
+        if self.memory.num_clusters * self.num_instances < self.batch_size:
+            return None  # clusters repeat within a batch
+        return self.num_instances * (len(rows.features) // rows.real)
+
+    def expand(self, rows: Rows, at: Position) -> Rows:
+        """The rows that enter the memory: the images and what the parts make of them."""
+        for part in self.parts:
+            rows = part.expand(rows, self.memory, at)
+        return rows
+
+    @torch.no_grad()
+    def teacher_rows(self, batch: Batch) -> Rows:
+        """The teacher's view of the batch (train mode, so that its BN statistics follow)."""
+        assert self.teacher is not None
+        return self.gather(self.teacher(batch.views[-1], batch.clip_len).embedding, batch)
+
+    def gather(self, features: Tensor, batch: Batch) -> Rows:
+        """The global batch, in rank order; gradients flow back to every rank."""
+        return Rows(
+            all_gather_with_grad(features),
+            all_gather_rows(batch.targets),
+            all_gather_rows(batch.camids),
+            all_gather_rows(batch.indices),
+            real=len(batch) * get_world_size(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "memory": self.memory.state_dict(), "reliable": self.reliable}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.memory.load_state_dict(state["memory"])
+        self.reliable = None if state["reliable"] is None else state["reliable"].to(self.camids.device)

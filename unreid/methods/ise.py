@@ -1,0 +1,115 @@
+"""ISE, implicit sample extension (Zhang et al., CVPR 2022): Cluster Contrast with support samples.
+
+Every real feature is moved a little towards its nearest other clusters; these support samples enter the memory loss
+and update like images, and a label-preserving loss keeps them near their own class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unreid.config import CfgNode
+from unreid.losses.label_preserving import label_preserving_loss
+from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
+from unreid.memory.base import Memory
+from unreid.methods.base import METHODS
+from unreid.methods.cluster_contrast import ClusterContrast
+from unreid.methods.parts import PARTS, Part, Rows
+from unreid.structures import Position
+
+
+@PARTS.register("support_samples")
+class SupportSamples(Part):
+    """Progressive interpolation (PLI) and the label-preserving loss (LP), each on its own switch.
+
+    Args:
+        topk: nearest other clusters a sample is moved towards.
+        base: base of the degree schedule (``SUPPORT_BASE_LAMBDA``).
+        in_memory: supports enter the memory's loss and update (PLI).
+        clamp_topk: use fewer neighbours where there are not ``topk`` other clusters.
+        lp_weight, lp_temp, lp_grouping: the label-preserving loss; weight 0 leaves it out.
+        num_instances: images per cluster in a batch; the "chunk" grouping counts with it.
+    """
+
+    def __init__(
+        self,
+        *,
+        topk: int = 1,
+        base: float = 1.0,
+        in_memory: bool = True,
+        clamp_topk: bool = False,
+        lp_weight: float = 0.1,
+        lp_temp: float = 0.6,
+        lp_grouping: str = "label",
+        num_instances: int = 16,
+    ) -> None:
+        self.topk = topk
+        self.base = base
+        self.in_memory = in_memory
+        self.clamp_topk = clamp_topk
+        self.lp_weight = lp_weight
+        self.lp_temp = lp_temp
+        self.lp_grouping = lp_grouping
+        self.num_instances = num_instances
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> SupportSamples:
+        ise = cfg.METHOD.ISE
+        return cls(
+            topk=ise.TOPK,
+            base=ise.SUPPORT_BASE_LAMBDA,
+            in_memory=ise.SUPPORT_IN_MEMORY,
+            clamp_topk=ise.CLAMP_TOPK,
+            lp_weight=ise.LP.WEIGHT,
+            lp_temp=ise.LP.TEMP,
+            lp_grouping=ise.LP.GROUPING,
+            num_instances=cfg.DATALOADER.NUM_INSTANCE,
+        )
+
+    def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
+        if not self.in_memory:
+            return rows
+        supports = self._supports(rows, memory, at)
+        per_row = len(supports.targets) // len(rows.targets)
+        return replace(
+            rows,
+            features=torch.cat((rows.features.to(supports.features.dtype), supports.features)),
+            targets=torch.cat((rows.targets, supports.targets)),
+            camids=torch.cat((rows.camids, rows.camids.repeat_interleave(per_row))),
+            indices=torch.cat((rows.indices, rows.indices.repeat_interleave(per_row))),
+        )
+
+    def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
+        if self.lp_weight == 0:
+            return {}
+        supports = self._supports(rows, memory, at)
+        loss = label_preserving_loss(
+            rows.features,
+            supports.features,
+            rows.targets,
+            supports.targets,
+            temp=self.lp_temp,
+            grouping=self.lp_grouping,
+            chunk=self.topk * self.num_instances,
+        )
+        return {"label_preserving": self.lp_weight * loss}
+
+    def _supports(self, rows: Rows, memory: Memory, at: Position) -> Supports:
+        return support_samples(
+            rows.features,
+            memory.rows,
+            rows.targets,
+            degree=interpolation_degree(at.progress, 1.0, self.base),
+            topk=self.topk,
+            clamp_topk=self.clamp_topk,
+        )
+
+
+@METHODS.register("ISE")
+class ISE(ClusterContrast):
+    """Cluster Contrast with :class:`SupportSamples`."""
+
+    own_parts = ("support_samples",)

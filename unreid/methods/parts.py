@@ -1,0 +1,98 @@
+"""Parts that any cluster-memory method can take: they add rows to a batch, weigh it, or add a loss.
+
+A part sees the batch as :class:`Rows` and the memory, nothing else, so that it works with every memory, clusterer and
+method. ``METHOD.EXTRAS`` names the parts a config adds to those its method brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unreid.config import CfgNode
+from unreid.memory.base import Memory
+from unreid.structures import Position
+from unreid.utils.registry import Registry
+
+PARTS: Registry[type[Part]] = Registry("part")
+
+
+@dataclass
+class Rows:
+    """The samples of a global batch that the memory sees.
+
+    Attributes:
+        features: float (R, D); the first ``real`` rows belong to images, the others were made by parts.
+        targets: int64 (R,), pseudo labels.
+        camids, indices: int64 (R,); made rows inherit those of the sample they come from.
+        real: number of image rows.
+    """
+
+    features: Tensor
+    targets: Tensor
+    camids: Tensor
+    indices: Tensor
+    real: int
+
+    def images(self) -> Rows:
+        """The image rows alone."""
+        n = self.real
+        return Rows(self.features[:n], self.targets[:n], self.camids[:n], self.indices[:n], n)
+
+    def detach(self) -> Rows:
+        return replace(self, features=self.features.detach())
+
+
+class Part:
+    """Base of all parts; every method is optional."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> Part:
+        return cls()
+
+    def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
+        """Rows for the memory's loss and update; the first ``rows.real`` must stay as they are."""
+        return rows
+
+    def weights(self, rows: Rows) -> Tensor | None:
+        """Loss weights (R,) with mean about 1, or None."""
+        return None
+
+    def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
+        """Further weighted losses on the image rows."""
+        return {}
+
+
+def build_parts(cfg: CfgNode, own: Sequence[str] = ()) -> list[Part]:
+    """The method's own parts followed by those of ``METHOD.EXTRAS``, each once."""
+    names: list[str] = []
+    for name in (*own, *cfg.METHOD.EXTRAS):
+        if PARTS.get(name) not in [PARTS.get(known) for known in names]:
+            names.append(name)
+    return [PARTS.get(name).from_config(cfg) for name in names]
+
+
+def combined_weights(parts: Sequence[Part], rows: Rows) -> Tensor | None:
+    """Product of the weights that the parts give, or None if none gives any."""
+    found = [weights for part in parts if (weights := part.weights(rows)) is not None]
+    return torch.stack(found).prod(dim=0) if found else None
+
+
+def memory_fields(memory: Memory, rows: Rows, reliable: Tensor | None) -> dict[str, Any]:
+    """The extra batch fields that a memory declares in ``needs``.
+
+    Args:
+        reliable: bool (N,) over the training list, or None where the clusterer gives no reliabilities.
+    """
+    fields: dict[str, Any] = {}
+    if "camids" in memory.needs:
+        fields["camids"] = rows.camids
+    if "indices" in memory.needs:
+        fields["indices"] = rows.indices
+    if "reliable" in memory.needs:
+        fields["reliable"] = None if reliable is None else reliable[rows.indices]
+    return fields

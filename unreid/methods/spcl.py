@@ -1,0 +1,39 @@
+"""SpCL, self-paced contrastive learning (Ge et al., NeurIPS 2020), in its fully unsupervised setting.
+
+One memory row per image; clusters are sets of rows, outliers and distrusted images are classes of their own, and all
+images train. After the first round the memory rows themselves are clustered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from unreid.config import CfgNode
+from unreid.methods.base import METHODS, Extract
+from unreid.methods.cluster_contrast import ClusterContrast
+from unreid.structures import Clustering
+
+
+@METHODS.register("SpCL")
+class SpCL(ClusterContrast):
+    """Cluster Contrast's step on an instance memory (``MEMORY.NAME: HybridMemory``).
+
+    ``fresh_features`` clusters newly extracted features every round instead of the memory rows.
+    """
+
+    fresh_features = False
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> SpCL:
+        method = super().from_config(cfg, model=model, camids=camids)
+        assert isinstance(method, SpCL)
+        method.fresh_features = cfg.METHOD.SPCL.FRESH_FEATURES
+        return method
+
+    def label(self, round: int, extract: Extract) -> Clustering:
+        """Clusters the memory rows, which the training keeps up to date; features are extracted once, at the start."""
+        if self.fresh_features or self.memory.num_clusters == 0:
+            return super().label(round, extract)
+        return self.cluster(self.memory.bank.clone(), round)
