@@ -1,0 +1,31 @@
+"""Harmonic discrepancy clustering (HDC) of 3C, arXiv 2408.09464, in plain torch."""
+
+from __future__ import annotations
+
+from unreid.clustering.hdc.centroids import member_means, update_centroids
+from unreid.clustering.hdc.confidence import OwnConfidence
+from unreid.clustering.hdc.distances import distance_matrix
+from unreid.clustering.hdc.fit import HDCOptions, HDCState, assign, fit, iterate
+from unreid.clustering.hdc.harmonic import discrepancy_, harmonic_discrepancy
+from unreid.clustering.hdc.peripheral import detect_peripheral
+from unreid.clustering.hdc.relocation import relocate
+from unreid.clustering.hdc.seeding import draw_kmeanspp, initial_state, kmeanspp_on_matrix
+
+__all__ = [
+    "HDCOptions",
+    "HDCState",
+    "OwnConfidence",
+    "assign",
+    "detect_peripheral",
+    "discrepancy_",
+    "distance_matrix",
+    "draw_kmeanspp",
+    "fit",
+    "harmonic_discrepancy",
+    "initial_state",
+    "iterate",
+    "kmeanspp_on_matrix",
+    "member_means",
+    "relocate",
+    "update_centroids",
+]

@@ -1,0 +1,66 @@
+"""Clustering confidence of every sample in its own cluster."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unreid.clustering.hdc.distances import Encoded, build_similarity
+
+
+class OwnConfidence:
+    """``c_k = exp(-scale * d(x_k, mu_{y_k}))`` with d the normalised distance of sample k to its own centroid (3C, HDC).
+
+    Euler and Euclidean distances are divided by the largest distance between any sample and any centroid of the
+    moment, which costs a product of all samples with all centroids. That maximum is kept per centroid and recomputed
+    for the centroids that changed since the last call only; so are the distances of samples whose label and centroid
+    stayed. The result is what a computation from scratch gives.
+
+    Args:
+        features: float (N, D).
+        similarity: "euler_cosine", "cosine" or "euclidean".
+        scale: factor of the distance in the exponent (the published code has 5).
+        block: rows computed at once.
+    """
+
+    def __init__(
+        self, features: Tensor, *, similarity: str = "euler_cosine", scale: float = 5.0, block: int = 1024
+    ) -> None:
+        self._measure = build_similarity(similarity)
+        self._samples = self._measure.encode(features)
+        self._scale = scale
+        self._block = block
+        self._centroids: Tensor | None = None
+        self._labels = torch.full((len(features),), -1, device=features.device)
+        self._own = self._samples.matrix.new_zeros(len(features))
+        self._farthest = self._own.new_zeros(0)
+
+    def __call__(self, centroids: Tensor, labels: Tensor) -> Tensor:
+        """Confidences, float32 (N,) in [0, 1], for centroids (C, D) and labels int64 (N,) in 0..C-1."""
+        if self._centroids is None or self._centroids.shape != centroids.shape:
+            changed = torch.ones(len(centroids), dtype=torch.bool, device=centroids.device)
+            self._farthest = self._own.new_zeros(len(centroids))
+        else:
+            changed = (self._centroids != centroids).any(1)
+        table = self._measure.encode(centroids)
+        self._update_own(table, labels, torch.nonzero(changed[labels] | (labels != self._labels)).squeeze(1))
+        maximum = self._own.new_tensor(self._measure.maximum or 0.0)
+        if self._measure.maximum is None:
+            maximum = self._update_farthest(table, torch.nonzero(changed).squeeze(1))
+        self._centroids, self._labels = centroids.clone(), labels.clone()
+        normalised = self._own / torch.where(maximum > 0, maximum, torch.ones_like(maximum))
+        return torch.exp(-self._scale * normalised).clamp_(0, 1).nan_to_num_(nan=0.0)
+
+    def _update_own(self, table: Encoded, labels: Tensor, rows: Tensor) -> None:
+        for part in rows.split(self._block):
+            self._own[part] = self._measure.rowwise(self._samples[part], table[labels[part]])
+
+    def _update_farthest(self, table: Encoded, clusters: Tensor) -> Tensor:
+        if len(clusters):
+            moved = table[clusters]
+            farthest = self._own.new_zeros(len(clusters))
+            for start in range(0, len(self._samples), self._block):
+                distance = self._measure.cross(self._samples[start : start + self._block], moved)
+                farthest = torch.maximum(farthest, distance.amax(0))
+            self._farthest[clusters] = farthest
+        return self._farthest.max()
