@@ -50,3 +50,34 @@ def random_test_set(seed, queries=12, gallery=60, ids=5, cameras=3, levels=0):
         rng.integers(0, cameras, queries),
         rng.integers(0, cameras, gallery),
     )
+
+
+def dense_rerank(q_g, q_q, g_g, k1, k2, lambda_value, square_input=True):
+    """k-reciprocal re-ranking with dense float64 matrices and loops over rows, from the formulas."""
+    dist = np.block([[q_q, q_g], [q_g.T, g_g]]).astype(np.float64)
+    dist = dist**2 if square_input else dist
+    original = (dist / dist.max(axis=0)).T
+    n, queries = len(dist), len(q_g)
+    ranked = original.copy()
+    np.fill_diagonal(ranked, -1)
+    ranks = np.argsort(ranked, axis=1, kind="stable")
+
+    def reciprocal(i, m):
+        return {j for j in ranks[i, :m] if i in ranks[j, :m]}
+
+    encoding = np.zeros((n, n))
+    for i in range(n):
+        base = reciprocal(i, k1 + 1)
+        members = set(base)
+        for c in base:
+            half = reciprocal(c, int(np.around(k1 / 2)) + 1)
+            if 3 * len(half & base) > 2 * len(half):
+                members |= half
+        members = sorted(members)
+        weight = np.exp(-original[i, members])
+        encoding[i, members] = weight / weight.sum()
+    if k2 > 1:
+        encoding = np.stack([encoding[ranks[i, :k2]].mean(axis=0) for i in range(n)])
+    shared = np.minimum(encoding[:queries, None], encoding[None, queries:]).sum(-1)
+    jaccard = np.maximum(1 - shared / (2 - shared), 0)
+    return (1 - lambda_value) * jaccard + lambda_value * original[:queries, queries:]

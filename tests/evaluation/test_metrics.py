@@ -136,6 +136,8 @@ def test_single_shot_does_not_depend_on_the_block() -> None:
 def test_no_valid_query_is_a_user_error() -> None:
     with pytest.raises(UserError, match="No query has a match"):
         cmc_map(np.zeros((1, 1)), [1], [1], [0], [0])
+    with pytest.raises(UserError, match="No query has a match"):
+        cmc_map(np.zeros((1, 0)), [1], [], [0], [])
 
 
 def test_bad_input() -> None:

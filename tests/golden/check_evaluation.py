@@ -7,6 +7,7 @@ import torch
 
 from unreid.evaluation.distance import pairwise_distance
 from unreid.evaluation.metrics import RankingResult, cmc_map
+from unreid.evaluation.rerank import rerank, rerank_features
 
 from .cases import Case, checks
 
@@ -60,3 +61,27 @@ def check_buc_evaluation(case: Case) -> None:
     np.testing.assert_allclose(result.mAP, data["out_mAP_trapezoid"], **close)
     np.testing.assert_allclose(result.mean_ap("step"), data["out_mAP_step"], **close)
     np.testing.assert_allclose(result.cmc, data["out_cmc"], **close)
+
+
+@checks("common", "k-reciprocal re-ranking for evaluation")
+def check_reranking(case: Case) -> None:
+    data = case.arrays()
+    blocks = [torch.from_numpy(data[name]) for name in ("q_g", "q_q", "g_g")]
+    np.testing.assert_allclose(rerank(*blocks, **case.params).numpy(), data["final"], rtol=0, atol=2e-5)
+
+
+@checks("ccc", "evaluation")
+def check_ccc_evaluation(case: Case) -> None:
+    data, params = case.arrays(), case.params
+    metric = params["distance"].lower().replace(" ", "_")
+    query, gallery = torch.from_numpy(data["in_query"]), torch.from_numpy(data["in_gallery"])
+    dist = pairwise_distance(query, gallery, metric)
+    np.testing.assert_allclose(dist.numpy(), data["out_distmat"], rtol=0, atol=1e-5)
+    if params["rerank"]:
+        options = {name: params[name] for name in ("k1", "k2", "lambda_value")}
+        dist = rerank_features(query, gallery, metric=metric, **options)
+        np.testing.assert_allclose(dist.numpy(), data["out_reranked"], rtol=0, atol=1e-4)
+    ids = [data[f"in_{name}"] for name in ("q_pids", "g_pids", "q_cams", "g_cams")]
+    result = cmc_map(dist, *ids, topk=len(data["out_cmc"]))
+    np.testing.assert_allclose(result.cmc, data["out_cmc"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.mAP, data["out_mAP"], rtol=0, atol=1e-6)
