@@ -1,0 +1,184 @@
+"""The data pipeline of a run, from its config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unreid.data.augment_params import AugmentRecipe, ColorJitter
+from unreid.data.batches import EpochBatches
+from unreid.data.cache import ImageCache
+from unreid.data.extract_loader import ExtractLoader
+from unreid.data.loader import TrainLoader
+from unreid.data.reading import CorruptImages, Resize
+from unreid.data.samplers import SAMPLERS, Sampler
+from unreid.data.transforms import TestTransform, TrainTransform
+from unreid.structures import Tracklet
+
+VIEWS = ("strong", "base")
+
+
+def build_train_transform(cfg: Any, view: str = "strong", channel_jitter: float | None = None) -> TrainTransform:
+    """The transform of one view.
+
+    Args:
+        view: "strong", or "base" (CDSM: no crop, no erasing).
+        channel_jitter: replaces ``INPUT.CHANNEL_JITTER`` (the warm-up has its own).
+
+    Raises:
+        ValueError: an unknown view.
+    """
+    if view not in VIEWS:
+        raise ValueError(f"unknown view {view!r}; known: {', '.join(VIEWS)}")
+    inputs = cfg.INPUT
+    jitter = inputs.CJ
+    recipe = AugmentRecipe(
+        size=tuple(inputs.SIZE_TRAIN),
+        flip_prob=inputs.FLIP_PROB if inputs.DO_FLIP else 0.0,
+        padding=inputs.PADDING if inputs.DO_PAD and not inputs.RANDOM_SIZED_CROP else 0,
+        sized_crop=inputs.RANDOM_SIZED_CROP,
+        erase_prob=inputs.REA.PROB if inputs.REA.ENABLED else 0.0,
+        erase_variant=inputs.REA.VARIANT,
+        jitter=ColorJitter(jitter.PROB, jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE)
+        if jitter.ENABLED
+        else None,
+        channel_jitter=inputs.CHANNEL_JITTER if channel_jitter is None else channel_jitter,
+    )
+    transform = TrainTransform(
+        Resize(tuple(inputs.SIZE_TRAIN), inputs.INTERPOLATION),
+        recipe,
+        mean=tuple(inputs.PIXEL_MEAN),
+        std=tuple(inputs.PIXEL_STD),
+        erase_fill=tuple(inputs.REA.MEAN),
+        padding_mode=inputs.PADDING_MODE,
+        channels_last=cfg.OPTIM.CHANNELS_LAST,
+    )
+    return transform if view == "strong" else transform.base()
+
+
+def build_test_transform(cfg: Any) -> TestTransform:
+    """The transform of feature extraction."""
+    inputs = cfg.INPUT
+    return TestTransform(
+        Resize(tuple(inputs.SIZE_TEST), inputs.INTERPOLATION),
+        mean=tuple(inputs.PIXEL_MEAN),
+        std=tuple(inputs.PIXEL_STD),
+        channels_last=cfg.OPTIM.CHANNELS_LAST,
+    )
+
+
+def build_corrupt(cfg: Any) -> CorruptImages:
+    """The run's policy for unreadable images, to be shared by its cache and loaders."""
+    return CorruptImages(skip=cfg.DATALOADER.SKIP_CORRUPT)
+
+
+def build_cache(cfg: Any, device: torch.device | str, corrupt: CorruptImages | None = None) -> ImageCache:
+    """The run's image cache."""
+    loader = cfg.DATALOADER
+    return ImageCache(loader.CACHE, loader.CACHE_MB, device, corrupt=corrupt or build_corrupt(cfg))
+
+
+def build_sampler(cfg: Any, labels: np.ndarray | Tensor, camids: np.ndarray, name: str | None = None) -> Sampler:
+    """The sampler ``name`` (default ``DATALOADER.SAMPLER.NAME``) over the full training list.
+
+    Raises:
+        UserError: there is no sampler of that name.
+        ValueError: there is nothing to sample from.
+    """
+    kind = SAMPLERS.get(name or cfg.DATALOADER.SAMPLER.NAME)
+    return kind.from_config(cfg, np.asarray(labels), camids)
+
+
+def build_train_loader(
+    cfg: Any,
+    tracklets: Sequence[Tracklet],
+    targets: np.ndarray | Tensor,
+    *,
+    device: torch.device | str = "cpu",
+    views: Sequence[str] = ("strong",),
+    sampler: str | None = None,
+    batch_size: int | None = None,
+    iters: int | None = None,
+    channel_jitter: float | None = None,
+    cache: ImageCache | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> TrainLoader:
+    """The loader of a round.
+
+    Args:
+        targets: int64 (N,) over the full list; -1 is left out. ``arange(N)`` with the "shuffle" sampler and two
+            "strong" views gives the batches of instance discrimination.
+        views: names of the views, see :func:`build_train_transform`.
+        sampler, batch_size, iters, channel_jitter: replace what the config says; iters 0 means one pass.
+        cache: the run's cache (with its policy for unreadable images).
+    """
+    loader = cfg.DATALOADER
+    camids = np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
+    return TrainLoader(
+        tracklets,
+        targets,
+        EpochBatches(
+            build_sampler(cfg, targets, camids, sampler),
+            batch_size or loader.TRAIN_BATCH_SIZE,
+            loader.ITERS if iters is None else iters,
+            cfg.SEED,
+        ),
+        [build_train_transform(cfg, view, channel_jitter) for view in views],
+        seed=cfg.SEED,
+        clip_len=loader.TRAIN_SEQ_LEN,
+        frame_mode=loader.TRAIN_FRAMES,
+        last_window=loader.LAST_WINDOW,
+        device=device,
+        workers=loader.NUM_WORKERS,
+        cache=cache,
+        corrupt=cache.corrupt if cache else build_corrupt(cfg),
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def build_extract_loader(
+    cfg: Any,
+    tracklets: Sequence[Tracklet],
+    *,
+    purpose: str = "test",
+    round: int = 0,
+    device: torch.device | str = "cpu",
+    cache: ImageCache | None = None,
+    indices: Sequence[int] | np.ndarray | None = None,
+) -> ExtractLoader:
+    """The loader of a feature extraction.
+
+    Args:
+        purpose: "test" reads all frames (at most ``MAX_FRAMES``, evenly spaced); "cluster" a random window of
+            ``CLUSTER_SEQ_LEN`` frames, or as "test" when that is 0.
+        round: clustering round, changes the random windows.
+        indices: positions of the tracklets to read; None: all.
+
+    Raises:
+        ValueError: an unknown purpose.
+    """
+    if purpose not in ("test", "cluster"):
+        raise ValueError(f"unknown purpose {purpose!r}; known: test, cluster")
+    loader = cfg.DATALOADER
+    window = loader.CLUSTER_SEQ_LEN if purpose == "cluster" else 0
+    return ExtractLoader(
+        tracklets,
+        build_test_transform(cfg),
+        batch_size=loader.TEST_BATCH_SIZE,
+        frame_mode="window" if window else "even",
+        length=window or loader.MAX_FRAMES,
+        last_window=loader.LAST_WINDOW,
+        seed=cfg.SEED,
+        round=round,
+        device=device,
+        workers=loader.NUM_WORKERS,
+        cache=cache,
+        corrupt=cache.corrupt if cache else build_corrupt(cfg),
+        indices=indices,
+    )
