@@ -6,7 +6,7 @@ import argparse
 import logging
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ def run_main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train or evaluate an unsupervised re-ID model.")
     _add_run_arguments(parser)
     parser.add_argument("--eval-only", action="store_true", help="same as TEST.EVAL_ONLY True")
-    return _guarded(_run, parser.parse_args(argv))
+    arguments = parser.parse_args(argv)
+    return guarded(lambda: _run(arguments))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate = commands.add_parser("eval", help="evaluate a checkpoint: RESUME path/to/checkpoint.pth")
     _add_run_arguments(evaluate)
     evaluate.set_defaults(eval_only=True)
-    return _guarded(_run, parser.parse_args(argv))
+    arguments = parser.parse_args(argv)
+    return guarded(lambda: _run(arguments))
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,8 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--repeat takes a number of runs of at least 1, not {arguments.repeat}.")
     cfg = load_config(arguments.config_file, overrides)
     if arguments.repeat == 1:
-        run_config(cfg)
+        if not run_config(cfg).get("finished", True):
+            raise KeyboardInterrupt
         return
     repeat(arguments.config_file, overrides, cfg, arguments.repeat)
 
@@ -92,12 +95,12 @@ def repeat(
     return summary
 
 
-def _guarded(command: Any, arguments: argparse.Namespace) -> int:
-    """Turns a user's mistake into one sentence and an exit status."""
+def guarded(command: Callable[[], None]) -> int:
+    """Runs a command; a user's mistake becomes one sentence on standard error and exit status 2."""
     from unreid.engine.hooks.monitoring import DivergedError
 
     try:
-        command(arguments)
+        command()
     except (UserError, DivergedError) as error:
         print(f"unreid: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unreid.config import CfgNode
-from unreid.engine.build import build_evaluate, build_model, build_trainer
+from unreid.engine.build import build_evaluate, build_model, build_storage, build_trainer
 from unreid.engine.checkpoint import load_model, load_run
 from unreid.engine.data import Extraction, build_data
 from unreid.engine.hooks import CheckpointHook, EvaluationHook
@@ -34,7 +34,7 @@ def train(cfg: CfgNode) -> dict[str, Any]:
     """
     output_dir, device = _prepare(cfg)
     resumed = load_run(cfg.RESUME) if cfg.RESUME else None
-    storage = EventStorage.from_config(cfg, output_dir, start_step=resumed["state"]["global_step"] if resumed else 0)
+    storage = build_storage(cfg, output_dir, resumed["state"]["global_step"] if resumed else None)
     trainer = build_trainer(cfg, output_dir, device, storage)
     if resumed is not None:
         trainer.load_state_dict(resumed)
