@@ -1,6 +1,6 @@
 """Networks: backbones, pooling, the embedding model, its mean teacher, and the weight files they read."""
 
-from unreid.models import ibn, resnet, resnet_tiny
+from unreid.models import ibn, resnet, resnet_tiny, vit
 from unreid.models.base import BACKBONES, create_backbone, list_backbones, register_backbone
 from unreid.models.batch_norm import chunk_batch_norm, recalibrate_bn
 from unreid.models.ema import MeanTeacher
@@ -21,4 +21,5 @@ __all__ = [
     "register_backbone",
     "resnet",
     "resnet_tiny",
+    "vit",
 ]

@@ -39,7 +39,7 @@ class WeightSource:
     """Where a backbone's published weights come from, and the input they were trained on.
 
     Attributes:
-        versions: version ("V1", "V2") -> ``torchvision:<weights enum entry>``, ``timm:<model tag>`` or a URL.
+        versions: version ("V1", "V2") -> ``torchvision:<weights enum entry>`` or a URL.
         mean, std: pixel statistics of the training, RGB in [0, 1].
     """
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from itertools import chain
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from unreid.utils.distributed import get_world_size
 from unreid.utils.errors import UserError
 
 
@@ -69,9 +69,9 @@ def chunks_per_process(total: int) -> int:
     Raises:
         UserError: ``total`` > 1 is no multiple of the number of processes.
     """
-    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if total == 1:
         return 1
+    world = get_world_size()
     if total % world:
         raise UserError(f"MODEL.BN_CHUNKS {total} must be a multiple of the {world} processes, or 1.")
     return total // world

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unreid.models.base import BACKBONES
 from unreid.models.weight_files import find_state, read_file
+from unreid.utils.distributed import barrier, is_main
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,12 @@ def published_weights(name: str, version: str = "V1") -> dict[str, Tensor]:
         raise UserError(f"There are no published weights {version} for {name}: {hint}, or give PRETRAIN_PATH a file.")
     place = source.versions[version]
     try:
-        return _fetch(place)
+        if not is_main():
+            barrier()  # rank 0 fills the cache, the others read it
+        weights = _fetch(place)
+        if is_main():
+            barrier()
+        return weights
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"The weights of {name} ({place}) could not be downloaded ({error}): put the file on this machine and "
@@ -164,10 +170,6 @@ def _fetch(place: str) -> dict[str, Tensor]:
         from torchvision.models import get_weight
 
         return dict(get_weight(rest).get_state_dict(progress=False, check_hash=True))
-    if kind == "timm":
-        import timm
-
-        return timm.create_model(rest, pretrained=True, num_classes=0).state_dict()
     return find_state(
         torch.hub.load_state_dict_from_url(
             place, map_location="cpu", progress=False, check_hash=True, weights_only=True

@@ -32,6 +32,7 @@ class ResNet(tv.ResNet):
         super().__init__(block, layers)
         self.feature_dim: int = self.fc.in_features
         self.stem_relu = stem_relu
+        self.last_stride = last_stride
         del self.avgpool, self.fc
         set_last_stride(self.layer4, last_stride)
 

@@ -25,6 +25,7 @@ class TinyResNet(nn.Module):
         super().__init__()
         self.feature_dim = 8 * width
         self.stem_relu = stem_relu
+        self.last_stride = last_stride
         self.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
