@@ -1,0 +1,117 @@
+"""One feature vector per sample from a stream of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unreid.structures import ModelOutput
+
+FEATURES = ("embedding", "pooled", "pooled_l2")
+AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@torch.no_grad()
+def extract_features(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    *,
+    feature: str,
+    num_samples: int,
+    device: torch.device | str,
+    flip: bool = False,
+    amp: str = "off",
+) -> Tensor:
+    """Features of N samples; the frames of a sample pass the model one by one and are averaged.
+
+    The model runs in eval mode and gets its modes back. Several processes extract a share each and gather the rows.
+
+    Args:
+        model: maps images (F, 3, H, W) to a :class:`~unreid.structures.ModelOutput`.
+        loader: batches of images float32 (F, 3, H, W) and their samples int64 (F,) in 0..N-1. A sample may span
+            batches; one without frames (unreadable) gets a row of zeros.
+        feature: "embedding", the mean over frames of the retrieval embedding, for clips not normalised again
+            (AuxUSL); "pooled", the mean of the pooled vectors; "pooled_l2", that mean normalised (BUC).
+        num_samples: N.
+        device: where the features are collected and the batches are moved, the model's.
+        flip: average with the mirror image, frame by frame; embeddings are normalised after it.
+        amp: "off", "bf16" or "fp16": autocast of the forward pass. Sums are float32 in any case.
+
+    Returns:
+        float32 (N, D) on ``device``.
+
+    Raises:
+        ValueError: unknown ``feature`` or ``amp``.
+
+    Example:
+        >>> from torch import nn
+        >>> class Mean(nn.Module):
+        ...     def forward(self, images):
+        ...         pooled = images.mean((2, 3))
+        ...         return ModelOutput(pooled=pooled, embedding=F.normalize(pooled))
+        >>> frames = torch.tensor([1.0, 3.0, 5.0])[:, None, None, None].expand(3, 3, 2, 2)
+        >>> batches = [(frames, torch.tensor([0, 0, 1]))]
+        >>> extract_features(Mean(), batches, feature="pooled", num_samples=2, device="cpu")
+        tensor([[2., 2., 2.],
+                [5., 5., 5.]])
+    """
+    if feature not in FEATURES:
+        raise ValueError(f"feature must be one of {', '.join(FEATURES)}, not {feature!r}")
+    if amp not in AMP_DTYPES:
+        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)}, not {amp!r}")
+    device = torch.device(device)
+    sums = torch.zeros(num_samples, _width(model, feature), device=device)
+    frames = torch.zeros(num_samples, device=device)
+    with _eval_mode(model):
+        for images, owners in loader:
+            images, owners = images.to(device, non_blocking=True), owners.to(device, non_blocking=True)
+            values = _frame_features(model, images, feature, flip, AMP_DTYPES[amp])
+            if not sums.shape[1]:
+                sums = values.new_zeros(num_samples, values.shape[1])
+            _add_rows(sums, owners, values)
+            frames.index_add_(0, owners, torch.ones_like(owners, dtype=torch.float32))
+    mean = sums / frames.clamp(min=1).unsqueeze(1)
+    return F.normalize(mean) if feature == "pooled_l2" else mean
+
+
+def _frame_features(model: nn.Module, images: Tensor, feature: str, flip: bool, dtype: torch.dtype | None) -> Tensor:
+    """float32 (F, D), one row per frame."""
+    views = (images, images.flip(3)) if flip else (images,)
+    values = []
+    for view in views:
+        with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
+            output: ModelOutput = model(view)
+        values.append((output.embedding if feature == "embedding" else output.pooled).float())
+    if not flip:
+        return values[0]
+    mean = (values[0] + values[1]) / 2
+    return F.normalize(mean) if feature == "embedding" else mean
+
+
+def _add_rows(sums: Tensor, owners: Tensor, values: Tensor) -> None:
+    """``sums[owners] += values`` with repeated owners, adding in a fixed order on every device."""
+    if sums.device.type == "cuda":
+        sums.index_put_((owners,), values, accumulate=True)  # sorts; index_add_ would add in the order of arrival
+    else:
+        sums.index_add_(0, owners, values)
+
+
+def _width(model: nn.Module, feature: str) -> int:
+    """Columns as far as the model states them; 0: the first batch tells."""
+    return int(getattr(model, "feature_dim" if feature == "embedding" else "pooled_dim", 0))
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside, and every module's own mode afterwards (frozen layers are in eval mode while training)."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
