@@ -5,6 +5,7 @@ from __future__ import annotations
 from unreid.data.datasets.base import DATASETS, ReIDDataset, Split, build_dataset
 from unreid.data.datasets.market1501 import Market1501
 from unreid.data.datasets.statistics import Counts
+from unreid.data.datasets.synthetic import Synthetic
 from unreid.data.datasets.train_view import TrainView, train_view
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Market1501",
     "ReIDDataset",
     "Split",
+    "Synthetic",
     "TrainView",
     "build_dataset",
     "train_view",
