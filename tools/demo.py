@@ -20,7 +20,7 @@ from unreid.config import load_config
 from unreid.data.datasets import build_dataset
 from unreid.engine.cli import guarded
 from unreid.engine.run import run
-from unreid.evaluation.distance import distance_blocks
+from unreid.evaluation.distance import DistanceBlocks
 from unreid.evaluation.evaluator import format_table
 from unreid.evaluation.metrics import cmc_map
 
@@ -68,7 +68,7 @@ def baselines(name: str, cfg: Any) -> dict[str, dict[str, float]]:
             torch.from_numpy(extract([tracklet.paths[0] for tracklet in split.tracklets])) for split in (query, gallery)
         )
         cameras = ([t.camid for t in query.tracklets], [t.camid for t in gallery.tracklets])
-        result = cmc_map(distance_blocks(q, g), query.truth.pids, gallery.truth.pids, *cameras)
+        result = cmc_map(DistanceBlocks(q, g), query.truth.pids, gallery.truth.pids, *cameras)
         rows[title] = result.as_dict()
     return rows
 

@@ -51,7 +51,6 @@ _C.METHOD.BUC = CN()
 _C.METHOD.BUC.MERGE_PERCENT = 0.05  # share of N that one merge removes
 _C.METHOD.BUC.SIZE_PENALTY = 0.003  # lambda, weight of the size term
 _C.METHOD.BUC.ROUNDS = 0  # training rounds; 0: floor(1 / MERGE_PERCENT) - 1
-_C.METHOD.BUC.SELECT_ROUND = 16  # round whose score is the headline number (rule fixed before training)
 _C.METHOD.BUC.TEMP = 0.1  # softmax temperature of the exclusive loss
 _C.METHOD.BUC.MEMORY_INIT = "zero"  # table at the start of a round: "zero" or "cluster_mean" (of the new labels)
 _C.METHOD.BUC.EPOCHS_FIRST = 20  # epochs of the first round
@@ -127,6 +126,7 @@ _C.MEMORY.CONVEX = False  # cm_hybrid: w * hard + (1 - w) * mean instead of the 
 _C.MEMORY.RENORMALIZE = False  # v4, v5: normalise rows after an update
 _C.MEMORY.SMOOTH = 0.0  # label smoothing of the memory loss
 _C.MEMORY.NEGATIVES = 0  # rows of other clusters sampled per step; 0: all
+_C.MEMORY.STORAGE = "float32"  # HybridMemory: precision of its N rows, "float32" or "float16"
 _C.MEMORY.RELIABILITY = "or"  # v5: a sample may enter a slot if compact "or" independent, "and", or always ("off")
 
 # ---------------------------------------------------------------------------------------------------- clustering
@@ -292,7 +292,7 @@ _C.TEST = CN()
 _C.TEST.EVAL_ONLY = False  # evaluate RESUME and stop
 _C.TEST.EVAL_PERIOD = 1  # epochs between evaluations; the last epoch is always evaluated; 0: only the last
 _C.TEST.EVAL_START = False  # score the untrained network too, before the first epoch
-_C.TEST.SELECT = "last"  # headline checkpoint: "last", "best_test" (chosen with test labels) or "label_free"
+_C.TEST.SELECT = "last"  # headline checkpoint: "last", "best_test" (with test labels), "label_free" or "round:N"
 _C.TEST.AP = "step"  # "step" (standard) or "trapezoid" (BUC's)
 _C.TEST.FLIP = False  # average the features of an image and its mirror image
 _C.TEST.RANKED_LIST = 0  # queries drawn into ranked_list.jpg after training; 0: none

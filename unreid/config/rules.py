@@ -109,7 +109,6 @@ _METHOD = {
     "METHOD.BUC.MERGE_PERCENT": share(),
     "METHOD.BUC.SIZE_PENALTY": at_least(0),
     "METHOD.BUC.ROUNDS": at_least(0),
-    "METHOD.BUC.SELECT_ROUND": at_least(0),
     "METHOD.BUC.TEMP": above(0),
     "METHOD.BUC.MEMORY_INIT": choice("zero", "cluster_mean"),
     "METHOD.BUC.EPOCHS_FIRST": at_least(1),
@@ -162,6 +161,7 @@ _MODEL = {
     "MEMORY.HARD_WEIGHT": between(0, 1),
     "MEMORY.SMOOTH": decay(),
     "MEMORY.NEGATIVES": at_least(0),
+    "MEMORY.STORAGE": choice("float32", "float16"),
     "MEMORY.RELIABILITY": choice("or", "and", "off"),
 }
 
@@ -281,7 +281,10 @@ _OPTIM = {
 
 _TEST = {
     "TEST.EVAL_PERIOD": at_least(0),
-    "TEST.SELECT": choice("last", "best_test", "label_free"),
+    "TEST.SELECT": Rule(
+        "one of 'last', 'best_test', 'label_free', or 'round:N' with a number N",
+        lambda value: re.fullmatch(r"last|best_test|label_free|round:\d+", value) is not None,
+    ),
     "TEST.AP": choice("step", "trapezoid"),
     "TEST.RANKED_LIST": at_least(0),
     "TEST.AMP": choice("off", "bf16", "fp16"),

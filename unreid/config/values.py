@@ -13,7 +13,7 @@ _INT = re.compile(r"[-+]?\d[\d_]*")
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _TRUE = {"true", "yes", "on"}
 _FALSE = {"false", "no", "off"}
-_NOTHING = {"", "~", "null", "none"}
+_NOTHING = {"", "~", "null"}
 _EXPECTED = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 _PLURAL = {bool: "truth values", int: "whole numbers", float: "numbers", str: "texts"}
 
@@ -104,6 +104,8 @@ def _parse(text: str, kind: type) -> Any:
 
 def _decode(text: str, default: Any) -> Any:
     """Shell text -> a Python literal, a YAML list, a comma-separated list, or an unquoted scalar."""
+    if text == "None":
+        return None
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -24,6 +24,12 @@ from unreid.utils.seed import seed_everything
 
 logger = logging.getLogger(__name__)
 
+SELECTED = {
+    "best_test": "best on the test set (chosen with test labels)",
+    "label_free": "chosen without labels",
+    "round": "end of the round fixed before training",
+}
+
 
 def train(cfg: CfgNode) -> dict[str, Any]:
     """Trains (or goes on from ``RESUME``) and returns the results that ``results.json`` holds.
@@ -52,7 +58,7 @@ def train(cfg: CfgNode) -> dict[str, Any]:
     }
     if is_main():
         atomic_write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
-        _report(results, evaluation.select)
+        _report(results)
     if cfg.TEST.RANKED_LIST and trainer.stop_reason is None:
         write_ranked_list(cfg, trainer.method.encoder, trainer.method.retrieval_feature, device, output_dir)
     return results
@@ -101,15 +107,15 @@ def _prepare(cfg: CfgNode) -> tuple[Path, Any]:
     return output_dir, device
 
 
-def _report(results: dict[str, Any], select: str) -> None:
+def _report(results: dict[str, Any]) -> None:
     rows = {}
     if results["initial"]:
         rows["untrained"] = results["initial"]
     if results["last"]:
         rows[f"last epoch ({results['last']['epoch']})"] = results["last"]
-    if results["best"] and results["best"].get("epoch"):
-        by = "chosen with test labels" if select != "label_free" else "chosen without labels"
-        rows[f"best epoch ({results['best']['epoch']}, {by})"] = results["best"]
+    if results["best"]:
+        by = SELECTED[results["best"]["selected_by"].partition(":")[0]]
+        rows[f"epoch {results['best']['epoch']}, {by}"] = results["best"]
     table = {
         f"{name}, {row}" if len(rows) > 1 else name: scores
         for row, result in rows.items()

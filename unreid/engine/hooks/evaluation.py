@@ -19,15 +19,18 @@ Evaluate = Callable[[nn.Module], dict[str, dict[str, float]]]
 
 
 class EvaluationHook(Hook):
-    """Scores the encoder every ``period`` epochs and after the last.
+    """Scores the encoder every ``period`` epochs and after the last, and remembers a selected epoch beside it.
 
-    The headline number is the last epoch's unless ``select`` says otherwise; the best epoch on the test set is always
-    recorded under that name, because it was chosen with test labels.
+    The headline number is the last epoch's unless ``select`` says otherwise:
+
+    - "last": the last epoch. The best epoch on the test set is recorded too, under that name.
+    - "best_test": the best epoch on the test set, chosen with test labels; the log says so.
+    - "label_free": the epoch with the best clustering (see ``evaluation/selection.py``); no label is read.
+    - "round:N": the end of round N, fixed before training (BUC).
 
     Args:
         evaluate: scores an encoder, or None when there is nothing to evaluate on.
-        select: "last", "best_test" or "label_free".
-        initial: evaluate the untrained network too.
+        initial: score the untrained network too.
     """
 
     def __init__(self, evaluate: Evaluate | None, *, period: int, select: str, initial: bool = False) -> None:
@@ -39,40 +42,50 @@ class EvaluationHook(Hook):
         self.best_results: dict[str, Any] = {}
         self.initial_results: dict[str, Any] = {}
         self.new_best = False
-        self._criterion: float | None = None
         self._best: float | None = None
+        self._criterion: float | None = None
         self._previous_labels: Tensor | None = None
+        self._round = _selected_round(select)
+
+    @property
+    def rule(self) -> str:
+        """How the epoch of ``best_results`` is chosen."""
+        return "best_test" if self.select == "last" else self.select
 
     def before_train(self) -> None:
         if self.initial and self.evaluate is not None and self.trainer.state.global_step == 0:
             self.initial_results = self._run()
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
-        if self.trainer.state.round < 0 or clustering.features is None:
+        if self.trainer.state.round < 0 or clustering.features is None or self.select != "label_free":
             return
-        # The labels of a round judge the encoder that made them, which is the one before this epoch's training.
-        if self.select == "label_free":
-            self._criterion = label_free_score(clustering.features, clustering.labels, self._previous_labels)
-            self.trainer.storage.put_scalar("select/label_free", self._criterion)
+        # The labelling of a round judges the encoder that made it: the one the epoch before ended with.
+        score = label_free_score(clustering.features, clustering.labels, self._previous_labels)
+        self.trainer.storage.put_scalar("select/label_free", score)
+        self._criterion = score
         self._previous_labels = clustering.labels
 
     def after_epoch(self) -> None:
-        self.new_best = False
-        state = self.trainer.state
-        last = state.epoch >= self.trainer.max_epochs
-        due = last or bool(self.period and state.epoch % self.period == 0)
-        if due and self.evaluate is not None:
+        trainer, state = self.trainer, self.trainer.state
+        last = state.epoch >= trainer.max_epochs
+        chosen_round = self._round is not None and trainer.plan is None and state.round == self._round + 1
+        if self.evaluate is not None and (last or chosen_round or (self.period and state.epoch % self.period == 0)):
             self.last_results = {"epoch": state.epoch, **self._run()}
-        criterion = self._selection_value(due)
-        if criterion is not None and (self._best is None or criterion > self._best):
-            self._best, self.new_best = criterion, True
-            self.best_results = {"selected_by": self.select, "criterion": criterion, **self.last_results}
+        value = self._value(chosen_round)
+        self.new_best = value is not None and (self._best is None or value > self._best)
+        if self.new_best:
+            self._best = value
+            scores = self.last_results if self.last_results.get("epoch") == state.epoch else {"epoch": state.epoch}
+            self.best_results = {"selected_by": self.rule, "criterion": value, **scores}
 
-    def _selection_value(self, evaluated: bool) -> float | None:
+    def _value(self, chosen_round: bool) -> float | None:
+        """What the epoch that just ended is worth under the rule; None: it is no candidate."""
+        if self._round is not None:
+            return 1.0 if chosen_round else None
         if self.select == "label_free":
-            criterion, self._criterion = self._criterion, None
-            return criterion
-        if not evaluated or self.evaluate is None:
+            value, self._criterion = self._criterion, None
+            return value
+        if self.last_results.get("epoch") != self.trainer.state.epoch:
             return None
         return mean_map(self.last_results)
 
@@ -81,13 +94,9 @@ class EvaluationHook(Hook):
         with self.trainer.storage.phase("evaluate"):
             results = self.evaluate(self.trainer.method.encoder)
         for name, scores in results.items():
-            self.trainer.storage.put_scalars({f"test/{name}/{key}": value for key, value in scores.items()})
-            logger.info(
-                "epoch %d  %s  %s",
-                self.trainer.state.epoch,
-                name,
-                "  ".join(f"{key} {value:.1f}" for key, value in scores.items()),
-            )
+            self.trainer.storage.put_scalars(scores, prefix=f"test/{name}/")
+            line = "  ".join(f"{key} {value:.1f}" for key, value in scores.items())
+            logger.info("epoch %d  %s  %s", self.trainer.state.epoch, name, line)
         return results
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,16 +105,22 @@ class EvaluationHook(Hook):
             "best": self.best_results,
             "initial": self.initial_results,
             "value": self._best,
+            "criterion": self._criterion,
             "labels": self._previous_labels,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.last_results, self.best_results = state["last"], state["best"]
         self.initial_results = state["initial"]
-        self._best, self._previous_labels = state["value"], state["labels"]
+        self._best, self._criterion = state["value"], state["criterion"]
+        self._previous_labels = state["labels"]
 
 
 def mean_map(results: dict[str, Any]) -> float:
     """Mean mAP over the test sets of one evaluation, in percent."""
     scores = [value["mAP"] for value in results.values() if isinstance(value, dict)]
     return sum(scores) / len(scores)
+
+
+def _selected_round(select: str) -> int | None:
+    return int(select.removeprefix("round:")) if select.startswith("round:") else None
