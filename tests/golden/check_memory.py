@@ -14,9 +14,12 @@ from unreid.losses import (
     label_preserving_loss,
     support_samples,
 )
-from unreid.memory import ClusterMemory
+from unreid.memory import ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory
 from unreid.memory.camera_rules import camera_groups, camera_harmonic_discrepancy, select_most_discrepant
+from unreid.memory.contrast import cross_entropy
+from unreid.memory.diversity_init import Members
 from unreid.memory.grouping import group_by_class
+from unreid.structures import Clustering
 
 from .cases import Case, checks
 
@@ -176,3 +179,112 @@ def check_chd_selection(memory: ClusterMemory, data: dict[str, Tensor], step: in
     assert torch.equal(index, data["out_chd_selected_index"][step])
     value = camera_harmonic_discrepancy(rows, samples, camera_groups(groups.valid, camids)).gather(1, chosen)
     close(value.flatten(), data["out_chd_selected_value"][step][groups.label], atol=1e-5)
+
+
+@checks("cdsm", "memory")
+def check_diversity_memory(case: Case) -> None:
+    data, params = tensors(case), case.params
+    memory = DiversityMemory(
+        params["D"],
+        mode=params["mode"],
+        num_instances=params["S"],
+        hard_weight=params["hard_weight"],
+        temp=params["temp"],
+        momentum=params["momentum"],
+        smooth=params["smooth"],
+        normalize_inputs=False,  # the recorded gradients are those of the similarities alone
+    )
+    memory.bank = data["memory_before"].clone()
+    for step in range(params["T"]):
+        check_diversity_step(memory, data, step)
+
+
+def check_diversity_step(memory: DiversityMemory, data: dict[str, Tensor], step: int) -> None:
+    inputs, targets = data["inputs"][step].clone().requires_grad_(), data["targets"][step]
+    before = memory.bank.clone()
+    logits = memory.loss_logits(inputs.detach(), targets)
+    assert len(logits) == data["ce_terms"].shape[1]
+    for k, term in enumerate(logits):
+        close(term, data[f"ce_logits_{k}"][step], atol=5e-5)
+        close(cross_entropy(term, targets, smooth=memory.smooth), data["ce_terms"][step, k], rtol=1e-5, atol=1e-6)
+    loss = memory(inputs, targets)
+    loss.backward()
+    close(loss, data["loss"][step], rtol=1e-5, atol=1e-6)
+    expected = data["grad_inputs"][step]
+    close(inputs.grad, expected, atol=1e-4 * float(expected.abs().max()))
+    assert torch.equal(memory.bank, before)
+
+    reliable = None
+    if "r_comp_all" in data:
+        index = data["indexes"][step]
+        reliable = (data["r_comp_all"][index] >= data["clu_r_comp"][targets]) | (
+            data["r_indep_all"][index] >= data["clu_r_indep"][targets]
+        )
+    memory.update(data["inputs_ema"][step], targets, reliable=reliable)
+    close(memory.bank, data["memory_after"][step], atol=2e-6)
+    assert torch.equal((memory.bank != before).any(1), data["rows_changed"][step])
+
+
+@checks("cdsm", "memory_init")
+def check_memory_init(case: Case) -> None:
+    data, params = tensors(case), case.params
+    core = torch.zeros(len(data["labels"]), dtype=torch.bool).index_fill(0, data["core_index"], True)
+    clustering = Clustering(data["labels"], params["C"], core=core)
+    for mode, name in (
+        ("cm", "CM"),
+        ("cm_hard", "CM"),
+        ("cm_hybrid", "CMhybrid"),
+        ("v3", "v3"),
+        ("v4", "v4"),
+        ("v5", "v4"),
+    ):
+        memory = DiversityMemory(params["D"], mode=mode, num_instances=params["S"])
+        memory.reset(data["features"], clustering)
+        close(memory.bank, data[f"init_{name}"], atol=1e-6)
+        if f"init_{name}_raw" in data:
+            members = Members(data["features"], data["labels"], core, None, params["C"], params["S"], torch.Generator())
+            close(memory.mode.fill(members).flatten(0, 1), data[f"init_{name}_raw"], atol=1e-6)
+    memory = DiversityMemory(params["D"], mode="v2", num_instances=params["S"])
+    memory.reset(data["features"], clustering)
+    mean, instances = memory.bank.view(params["S"] + 1, params["C"], -1).split((1, params["S"]))
+    close(mean[0], data["init_CM"], atol=1e-6)
+    for cluster in range(params["C"]):
+        members = F.normalize(data["features"][data["labels"] == cluster], dim=1)
+        assert torch.cdist(instances[:, cluster], members).amin(1).max() < 1e-3
+
+
+@checks("spcl", "hybrid_memory")
+def check_hybrid_memory(case: Case) -> None:
+    data, params = tensors(case), case.params
+    tolerance = {key: case.entry["tolerance"][key] for key in ("rtol", "atol")}
+    memory = HybridMemory(
+        data["in_features"].shape[1], temp=params["temp"], momentum=params["momentum"], normalize_inputs=False
+    )
+    labels = data["in_labels"]
+    memory.reset(data["in_features"], Clustering(labels, int(labels.max()) + 1))
+    for step in range(params["steps"]):
+        index = data["in_index"][step]
+        inputs = data["in_x"][step].clone().requires_grad_()
+        loss = memory(inputs, labels[index], indices=index)
+        loss.backward()
+        memory.update(inputs, labels[index], indices=index)
+        close(loss, data["out_loss"][step], **tolerance)
+        close(inputs.grad, data["out_grad"][step], **tolerance)
+        close(memory.instances, data["out_features"][step], **tolerance)
+
+
+@checks("buc", "exclusive_loss")
+def check_exclusive_table(case: Case) -> None:
+    data, params = tensors(case), case.params
+    tolerance = {key: case.entry["tolerance"][key] for key in ("rtol", "atol")}
+    table = ExclusiveTable(data["in_V0"].shape[1], temp=1.0 / params["t"])
+    table.bank = data["in_V0"].clone()
+    for step in range(params["steps"]):
+        inputs, targets = data["in_x"][step].clone().requires_grad_(), data["in_y"][step]
+        close(params["t"] * inputs @ table.rows.t(), data["out_logits"][step], **tolerance)
+        loss = table(inputs, targets)
+        loss.backward()
+        table.update(inputs, targets)
+        close(loss, data["out_loss"][step], **tolerance)
+        close(inputs.grad, data["out_grad"][step], **tolerance)
+        close(table.bank, data["out_V"][step], **tolerance)

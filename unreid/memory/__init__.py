@@ -5,6 +5,19 @@ from __future__ import annotations
 from unreid.memory import camera_rules  # noqa: F401  (registers its rules)
 from unreid.memory.base import MEMORIES, Memory, build_memory
 from unreid.memory.cluster_memory import ClusterMemory
+from unreid.memory.diversity_memory import DIVERSITY_MODES, DiversityMemory
+from unreid.memory.exclusive_table import ExclusiveTable
+from unreid.memory.hybrid_memory import HybridMemory
 from unreid.memory.update_rules import UPDATE_RULES
 
-__all__ = ["MEMORIES", "UPDATE_RULES", "ClusterMemory", "Memory", "build_memory"]
+__all__ = [
+    "DIVERSITY_MODES",
+    "MEMORIES",
+    "UPDATE_RULES",
+    "ClusterMemory",
+    "DiversityMemory",
+    "ExclusiveTable",
+    "HybridMemory",
+    "Memory",
+    "build_memory",
+]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unreid.structures import Clustering
 from unreid.utils.registry import Registry
+from unreid.utils.seed import generator_for
 
 MEMORIES: Registry[type[Memory]] = Registry("memory")
 
@@ -75,8 +76,7 @@ class Memory(nn.Module):
         if clustering.num_clusters < 1:
             raise ValueError("a memory cannot be built from a clustering without clusters")
         with torch.no_grad():
-            rows = features.detach().to(device=self.bank.device, dtype=self.bank.dtype)
-            self._fill(rows, clustering)
+            self._fill(self._prepare(features.detach().to(self.bank.device)), clustering)
         self.resets += 1
 
     def forward(self, inputs: Tensor, targets: Tensor, *, weights: Tensor | None = None, **fields: Any) -> Tensor:
@@ -122,6 +122,10 @@ class Memory(nn.Module):
     def _prepare(self, features: Tensor) -> Tensor:
         features = features.to(torch.float64 if self.bank.dtype == torch.float64 else torch.float32)
         return F.normalize(features, dim=1) if self.normalize_inputs else features
+
+    def _generator(self) -> torch.Generator:
+        """CPU generator of what is drawn now: a function of the seed and of how often the bank was changed."""
+        return generator_for(self.seed, self.resets, self.updates)
 
     def _check_batch(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> None:
         if not self.num_clusters:

@@ -12,8 +12,10 @@ from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.contrast import contrastive_loss
 from unreid.memory.grouping import group_by_class
 from unreid.memory.means import segment_means
+from unreid.memory.negatives import sampled_contrastive_loss
 from unreid.memory.update_rules import UPDATE_RULES
 from unreid.structures import Clustering
+from unreid.utils.errors import UserError
 
 
 @MEMORIES.register("ClusterMemory")
@@ -27,7 +29,9 @@ class ClusterMemory(Memory):
         momentum: weight of the *old* row in an update.
         smooth: label smoothing.
         normalize_inputs: whether inputs and features are L2-normalised here.
-        seed: seeds the memory's own draws.
+        negatives: rows drawn per step as the other clusters of the loss; 0: all rows. For banks so large that the
+            full product is felt; see :func:`~unreid.memory.negatives.sampled_contrastive_loss`.
+        seed: seeds that draw.
         device: where the bank lives.
 
     Example:
@@ -45,6 +49,7 @@ class ClusterMemory(Memory):
         temp: float = 0.05,
         momentum: float = 0.1,
         smooth: float = 0.0,
+        negatives: int = 0,
         normalize_inputs: bool = True,
         seed: int = 0,
         device: torch.device | str | None = None,
@@ -55,16 +60,22 @@ class ClusterMemory(Memory):
         self.temp = temp
         self.momentum = momentum
         self.smooth = smooth
+        self.negatives = negatives
+        if negatives and smooth:
+            raise UserError(
+                "MEMORY.SMOOTH spreads mass over all clusters and MEMORY.NEGATIVES leaves most out: use one."
+            )
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ClusterMemory:
-        """Reads ``MEMORY.{UPDATE,TEMP,MOMENTUM,SMOOTH}`` and ``SEED``."""
+        """Reads ``MEMORY.{UPDATE,TEMP,MOMENTUM,SMOOTH,NEGATIVES}`` and ``SEED``."""
         return cls(
             dim,
             update=cfg.MEMORY.UPDATE,
             temp=cfg.MEMORY.TEMP,
             momentum=cfg.MEMORY.MOMENTUM,
             smooth=cfg.MEMORY.SMOOTH,
+            negatives=cfg.MEMORY.NEGATIVES,
             seed=cfg.SEED,
             device=device,
         )
@@ -81,14 +92,16 @@ class ClusterMemory(Memory):
 
     def _fill(self, features: Tensor, clustering: Clustering) -> None:
         if clustering.centroids is None:
-            if self.normalize_inputs:
-                features = F.normalize(features, dim=1)
             rows, _ = segment_means(features, clustering.labels, clustering.num_clusters)
         else:
             rows = clustering.centroids.to(features)
         self.bank = F.normalize(rows, dim=1)
 
     def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None, **fields: Any) -> Tensor:
+        if 0 < self.negatives < self.num_clusters - 1:
+            drawn = torch.randperm(self.num_clusters, generator=self._generator())[: self.negatives]
+            drawn = drawn.to(inputs.device, non_blocking=True)
+            return sampled_contrastive_loss(inputs, self.bank, targets, drawn, temp=self.temp, weights=weights)
         return contrastive_loss(inputs, self.bank, targets, temp=self.temp, weights=weights, smooth=self.smooth)
 
     def _write(

@@ -51,13 +51,7 @@ def group_by_class(
     if targets.ndim != 1 or not len(targets):
         raise ValueError(f"targets must be a vector of at least one label, not of shape {tuple(targets.shape)}")
     size = len(targets)
-    ordered, order = torch.sort(targets, stable=True)
-    position = torch.arange(size, device=targets.device)
-    starts = torch.ones(size, dtype=torch.bool, device=targets.device)
-    starts[1:] = ordered[1:] != ordered[:-1]
-    group = starts.cumsum(0) - 1
-    rank = position - torch.where(starts, position, 0).cummax(0).values
-
+    order, group, rank = _sorted_by_class(targets)
     if static is None:
         static = num_instances is not None and targets.device.type != "cpu"
     if static:
@@ -76,8 +70,24 @@ def group_by_class(
     table = torch.where(present, table, table[:1])
     valid = table >= 0
     table = table.clamp(min=0)
-    back = torch.empty_like(order).scatter_(0, order, position)
+    back = torch.argsort(order)
     return ClassGroups(targets[table[:, 0]], table, valid, group[back], rank[back])
+
+
+def rank_in_class(targets: Tensor) -> Tensor:
+    """How many earlier entries have the same value: int64 (N,) -> int64 (N,)."""
+    order, _, rank = _sorted_by_class(targets)
+    return torch.empty_like(rank).scatter_(0, order, rank)
+
+
+def _sorted_by_class(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Stable order by class, and for the sorted entries their group number and rank in it; (N,) each."""
+    ordered, order = torch.sort(targets, stable=True)
+    position = torch.arange(len(targets), device=targets.device)
+    starts = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    starts[1:] = ordered[1:] != ordered[:-1]
+    rank = position - torch.where(starts, position, 0).cummax(0).values
+    return order, starts.cumsum(0) - 1, rank
 
 
 def first_true(mask: Tensor) -> Tensor:
