@@ -165,8 +165,8 @@ def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
     Example:
         >>> print(format_table({"untrained": {"mAP": 10.7, "R1": 24.0, "R5": 40.0, "R10": 48.5}}))
-                     mAP    R1    R5   R10
-        untrained   10.7  24.0  40.0  48.5
+                     mAP     R1     R5    R10
+        untrained   10.7   24.0   40.0   48.5
     """
     lines: dict[str, Mapping[str, Any]] = {}
     for name, scores in rows.items():
@@ -183,7 +183,7 @@ def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _cell(column: str) -> int:
-    return max(5 if column.startswith("mAP") else 4, len(column))
+    return max(len("100.0"), len(column))
 
 
 def _camids(tracklets: Sequence[Tracklet]) -> np.ndarray:

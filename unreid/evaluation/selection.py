@@ -1,0 +1,145 @@
+"""Choosing a model without test labels.
+
+What is known in every round is the features, their pseudo labels, and the labels of the round before. Two figures are
+made of them:
+
+- **stability**: how well two consecutive labellings agree. A model that still learns, or that falls apart, relabels;
+- **compactness**: the simplified silhouette, how much nearer a sample is to its own centroid than to the next one.
+
+Either can be fooled: a collapsed model labels everything alike round after round (stable, not compact), and a handful
+of tight clusters among outliers is compact. So the criterion is their product, and both count outliers against the
+round. It compares rounds of one run; its value says nothing across datasets or clusterers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unreid.evaluation.diagnostics import cluster_report
+from unreid.evaluation.distance import DistanceBlocks, row_slices
+
+CRITERIA = ("product", "stability", "silhouette")
+
+
+def label_free_score(features: Tensor, labels: Tensor, previous: Tensor | None, *, criterion: str = "product") -> float:
+    """Quality of a round's model, judged by the labelling that its features gave.
+
+    Args:
+        features: float (N, D) that were clustered.
+        labels: int64 (N,), -1 for outliers.
+        previous: int64 (N,), labels of the round before; None in the first round, which has stability 0 and so can
+            be chosen only if there is no other.
+        criterion: "product" of both figures (default), "stability", or "silhouette".
+
+    Returns:
+        A share in [0, 1], larger is better; a silhouette below 0 counts as 0.
+
+    Raises:
+        ValueError: unknown criterion, or lengths that differ.
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, not {criterion!r}")
+    score = 1.0
+    if criterion != "silhouette":
+        score *= 0.0 if previous is None else stability(labels, previous)
+    if criterion != "stability" and score:
+        score *= max(0.0, simplified_silhouette(features, labels))
+    return score
+
+
+def stability(labels: Tensor, previous: Tensor) -> float:
+    """Agreement of two labellings of the same N samples, -1 for outliers; a share in [0, 1].
+
+    The adjusted Rand index over the samples that both put into clusters (0 if negative), times the share that these
+    are of the samples that either did.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    if len(labels) != len(previous):
+        raise ValueError(f"{len(labels)} labels, but {len(previous)} before")
+    now, before = labels.cpu() >= 0, previous.cpu() >= 0
+    both, either = now & before, now | before
+    if not bool(both.any()):
+        return 0.0
+    agreement = cluster_report(labels.cpu()[both], previous.cpu()[both])["ari"]
+    return max(0.0, agreement) * float(both.sum()) / float(either.sum())
+
+
+def simplified_silhouette(features: Tensor, labels: Tensor, *, block: int | None = None) -> float:
+    """Mean over all samples of (b - a) / max(a, b); a, b: distance to the own and to the nearest other centroid.
+
+    An outlier and a member of a cluster of one count 0. Features are normalised, centroids are their plain means.
+    O(N C) instead of the O(N^2) of the silhouette over pairs.
+
+    Args:
+        features: float (N, D).
+        labels: int64 (N,), -1 for outliers.
+        block: samples compared at once; default: as many as fit 32 MiB.
+
+    Returns:
+        In [-1, 1]; 0 with fewer than two clusters.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    if len(features) != len(labels):
+        raise ValueError(f"{len(features)} features for {len(labels)} labels")
+    labels = labels.to(features.device)
+    inside = labels >= 0
+    names, member, sizes = torch.unique(labels[inside], return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        return 0.0
+    x = torch.nn.functional.normalize(features[inside].float())
+    centroids = x.new_zeros(len(names), x.shape[1])
+    centroids.index_add_(0, member, x)
+    centroids /= sizes.unsqueeze(1)
+    distances = DistanceBlocks(x, centroids, "euclidean")
+    total = x.new_zeros((), dtype=torch.float64)
+    for rows in row_slices(*distances.shape, block=block):
+        dist, own = distances(rows), member[rows].unsqueeze(1)
+        a = dist.gather(1, own).squeeze(1)
+        b = dist.scatter(1, own, torch.inf).amin(dim=1)
+        value = (b - a) / torch.maximum(a, b).clamp(min=torch.finfo(torch.float32).tiny)
+        total += value[sizes[member[rows]] > 1].double().sum()
+    return float(total) / len(labels)
+
+
+class BestTracker:
+    """Remembers which round had the largest score.
+
+    Args:
+        kind: what is compared, for the log and the checkpoint ("best_test", "label_free" ...).
+
+    Example:
+        >>> tracker = BestTracker("label_free")
+        >>> [tracker.update(score, epoch) for epoch, score in enumerate([0.2, 0.5, 0.4])]
+        [True, True, False]
+        >>> tracker.epoch, tracker.score
+        (1, 0.5)
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.score: float | None = None
+        self.epoch: int | None = None
+
+    def update(self, score: float, epoch: int) -> bool:
+        """Whether ``score`` is the best so far; the first of equal scores stays. A nan never is."""
+        if np.isnan(score) or (self.score is not None and score <= self.score):
+            return False
+        self.score, self.epoch = float(score), int(epoch)
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"kind": self.kind, "score": self.score, "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`; a state of another kind is ignored, its scores cannot be compared."""
+        if state["kind"] == self.kind:
+            self.score, self.epoch = state["score"], state["epoch"]
