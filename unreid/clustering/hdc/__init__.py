@@ -5,8 +5,8 @@ from __future__ import annotations
 from unreid.clustering.hdc.centroids import member_means, update_centroids
 from unreid.clustering.hdc.confidence import OwnConfidence
 from unreid.clustering.hdc.distances import distance_matrix
-from unreid.clustering.hdc.fit import HDCOptions, HDCState, assign, fit, iterate
-from unreid.clustering.hdc.harmonic import discrepancy_, harmonic_discrepancy
+from unreid.clustering.hdc.fit import HDCOptions, HDCState, assign, fit, iterate, membership
+from unreid.clustering.hdc.harmonic import HarmonicPass, discrepancy_, harmonic_discrepancy
 from unreid.clustering.hdc.peripheral import detect_peripheral
 from unreid.clustering.hdc.relocation import relocate
 from unreid.clustering.hdc.seeding import draw_kmeanspp, initial_state, kmeanspp_on_matrix
@@ -14,6 +14,7 @@ from unreid.clustering.hdc.seeding import draw_kmeanspp, initial_state, kmeanspp
 __all__ = [
     "HDCOptions",
     "HDCState",
+    "HarmonicPass",
     "OwnConfidence",
     "assign",
     "detect_peripheral",
@@ -26,6 +27,7 @@ __all__ = [
     "iterate",
     "kmeanspp_on_matrix",
     "member_means",
+    "membership",
     "relocate",
     "update_centroids",
 ]

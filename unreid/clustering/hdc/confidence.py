@@ -9,7 +9,7 @@ from unreid.clustering.hdc.distances import Encoded, build_similarity
 
 
 class OwnConfidence:
-    """``c_k = exp(-scale * d(x_k, mu_{y_k}))`` with d the normalised distance of sample k to its own centroid (3C, HDC).
+    """``c_k = exp(-scale * d(x_k, mu_{y_k}))``, d the normalised distance of sample k to its own centroid (3C, HDC).
 
     Euler and Euclidean distances are divided by the largest distance between any sample and any centroid of the
     moment, which costs a product of all samples with all centroids. That maximum is kept per centroid and recomputed
@@ -52,12 +52,11 @@ class OwnConfidence:
         return torch.exp(-self._scale * normalised).clamp_(0, 1).nan_to_num_(nan=0.0)
 
     def _update_own(self, table: Encoded, labels: Tensor, rows: Tensor) -> None:
-        for part in rows.split(self._block):
-            self._own[part] = self._measure.rowwise(self._samples[part], table[labels[part]])
+        self._own[rows] = self._measure.paired(self._samples, table, rows, labels[rows], self._block)
 
     def _update_farthest(self, table: Encoded, clusters: Tensor) -> Tensor:
         if len(clusters):
-            moved = table[clusters]
+            moved = table.select(clusters)
             farthest = self._own.new_zeros(len(clusters))
             for start in range(0, len(self._samples), self._block):
                 distance = self._measure.cross(self._samples[start : start + self._block], moved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EULER_ALPHA = 1.9  # phase of a feature value x is EULER_ALPHA * pi * x
+_CACHED_ELEMENTS = 1 << 17  # entries of a buffer that still fit into a CPU core's cache
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,12 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def __getitem__(self, rows: slice | Tensor) -> Encoded:
+    def __getitem__(self, rows: slice) -> Encoded:
         return Encoded(self.matrix[rows], self.offset[rows])
+
+    def select(self, rows: Tensor) -> Encoded:
+        """The rows at int64 positions (k,)."""
+        return Encoded(self.matrix.index_select(0, rows), self.offset.index_select(0, rows))
 
 
 class Similarity(ABC):
@@ -50,8 +56,8 @@ class Similarity(ABC):
         """float32 (n, m): distance of every row of ``a`` to every row of ``b``, not normalised."""
 
     @abstractmethod
-    def rowwise(self, a: Encoded, b: Encoded) -> Tensor:
-        """float32 (n,): distance of row i of ``a`` to row i of ``b``, not normalised."""
+    def paired(self, a: Encoded, b: Encoded, rows: Tensor, partners: Tensor, block: int = 1024) -> Tensor:
+        """float32 (k,): distance of row ``rows[t]`` of ``a`` to row ``partners[t]`` of ``b``, not normalised."""
 
 
 class EulerCosine(Similarity):
@@ -77,10 +83,14 @@ class EulerCosine(Similarity):
         imaginary.sub_(a.offset[:, 1:]).sub_(b.offset[:, 1])
         return torch.hypot(real, imaginary)
 
-    def rowwise(self, a: Encoded, b: Encoded) -> Tensor:
-        products = torch.stack([(a.matrix * factor).sum(1) for factor in _times(b.matrix)], 1)
-        real, imaginary = (a.offset + b.offset - products).unbind(1)
-        return torch.hypot(real, imaginary)
+    def paired(self, a: Encoded, b: Encoded, rows: Tensor, partners: Tensor, block: int = 1024) -> Tensor:
+        factors = _times(b.matrix)
+        result = a.offset.index_select(0, rows) + b.offset.index_select(0, partners)
+        for part in _parts(len(rows), a.matrix, block):
+            left = a.matrix.index_select(0, rows[part])
+            for column, factor in enumerate(factors):
+                result[part, column] -= factor.index_select(0, partners[part]).mul_(left).sum(1)
+        return torch.hypot(result[:, 0], result[:, 1])
 
 
 class Euclidean(Similarity):
@@ -94,8 +104,12 @@ class Euclidean(Similarity):
         squared = torch.addmm(b.offset.T, a.matrix, b.matrix.T, alpha=-2).add_(a.offset)
         return squared.clamp_(min=0).sqrt_()
 
-    def rowwise(self, a: Encoded, b: Encoded) -> Tensor:
-        return torch.linalg.vector_norm(a.matrix - b.matrix, dim=1)
+    def paired(self, a: Encoded, b: Encoded, rows: Tensor, partners: Tensor, block: int = 1024) -> Tensor:
+        result = a.offset.new_empty(len(rows))
+        for part in _parts(len(rows), a.matrix, block):
+            difference = a.matrix.index_select(0, rows[part]).sub_(b.matrix.index_select(0, partners[part]))
+            result[part] = torch.linalg.vector_norm(difference, dim=1)
+        return result
 
 
 class Cosine(Similarity):
@@ -110,8 +124,12 @@ class Cosine(Similarity):
     def cross(self, a: Encoded, b: Encoded) -> Tensor:
         return (a.matrix @ b.matrix.T).neg_().add_(1).clamp_(0, 2)
 
-    def rowwise(self, a: Encoded, b: Encoded) -> Tensor:
-        return (1 - (a.matrix * b.matrix).sum(1)).clamp(0, 2)
+    def paired(self, a: Encoded, b: Encoded, rows: Tensor, partners: Tensor, block: int = 1024) -> Tensor:
+        result = a.offset.new_empty(len(rows))
+        for part in _parts(len(rows), a.matrix, block):
+            product = a.matrix.index_select(0, rows[part]).mul_(b.matrix.index_select(0, partners[part]))
+            result[part] = 1 - product.sum(1)
+        return result.clamp_(0, 2)
 
 
 SIMILARITIES: dict[str, type[Similarity]] = {
@@ -165,7 +183,13 @@ def _normalize_(distance: Tensor, maximum: float | None) -> Tensor:
     return distance.div_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
 
+def _parts(n: int, like: Tensor, block: int) -> Iterator[slice]:
+    """Slices of 0..n of at most ``block`` rows, on CPU short enough for the cache."""
+    step = block if like.is_cuda else max(1, min(block, _CACHED_ELEMENTS // max(like.shape[1], 1)))
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
 def _times(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """For rows [a', b'] the factors [a', -b'] and [b', a'] whose products with [a, b] are Re and Im of (a+ib)(a'+ib')."""
+    """For rows [c, d]: [c, -d] and [d, c], whose products with [a, b] are the parts of (a + ib)(c + id)."""
     real, imaginary = matrix.chunk(2, 1)
     return torch.cat([real, -imaginary], 1), torch.cat([imaginary, real], 1)

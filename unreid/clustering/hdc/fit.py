@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from unreid.clustering.hdc.centroids import update_centroids
 from unreid.clustering.hdc.confidence import OwnConfidence
-from unreid.clustering.hdc.harmonic import discrepancy_, harmonic_discrepancy
+from unreid.clustering.hdc.harmonic import HarmonicPass, discrepancy_
 from unreid.clustering.hdc.peripheral import detect_peripheral
 from unreid.clustering.hdc.relocation import relocate
 from unreid.utils.errors import UserError
@@ -65,21 +66,24 @@ class HDCState:
     shift: float
 
 
-def assign(hd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels (argmin over clusters, lowest id on a tie), memberships in them and discrepancies to them.
+def assign(hd: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels int64 (N,), argmin over clusters of hd (N, C) (lowest id on a tie), and ``hd[i, labels[i]]`` (N,)."""
+    label_disc, labels = hd.min(1)
+    return labels, label_disc
 
-    Membership of sample i in cluster j is ``(sum_l hd(i, l) - hd(i, j)) / (C - 1)`` (3C, HDC).
+
+def membership(hd: Tensor, labels: Tensor) -> Tensor:
+    """``(sum_l hd(i, l) - hd(i, y_i)) / (C - 1)``: membership of each sample in its own cluster (3C, HDC).
 
     Args:
         hd: float32 (N, C).
+        labels: int64 (N,), 0..C-1.
 
     Returns:
-        int64 (N,), float64 (N,), float32 (N,).
+        float64 (N,).
     """
-    labels = hd.argmin(1)
-    label_disc = hd.gather(1, labels.unsqueeze(1)).squeeze(1)
-    membership = (hd.sum(1, dtype=torch.float64) - label_disc) / max(hd.shape[1] - 1, 1)
-    return labels, membership, label_disc
+    own = hd.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return (hd.sum(1, dtype=torch.float64) - own) / max(hd.shape[1] - 1, 1)
 
 
 def iterate(
@@ -113,13 +117,14 @@ def iterate(
     check_sizes(len(features), num_clusters)
     disc = discrepancy_(dist if overwrite_dist else dist.clone(), options.block)
     confidence = OwnConfidence(features, similarity=options.similarity, scale=options.conf_scale, block=options.block)
+    harmonic = HarmonicPass(disc, num_clusters, block=options.block)
     stop = _StopRule(options.min_iter, options.n_tol)
     previous = None
     for iteration in range(options.max_iter):
-        own = confidence(centroids, labels)
-        hd = harmonic_discrepancy(disc, own, labels, num_clusters, block=options.block)
-        labels, membership, label_disc = assign(hd)
-        labels, label_disc = relocate(labels, membership, label_disc, hd)
+        hd = harmonic(confidence(centroids, labels), labels)
+        labels, label_disc = assign(hd)
+        if int(torch.bincount(labels, minlength=num_clusters).min()) == 0:
+            labels, label_disc = relocate(labels, membership(hd, labels), label_disc, hd)
         core_labels = detect_peripheral(
             labels, label_disc, num_clusters, n_sigma=options.n_sigma, threshold=options.threshold
         )
@@ -142,12 +147,11 @@ def fit(
     overwrite_dist: bool = False,
 ) -> HDCState:
     """The last state of :func:`iterate`, with the same arguments."""
-    state = None
-    for state in iterate(features, dist, labels, centroids, options or HDCOptions(), overwrite_dist=overwrite_dist):
-        pass
-    if state is None:
+    states = iterate(features, dist, labels, centroids, options or HDCOptions(), overwrite_dist=overwrite_dist)
+    last = deque(states, maxlen=1)
+    if not last:
         raise ValueError("max_iter must be at least 1")
-    return state
+    return last[0]
 
 
 def check_sizes(num_samples: int, num_clusters: int) -> None:

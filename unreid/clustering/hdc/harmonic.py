@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_CACHED_ELEMENTS = 1 << 18  # entries of a buffer that still fit into a CPU core's cache
+_CACHED_ELEMENTS = 1 << 17  # entries of a buffer that still fit into a CPU core's cache
 _LONGEST_PIECE = 64  # members folded one after the other; larger clusters are cut, which bounds the number of steps
 
 
@@ -44,13 +44,45 @@ def harmonic_discrepancy(
         float32 (N, C), a transposed view of a contiguous (C, N) tensor; 1.0 in the columns of empty clusters, which
         lets relocation refill them.
     """
-    n = len(disc)
-    result = disc.new_ones(num_clusters, n)
-    plan = _plan(labels, num_clusters)
+    return HarmonicPass(disc, num_clusters, block=block)(confidence, labels)
+
+
+class HarmonicPass:
+    """:func:`harmonic_discrepancy` called again and again: clusters whose members and confidences are those of the
+    last call keep their column, which near convergence leaves little to do and changes no bit.
+
+    Args:
+        disc, num_clusters, block: as above; ``disc`` is kept, not copied.
+    """
+
+    def __init__(self, disc: Tensor, num_clusters: int, *, block: int = 1024) -> None:
+        self._disc = disc
+        self._block = block
+        self._result = disc.new_ones(num_clusters, len(disc))
+        self._confidence = disc.new_zeros(len(disc))
+        self._labels = torch.full((len(disc),), -1, device=disc.device)
+
+    def __call__(self, confidence: Tensor, labels: Tensor) -> Tensor:
+        """float32 (N, C) for confidences (N,) and labels (N,); overwritten by the next call."""
+        num_clusters = len(self._result)
+        moved = (labels != self._labels) | (confidence != self._confidence)
+        stale = torch.zeros(num_clusters + 1, dtype=torch.bool, device=labels.device)  # the last entry is label -1
+        stale[labels[moved]] = True
+        stale[self._labels[moved]] = True
+        self._result[stale[:-1]] = 1.0
+        _fill(self._result, self._disc, confidence, labels.masked_fill(~stale[labels], -1), self._block)
+        self._confidence, self._labels = confidence.clone(), labels.clone()
+        return self._result.T
+
+
+def _fill(result: Tensor, disc: Tensor, confidence: Tensor, labels: Tensor, block: int) -> None:
+    """Writes the row of every cluster that occurs in ``labels`` into ``result`` (C, N)."""
+    n, device = len(disc), disc.device
+    plan = _plan(labels, len(result))
     rows = block if disc.is_cuda else max(1, min(block, _CACHED_ELEMENTS // max(n, 1)))
-    buffers = _Buffers.allocate(min(rows, max(len(plan.cluster), 1)), n, disc)
+    buffers = _Buffers.allocate(min(rows, len(plan.cluster)), n, disc)
     cut = torch.unique(plan.cluster[plan.part > 0])
-    slot = torch.full((num_clusters,), -1)
+    slot = torch.full((len(result),), -1)
     slot[cut] = torch.arange(len(cut))
     top = disc.new_zeros(len(cut), n)  # harmonic terms of the clusters whose pieces are still to be compared
     for start in range(0, len(plan.cluster), rows):
@@ -58,14 +90,13 @@ def harmonic_discrepancy(
         _speak(disc, confidence, plan.order, plan.begin[pieces], plan.length[pieces], buffers)
         cluster, part = plan.cluster[pieces], plan.part[pieces]
         first = torch.nonzero(part == 0).squeeze(1)
-        result[cluster[first].to(disc.device)] = buffers.best_disc[first.to(disc.device)]
+        result[cluster[first].to(device)] = buffers.best_disc[first.to(device)]
         for piece in torch.nonzero(slot[cluster] >= 0).squeeze(1).tolist():
             row, table = result[int(cluster[piece])], top[int(slot[cluster[piece]])]
             if part[piece] == 0:
                 table.copy_(buffers.best_term[piece])
             else:
                 _take_better(row, table, buffers.best_disc[piece], buffers.best_term[piece], buffers.spare[0])
-    return result.T
 
 
 @dataclass(frozen=True)
@@ -112,7 +143,7 @@ class _Buffers:
 
 
 def _speak(disc: Tensor, confidence: Tensor, order: Tensor, begin: Tensor, length: Tensor, buffers: _Buffers) -> None:
-    """Fills ``best_disc`` and ``best_term``, a row a piece: discrepancy and harmonic term of the piece's best member."""
+    """Fills ``best_disc`` and ``best_term``: discrepancy and harmonic term of the best member, a row a piece."""
     begin = begin.to(disc.device)
     smallest = torch.finfo(disc.dtype).tiny
     for rank in range(int(length[0])):

@@ -15,7 +15,7 @@ INITS = ("k-means++2", "k-means++", "random")
 
 
 def draw_kmeanspp(num_samples: int, num_clusters: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-    """The random numbers of one :func:`kmeanspp_on_matrix`: first index, and uniforms float64 (C - 1, 2 + int(ln C))."""
+    """The draws that :func:`kmeanspp_on_matrix` takes: first index, and uniforms float64 (C - 1, 2 + int(ln C))."""
     first = int(rng.integers(num_samples))
     return first, rng.random((num_clusters - 1, 2 + int(math.log(num_clusters))))
 
