@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Moved:
-    """The same meaning under other names; every new key gets ``convert(value)``.
+    """The same meaning under other names; every new key gets ``convert(value)``, or the value itself.
 
     ``convert`` raises ``ValueError`` with the way out for a value that has no counterpart.
     """
 
     keys: tuple[str, ...]
-    convert: Callable[[Any], Any] = lambda value: value
+    convert: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _translate_key(setting: Setting) -> Iterator[Setting]:
         _warn(setting, f"ignored: {entry.reason}")
     else:
         try:
-            value = entry.convert(literal(setting.value))
+            value = entry.convert(literal(setting.value)) if entry.convert else setting.value
         except ValueError as error:
             raise UserError(
                 f"{setting.key} {literal(setting.value)} has no counterpart here ({setting.origin}): {error}."

@@ -97,6 +97,7 @@ _GENERAL = {
 
 _METHOD = {
     "METHOD.NAME": _NAME,
+    "METHOD.EXTRAS": each(_NAME, empty=True),
     "METHOD.CDSM.TEACHER_VIEW": choice("strong", "base"),
     "METHOD.ISE.TOPK": at_least(1),
     "METHOD.ISE.SUPPORT_BASE_LAMBDA": at_least(0),

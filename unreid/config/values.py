@@ -63,8 +63,7 @@ def literal(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [literal(item) for item in value]
     if isinstance(value, Typed):
-        value = _decode(value, [])
-        return literal(value) if isinstance(value, list) else value
+        return literal(_decode(value, []))
     if not isinstance(value, Plain):
         return value
     for kind in (bool, int, float):

@@ -1,0 +1,78 @@
+"""Every key has a comment, a type and, unless it is free text, a rule that its default obeys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import unreid.config.defaults as defaults
+from unreid.config import CfgNode, get_cfg, load_config
+from unreid.config.node import leaves
+from unreid.config.rules import RULES, above, between, capturing_regex, choice, each, share
+
+LEAVES = dict(leaves(get_cfg()))
+# Paths, and names that a registry or dataset looks up with a better message than a rule could give.
+FREE_TEXT = {
+    "PICKLE_PATH",
+    "RESUME",
+    "MODEL.BACKBONE.PRETRAIN_PATH",
+    "CLUSTER.WARMUP.NAME",
+    "CLUSTER.ICDBSCAN_CONSTRAINT_PATH",
+    "CLUSTER.STR_PATH",
+    "CLUSTER.CCE_PATH",
+    "DATASETS.ROOT",
+    "DATASETS.MARS_INFO",
+    "DATASETS.FOLDER.PATH",
+    "DATASETS.FOLDER.TRAIN",
+    "DATASETS.FOLDER.QUERY",
+    "DATASETS.FOLDER.GALLERY",
+    "DATASETS.FOLDER.MANIFEST",
+    "TEST.CONSTRAINT_PATH",
+    "TEST.CCE_PATH",
+    "TEST.STR_PATH",
+}
+
+
+def test_defaults_are_valid() -> None:
+    load_config()
+
+
+def test_rules_name_existing_keys() -> None:
+    assert set(RULES) <= set(LEAVES)
+    assert set(LEAVES) >= FREE_TEXT
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_every_key_has_a_rule_or_needs_none(key: str) -> None:
+    value = LEAVES[key]
+    assert type(value) in (bool, int, float, str, list)
+    assert key in RULES or isinstance(value, bool) or key in FREE_TEXT
+
+
+def test_every_key_has_a_comment_on_its_line() -> None:
+    text = Path(defaults.__file__).read_text()
+    lines = re.findall(r"^_C\.([\w.]+) = (.+)$", text, flags=re.M)
+    settings = {key: value for key, value in lines if not value.startswith("CN()")}
+    assert set(settings) == set(LEAVES)
+    assert [key for key, value in settings.items() if not re.search(r"  # \S", value)] == []
+
+
+def test_rule_borders() -> None:
+    assert [share().accepts(x) for x in (0, 0.1, 1, 1.1)] == [False, True, True, False]
+    assert [above(0).accepts(x) for x in (0, 1e-9)] == [False, True]
+    assert [between(0, 1).accepts(x) for x in (-0.1, 0, 1, 1.1)] == [False, True, True, False]
+    assert choice("a", "b").allowed == "one of 'a', 'b'"
+    pair = each(above(0), length=2)
+    assert [pair.accepts(x) for x in ([1, 2], [1], [0, 1])] == [True, False, False]
+    assert [each(above(0)).accepts([]), each(above(0), empty=True).accepts([])] == [False, True]
+    assert [capturing_regex().accepts(x) for x in ("", r"c(\d)", r"c\d", "(")] == [True, True, False, False]
+
+
+def test_sections_hold_keys() -> None:
+    def sections(node: CfgNode, name: str = "") -> list[str]:
+        inner = [(f"{name}.{key}", value) for key, value in node.items() if isinstance(value, CfgNode)]
+        return [key for key, value in inner if not value] + [x for key, value in inner for x in sections(value, key)]
+
+    assert sections(get_cfg()) == []
