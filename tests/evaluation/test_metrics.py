@@ -117,10 +117,10 @@ def test_single_shot_draws_one_entry_per_identity() -> None:
         [0],
         [1, 1, 1],
         single_gallery_shot=True,
-        repeats=4000,
+        repeats=1500,
         generator=generator,
     )
-    assert result.cmc[0] == pytest.approx(0.5, abs=0.03) and result.cmc[1] == pytest.approx(1.0)
+    assert result.cmc[0] == pytest.approx(0.5, abs=0.05) and result.cmc[1] == pytest.approx(1.0)
 
 
 def test_single_shot_does_not_depend_on_the_block() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CROP = (128, 64)
 """Height and width of a drawn crop, in pixels."""
+SUFFIXES = (".jpg", ".png")
 BORDER, GAP, CAPTION = 3, 6, 16
 GREEN, RED, BLUE, INK, PAPER = (40, 160, 60), (205, 45, 45), (50, 90, 190), (30, 30, 30), (255, 255, 255)
 
@@ -51,8 +52,12 @@ def draw_ranked_list(
         The picture, uint8 (H, W, 3), RGB.
 
     Raises:
-        UserError: no query has a match, or the file cannot be written.
+        UserError: no query has a match.
+        ValueError: another ending of ``path``.
     """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"a picture ends with {', '.join(SUFFIXES)}, unlike {path}")
     chosen = _spread(_with_match(query, gallery, filter_same_camera), queries)
     if not len(chosen):
         raise UserError("There is nothing to draw: no query has a match in the gallery.")
@@ -67,7 +72,7 @@ def draw_ranked_list(
             cells.append(_cell(found.paths[0], GREEN if right else RED, f"c{found.camid + 1} {value:.2f}"))
         rows.append(cells)
     picture = _grid(rows)
-    _write(Path(path), picture)
+    _write(path, picture)
     return picture
 
 
@@ -152,7 +157,7 @@ def _cell(path: str, colour: tuple[int, int, int], caption: str) -> np.ndarray:
         cv2.line(image, (0, 0), (width, height), INK, 1)
     else:
         image = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-    framed = cv2.copyMakeBorder(image, *[BORDER] * 4, cv2.BORDER_CONSTANT, value=colour)
+    framed = cv2.copyMakeBorder(image, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=colour)
     cell = np.full((framed.shape[0] + CAPTION, framed.shape[1], 3), PAPER, dtype=np.uint8)
     cell[: framed.shape[0]] = framed
     cv2.putText(cell, caption, (1, cell.shape[0] - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.34, INK, 1, cv2.LINE_AA)
@@ -176,7 +181,5 @@ def _write(path: Path, picture: np.ndarray) -> None:
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    encoded, data = cv2.imencode(path.suffix or ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not encoded:
-        raise UserError(f"{path} cannot be written: use a name that ends with .jpg or .png.")
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     path.write_bytes(data.tobytes())

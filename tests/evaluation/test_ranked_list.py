@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from unreid.data.datasets.base import Split
+from unreid.evaluation.ranked_list import BLUE, BORDER, CAPTION, CROP, GAP, GREEN, RED, cluster_sheet, draw_ranked_list
+from unreid.evaluation.ranked_list import nearest_gallery as nearest
+from unreid.structures import GroundTruth, Tracklet
+from unreid.utils.errors import UserError
+
+
+@pytest.fixture
+def split(tmp_path: Path):
+    def make(name: str, pids: list[int], camids: list[int]) -> Split:
+        records = []
+        for i, (pid, cam) in enumerate(zip(pids, camids)):
+            path = tmp_path / f"{name}_{i}.png"
+            cv2.imwrite(str(path), np.full((20, 10, 3), 20 * pid, dtype=np.uint8))
+            records.append(Tracklet((str(path),), cam, i))
+        return Split(records, GroundTruth(np.array(pids)))
+
+    return make
+
+
+def frame_colour(picture: np.ndarray, row: int, column: int) -> tuple[int, ...]:
+    height = CROP[0] + 2 * BORDER + CAPTION + GAP
+    return tuple(picture[GAP + row * height + 1, GAP + column * (CROP[1] + 2 * BORDER + GAP) + 10])
+
+
+def test_borders_tell_right_from_wrong(split, tmp_path) -> None:
+    query, gallery = split("q", [1, 2], [0, 0]), split("g", [1, 2, 1], [1, 1, 0])
+    q, g = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.2], [0.1], [0.0]])
+    path = tmp_path / "out" / "ranked_list.png"
+    picture = draw_ranked_list(path, query, gallery, q, g, topk=10)
+    # Query 0: its own camera's image is left out, the other identity comes first; query 1: wrong, right, wrong.
+    np.testing.assert_array_equal(frame_colour(picture, 0, 0), BLUE)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 1), RED)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 2), GREEN)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 3), (255, 255, 255))
+    np.testing.assert_array_equal(frame_colour(picture, 1, 2), GREEN)
+    stored = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(stored, picture)
+    assert picture.dtype == np.uint8
+
+
+def test_nearest_respects_the_filter_and_ties(split) -> None:
+    query, gallery = split("q", [1], [0]), split("g", [1, 2, 2, 1], [0, 0, 1, 1])
+    features = torch.zeros(1, 2), torch.tensor([[0.0, 0], [1, 0], [0, 1], [2, 0]])
+    assert nearest(query, gallery, *features, [0], topk=3)[0] == [[1, 2, 3]]
+    assert nearest(query, gallery, *features, [0], topk=2, filter_same_camera=False) == ([[0, 1]], [[0.0, 1.0]])
+
+
+def test_only_queries_with_a_match_are_drawn(split, tmp_path) -> None:
+    query, gallery = split("q", [9, 1], [0, 0]), split("g", [1], [0])
+    q, g = torch.zeros(2, 1), torch.zeros(1, 1)
+    with pytest.raises(UserError, match="nothing to draw"):
+        draw_ranked_list(tmp_path / "a.jpg", query, gallery, q, g)
+    one = draw_ranked_list(tmp_path / "a.jpg", query, gallery, q, g, filter_same_camera=False)
+    two = draw_ranked_list(tmp_path / "b.jpg", split("q2", [1, 1], [1, 1]), gallery, q, g, queries=2)
+    assert two.shape[0] > one.shape[0] and (tmp_path / "b.jpg").stat().st_size > 0
+    with pytest.raises(ValueError, match="a picture ends with"):
+        draw_ranked_list(tmp_path / "a.gif", query, gallery, q, g)
+
+
+def test_cluster_sheet_shows_large_clusters_and_survives_unreadable_files(split, tmp_path) -> None:
+    paths = [record.paths[0] for record in split("t", list(range(1, 8)), [0] * 7).tracklets]
+    labels = torch.tensor([0, 1, 1, 1, -1, 2, 2])
+    sheet = cluster_sheet(paths, labels, 2)
+    row = CROP[0] + 2 * BORDER + GAP
+    assert sheet.dtype == np.uint8 and sheet.shape[2] == 3 and 2 * row < sheet.shape[0] < 3 * row
+    assert sheet.shape[1] == 3 * (CROP[1] + 2 * BORDER + GAP) + GAP
+    broken = cluster_sheet([str(tmp_path / "missing.jpg")] * 7, labels, 3, members=1)
+    assert broken.shape[1] < sheet.shape[1]
+    assert (cluster_sheet(paths, np.full(7, -1), 3) == 255).all()
