@@ -1,0 +1,201 @@
+"""BUC's bottom-up merging: every sample starts as its own cluster, and each round unites the closest ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unreid.clustering.bottom_up_edges import Edges
+from unreid.clustering.bottom_up_search import PairSearch, lightest_by_maximum
+from unreid.structures import Clustering
+
+DISTANCES = ("sqeuclidean", "euclidean")
+LINKAGES = ("min", "centroid", "max")
+ROUNDINGS = ("floor", "ceil")
+_EPSILON = 1e-9  # keeps a product such as 100 * 0.29 from losing a whole unit to rounding
+
+
+def merges_per_round(num_samples: int, merge_percent: float, rounding: str = "floor") -> int:
+    """Clusters removed by one merge, at least 1: ``N * merge_percent`` rounded down (code) or up (Algorithm 1)."""
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"unknown rounding {rounding!r}; known: {', '.join(ROUNDINGS)}")
+    exact = num_samples * merge_percent
+    return max(1, math.floor(exact + _EPSILON) if rounding == "floor" else math.ceil(exact - _EPSILON))
+
+
+def num_rounds(merge_percent: float) -> int:
+    """Training rounds that leave at least one merge's worth of clusters: ``floor(1 / merge_percent) - 1``."""
+    return max(1, math.floor(1 / merge_percent + _EPSILON) - 1)
+
+
+def cluster_means(features: Tensor, labels: Tensor, num_clusters: int) -> Tensor:
+    """Plain means float32 (C, D) of the rows of ``features`` (N, D) by label int64 (N,) in 0..C-1."""
+    labels = labels.to(features.device)
+    sums = features.new_zeros(num_clusters, features.shape[1], dtype=torch.float64)
+    sums.index_add_(0, labels, features.double())
+    return (sums / torch.bincount(labels, minlength=num_clusters).clamp(min=1).unsqueeze(1)).float()
+
+
+def merge_clusters(
+    features: Tensor,
+    labels: Tensor,
+    num_merges: int,
+    *,
+    size_penalty: float = 0.003,
+    distance: str = "sqeuclidean",
+    linkage: str = "min",
+    block: int = 1024,
+    pool_factor: int = 8,
+) -> Tensor:
+    """One merge of BUC (AAAI 2019, section 3.3): the partition with ``num_merges`` clusters less.
+
+    All weights are fixed before the first union: for samples i, j of clusters A != B it is
+    ``d(x_i, x_j) + size_penalty * (|A| + |B|)``. Pairs are visited by ascending (weight, i, j); each unites the two
+    clusters that hold its ends now; the merge ends after ``num_merges`` unions. With linkage "centroid" or "max" the
+    pairs are pairs of clusters, at the distance of their means or of their farthest samples.
+
+    Args:
+        features: float (N, D), on any device.
+        labels: int64 (N,), the current partition; any numbering without negatives.
+        num_merges: unions, m; one cluster is always left.
+        size_penalty: weight lambda of the size term.
+        distance: "sqeuclidean" or "euclidean".
+        linkage: "min", "centroid" or "max".
+        block: rows of the distance matrix computed at once; memory is proportional to it.
+        pool_factor: edges held at once, as a multiple of ``num_merges``.
+
+    Returns:
+        int64 (N,) on CPU, clusters numbered 0..C-m-1 by their smallest sample index.
+
+    Raises:
+        ValueError: for features that are not finite, labels of another length, or an unknown option.
+    """
+    if distance not in DISTANCES or linkage not in LINKAGES:
+        raise ValueError(f"distance {distance!r} is not in {DISTANCES} or linkage {linkage!r} not in {LINKAGES}")
+    if len(features) != len(labels):
+        raise ValueError(f"{len(features)} features, but {len(labels)} labels")
+    features = features.detach().float()
+    if not bool(torch.isfinite(features).all()):
+        raise ValueError("features that are not finite cannot be merged: the training has diverged")
+    labels = _by_first_occurrence(labels.cpu())
+    num_clusters = int(labels.max()) + 1
+    count = min(num_merges, num_clusters - 1)
+    if count < 1:
+        return labels
+    penalty = size_penalty * torch.bincount(labels).double()
+    squared, capacity = distance == "sqeuclidean", pool_factor * num_merges
+    clusters = torch.arange(num_clusters)
+    if linkage == "max" and num_clusters < len(labels):
+        edges = lightest_by_maximum(features, labels, penalty, count, capacity, squared=squared, block=block)
+    elif linkage == "centroid":
+        means = cluster_means(features, labels, num_clusters)
+        edges = PairSearch(means, clusters, penalty, squared=squared, block=block).lightest(count, capacity)
+    else:
+        search = PairSearch(features, labels, penalty[labels], squared=squared, block=block)
+        edges = search.lightest(count, capacity)
+        edges = Edges(edges.weight, labels.numpy()[edges.i], labels.numpy()[edges.j])
+    return _by_first_occurrence(_unite(edges, num_clusters)[labels])
+
+
+class BottomUp:
+    """The partition of BUC over the rounds of a run; round 0 has a cluster for every sample.
+
+    Args:
+        num_samples: N.
+        merge_percent: share of N that one merge removes.
+        size_penalty, distance, linkage, block, pool_factor: see :func:`merge_clusters`.
+        rounding: "floor" or "ceil", see :func:`merges_per_round`.
+        rounds: training rounds; 0 for the rule of :func:`num_rounds`.
+
+    Attributes:
+        labels: int64 (N,) on CPU, the current partition.
+        merges: clusters removed per merge, m.
+        rounds: training rounds.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        merge_percent: float = 0.05,
+        size_penalty: float = 0.003,
+        distance: str = "sqeuclidean",
+        linkage: str = "min",
+        rounding: str = "floor",
+        block: int = 1024,
+        pool_factor: int = 8,
+        rounds: int = 0,
+    ) -> None:
+        if not 0 < merge_percent < 1:
+            raise ValueError(f"merge_percent must lie between 0 and 1, got {merge_percent}")
+        self.labels = torch.arange(num_samples)
+        self.merges = merges_per_round(num_samples, merge_percent, rounding)
+        self.rounds = rounds or num_rounds(merge_percent)
+        self._options: dict[str, Any] = {
+            "size_penalty": size_penalty,
+            "distance": distance,
+            "linkage": linkage,
+            "block": block,
+            "pool_factor": pool_factor,
+        }
+
+    @classmethod
+    def from_config(cls, cfg: Any, num_samples: int) -> BottomUp:
+        """Reads ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,ROUNDS}`` and ``METHOD.BUC.MERGE.*``."""
+        node = cfg.METHOD.BUC
+        return cls(
+            num_samples,
+            merge_percent=node.MERGE_PERCENT,
+            size_penalty=node.SIZE_PENALTY,
+            distance=node.MERGE.DISTANCE,
+            linkage=node.MERGE.LINKAGE,
+            rounding=node.MERGE.ROUNDING,
+            block=node.MERGE.BLOCK,
+            pool_factor=node.MERGE.POOL_FACTOR,
+            rounds=node.ROUNDS,
+        )
+
+    @property
+    def num_clusters(self) -> int:
+        """C of the current partition."""
+        return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    def merge(self, features: Tensor) -> Tensor:
+        """Merges once on ``features`` (N, D), as they are after this round's training; returns the new labels."""
+        self.labels = merge_clusters(features, self.labels, self.merges, **self._options)
+        return self.labels
+
+    def clustering(self) -> Clustering:
+        """The current partition; it has no outliers and leaves centroids to the memory."""
+        return Clustering(self.labels.clone(), self.num_clusters)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The partition."""
+        return {"labels": self.labels.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Raises ``ValueError`` for a partition of another number of samples."""
+        if state["labels"].shape != self.labels.shape:
+            raise ValueError(f"the partition is one of {len(state['labels'])} samples, not of {len(self.labels)}")
+        self.labels = state["labels"].cpu().clone()
+
+
+def _unite(edges: Edges, num_clusters: int) -> Tensor:
+    """int64 (C,): number of the united cluster that each of the C clusters belongs to."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = csr_array((np.ones(len(edges)), (edges.i, edges.j)), shape=(num_clusters, num_clusters))
+    return torch.from_numpy(connected_components(graph, directed=False)[1].astype(np.int64))
+
+
+def _by_first_occurrence(labels: Tensor) -> Tensor:
+    """Renumbers labels 0..C-1 by the smallest sample index of each cluster."""
+    _, first, inverse = np.unique(labels.numpy(), return_index=True, return_inverse=True)
+    position = np.empty(len(first), np.int64)
+    position[np.argsort(first)] = np.arange(len(first))
+    return torch.from_numpy(position[inverse.reshape(-1)])
