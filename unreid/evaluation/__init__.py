@@ -7,7 +7,7 @@ from unreid.evaluation.extract import extract_features
 from unreid.evaluation.feature_extractor import FeatureExtractor
 from unreid.evaluation.metrics import RankingResult, cmc_map
 from unreid.evaluation.ranked_list import cluster_sheet, draw_ranked_list
-from unreid.evaluation.rerank import rerank, rerank_features
+from unreid.evaluation.rerank import rerank_features
 from unreid.evaluation.selection import BestTracker, label_free_score, simplified_silhouette, stability
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "format_table",
     "label_free_score",
     "pairwise_distance",
-    "rerank",
     "rerank_features",
     "simplified_silhouette",
     "stability",
