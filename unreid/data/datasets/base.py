@@ -64,8 +64,8 @@ class ReIDDataset(ABC):
     """
 
     name: ClassVar[str]
-    folders: ClassVar[tuple[str, ...]] = ()
-    required: ClassVar[tuple[str, ...]] = ()
+    folders: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     official: ClassVar[Mapping[str, tuple[Counts, ...]]] = {}
     notice: ClassVar[str] = ""
     cross_camera_filter: bool = True
@@ -125,9 +125,8 @@ class ReIDDataset(ABC):
             if (self.root / name).is_dir():
                 lacking = [part for part in self.required if not (self.root / name / part).exists()]
                 raise UserError(f"{self.name}: {self.root / name} lacks {', '.join(lacking)}; expected {expected}.")
-        raise UserError(
-            f"{self.name} was not found in {self.root.absolute()}: set DATASETS.ROOT to the folder that holds {expected}."
-        )
+        where = self.root.absolute()
+        raise UserError(f"{self.name} was not found in {where}: set DATASETS.ROOT to the folder that holds {expected}.")
 
     def _count(self, split: Split) -> Counts:
         found = count(split.tracklets, split.truth)

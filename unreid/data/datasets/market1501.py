@@ -29,7 +29,7 @@ class Market1501(NamedFilesDataset):
     """
 
     name = "Market1501"
-    folders: ClassVar[tuple[str, ...]] = ("Market-1501-v15.09.15", "Market-1501", "market1501", "Market1501")
+    folders: tuple[str, ...] = ("Market-1501-v15.09.15", "Market-1501", "market1501", "Market1501")
     required = ("bounding_box_train", "query", "bounding_box_test")
     official: ClassVar = {
         "train": (Counts(751, 12_936, 6),),

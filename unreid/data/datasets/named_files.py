@@ -40,6 +40,10 @@ class NamedFilesDataset(ReIDDataset):
         """0-based camera from the ``cam`` group, or None when the dataset has no such camera."""
         return int(text) - 1 if int(text) >= 1 else None
 
+    def identity(self, match: re.Match[str]) -> int:
+        """Raw identity of a matched name."""
+        return int(match["pid"])
+
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         folder = self.split_folder(split)
         names = image_names(folder)
@@ -52,11 +56,11 @@ class NamedFilesDataset(ReIDDataset):
             camid = self.camera(match["cam"]) if match else None
             if match is None or camid is None:
                 strangers.append(name)
-            elif int(match["pid"]) in self.junk:
+            elif self.identity(match) in self.junk:
                 junk += 1
             else:
                 tracklets.append(Tracklet((str(folder / name),), camid, len(tracklets)))
-                pids.append(int(match["pid"]))
+                pids.append(self.identity(match))
         if not tracklets:
             raise UserError(
                 f"{self.name}: {folder} has no image with a name like {self.example} "

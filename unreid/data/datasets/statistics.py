@@ -16,13 +16,13 @@ class Counts:
 
     Attributes:
         ids: identities, counting the distractor id 0 where a split has it; None: unknown or not to be checked.
-        tracklets: samples (for an image set the number of images).
+        tracklets: samples (for an image set the number of images); None: not to be checked.
         cameras: cameras that occur; None: the set has no cameras.
         images: frames over all tracklets; None: not to be checked.
     """
 
     ids: int | None
-    tracklets: int
+    tracklets: int | None
     cameras: int | None
     images: int | None = None
 

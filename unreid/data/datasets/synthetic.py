@@ -33,7 +33,7 @@ class Synthetic(Market1501):
     """
 
     name = "Synthetic"
-    folders = ()
+    folders: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -46,8 +46,8 @@ def _dots(rng: np.random.Generator) -> Mask:
 
 
 def _two_blocks(rng: np.random.Generator) -> Mask:
-    border = int(rng.integers(14, 34))
-    return _ROWS >= border
+    below = _ROWS - int(rng.integers(14, 34))
+    return below >= 0
 
 
 def _logo(rng: np.random.Generator) -> Mask:

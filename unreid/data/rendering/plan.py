@@ -41,6 +41,11 @@ class Plan:
     extra: dict[str, bytes] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        paths = list(self.paths())
+        if len(set(paths)) != len(paths):
+            raise ValueError("two pictures of the plan have the same file name")
+
     @property
     def images(self) -> int:
         return sum(roll.passage.images for roll in self.rolls)
