@@ -79,9 +79,15 @@ class ExtractLoader:
         self.corrupt = corrupt or CorruptImages()
         self.indices = np.arange(len(self.table)) if indices is None else np.asarray(indices, dtype=np.int64)
         self._rows, self._owners = self._choose(frame_mode, length, last_window, seed, round)
+        self._paths = self.table.paths
+        if frame_mode in ("all", "even"):
+            # The same frames every time: a cache need not hold more than these (a process's share, a long
+            # tracklet's selection). Random frames come out of the whole list, as in training.
+            self._paths = tuple(self._paths[row] for row in self._rows.tolist())
+            self._rows = np.arange(len(self._rows))
         self._read = np.zeros(len(self.table), dtype=bool)
         self._source = open_source(
-            self.table.paths,
+            self._paths,
             transform.resize,
             native=False,
             cache=cache,
@@ -142,7 +148,7 @@ class ExtractLoader:
         for chunk, pixels, readable in answers:
             images, owners = pixels[0], chunk.owners
             if not readable.all():
-                self.corrupt.report(self.table.paths[row] for row in chunk.rows[~readable])
+                self.corrupt.report(self._paths[row] for row in chunk.rows[~readable])
                 images = images[torch.from_numpy(np.flatnonzero(readable)).to(images.device)]
                 owners = owners[readable]
             self._read[owners] = True

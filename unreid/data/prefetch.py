@@ -21,6 +21,7 @@ def prefetch(
     """``map(prepare, items)``; on CUDA the next item is copied and augmented on a side stream during the step.
 
     Args:
+        items: what is prepared, in order; may itself queue device work.
         prepare: makes the device tensors of an item; must not wait for the device.
         tensors: the device tensors of a prepared item, so that their memory is not reused while the step reads them.
     """
@@ -31,11 +32,9 @@ def prefetch(
     source = iter(items)
 
     def start() -> Ready | None:
-        item = next(source, None)
-        if item is None:
-            return None
-        with torch.cuda.stream(side):
-            return prepare(item)
+        with torch.cuda.stream(side):  # a source may work on the device itself, so asking it belongs here too
+            item = next(source, None)
+            return None if item is None else prepare(item)
 
     following = start()
     while following is not None:
