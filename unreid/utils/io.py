@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,23 @@ import torch
 from unreid.utils.errors import UserError
 
 PathLike = str | os.PathLike[str]
+
+# Reading damaged bytes as a pickle can end in any of these.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+)
 
 
 def atomic_save(obj: Any, path: PathLike) -> None:
@@ -38,11 +56,13 @@ def load_checkpoint(path: PathLike, map_location: Any = "cpu") -> dict[str, Any]
     if not file.is_file():
         raise UserError(f"There is no checkpoint {file}.")
     try:
-        loaded = torch.load(file, map_location=map_location, weights_only=True)
-    except (OSError, PermissionError) as error:
+        file.open("rb").close()
+    except OSError as error:
         raise UserError(f"The checkpoint {file} cannot be read: {error}.") from error
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+    try:
+        loaded = torch.load(file, map_location=map_location, weights_only=True)
+    except _DAMAGED as error:
+        if isinstance(error, pickle.UnpicklingError) and "unsupported global" in str(error).lower():
             raise UserError(
                 f"{file} holds Python objects besides tensors and plain values and is not loaded, because that would "
                 "execute code of its author; re-save its state_dict alone."

@@ -33,8 +33,7 @@ class Registry(Generic[T]):
         """Decorator; a second registration of a name (or alias) raises ``KeyError``."""
 
         def add(thing: T) -> T:
-            for key in (name, *aliases):
-                folded = _fold(key)
+            for folded, key in {_fold(key): key for key in (*aliases, name)}.items():
                 if folded in self._table:
                     raise KeyError(f"{self.kind} {key!r} is registered twice")
                 self._table[folded] = thing
