@@ -143,6 +143,7 @@ class Clustering:
         centroids: float32 (C, D) or None; None means "take the normalised means of the members".
         core: bool (N,) or None; None means that every member counts as core.
         extras: what only one method reads (reliabilities, thresholds, released samples, the eps in use ...).
+        features: float32 (N, D), the features that were clustered; the memory is filled from them.
     """
 
     labels: Tensor
@@ -150,6 +151,7 @@ class Clustering:
     centroids: Tensor | None = None
     core: Tensor | None = None
     extras: dict[str, Any] = field(default_factory=dict)
+    features: Tensor | None = None
 
     @classmethod
     def from_labels(cls, labels: Tensor | np.ndarray, **kwargs: Any) -> Clustering:

@@ -141,6 +141,8 @@ class Trainer:
             clustering = without_samples(clustering, self.builders.unreadable())
             clustering = self.guard.check(clustering, state.round)
         self.plan = self.active.plan(clustering, max(state.round, 0))
+        if clustering.num_clusters == len(clustering.labels):
+            self.plan.sampler = "shuffle"  # instance labels: no sampler of groups finds a pair
         self.clustering = clustering
         state.epoch_of_round = 0
         if self.plan.optimizer == "rebuild":

@@ -1,6 +1,7 @@
 """The methods: which parts each puts together and what one training step is."""
 
 from unreid.methods.base import METHODS, Method, build_method
+from unreid.methods.buc import BUC
 from unreid.methods.ccc import CCC
 from unreid.methods.cdsm import CDSM
 from unreid.methods.cluster_contrast import ClusterContrast
@@ -9,6 +10,7 @@ from unreid.methods.ise import ISE
 from unreid.methods.spcl import SpCL
 
 __all__ = [
+    "BUC",
     "CCC",
     "CDSM",
     "ISE",

@@ -77,9 +77,9 @@ class ScalarHook(Hook):
         storage, state = self.trainer.storage, self.trainer.state
         storage.put_scalars(output.losses, prefix="loss/")
         storage.put_scalars(output.scalars)
+        storage.put_scalar("lr", self.trainer.optimizer.param_groups[-1]["lr"], "last")
+        storage.put_scalar("epoch", state.epoch, "last")
         if state.global_step % self.period == 0:
-            storage.put_scalar("lr", self.trainer.optimizer.param_groups[-1]["lr"], "last")
-            storage.put_scalar("epoch", state.epoch, "last")
             storage.write()
 
     def after_epoch(self) -> None:

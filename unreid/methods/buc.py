@@ -1,0 +1,123 @@
+"""BUC, bottom-up clustering (Lin et al., AAAI 2019).
+
+Every sample starts as its own class. A round trains against a lookup table of cluster features that starts at zero,
+then the closest clusters merge; network and labels grow up together.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unreid.clustering.bottom_up import BottomUp
+from unreid.config import CfgNode
+from unreid.memory.exclusive_table import ExclusiveTable
+from unreid.methods.base import METHODS, Extract, Method
+from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
+from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, broadcast_object, get_rank
+
+logger = logging.getLogger(__name__)
+
+
+@METHODS.register("BUC")
+class BUC(Method):
+    """Bottom-up merging with the exclusive loss; clusters and retrieves on the normalised backbone feature.
+
+    Args:
+        merger: the partition and its merging rule.
+        table: the lookup table, rebuilt in every round.
+        epochs_first, epochs_later: epochs of the first and of every later round.
+        lr_first, lr_later, lr_step: their learning rates, divided by ten after ``lr_step`` epochs of a round.
+    """
+
+    cluster_feature = "pooled_l2"
+    retrieval_feature = "pooled_l2"
+
+    def __init__(
+        self,
+        *,
+        merger: BottomUp,
+        table: ExclusiveTable,
+        epochs_first: int,
+        epochs_later: int,
+        lr_first: float,
+        lr_later: float,
+        lr_step: int,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common, epochs=epochs_first + (merger.rounds - 1) * epochs_later)
+        self.merger = merger
+        self.table = table
+        self.epochs_first, self.epochs_later = epochs_first, epochs_later
+        self.lr_first, self.lr_later, self.lr_step = lr_first, lr_later, lr_step
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> BUC:
+        node = cfg.METHOD.BUC
+        video = cfg.DATALOADER.TRAIN_FRAMES == "subset"
+        return cls(
+            merger=BottomUp.from_config(cfg, len(camids)),
+            table=ExclusiveTable.from_config(cfg, model.feature_dim, camids.device),
+            epochs_first=node.EPOCHS_FIRST,
+            epochs_later=node.EPOCHS_LATER or (5 if video else 2),
+            lr_first=node.LR_FIRST,
+            lr_later=node.LR_LATER,
+            lr_step=node.LR_STEP,
+            model=model,
+            teacher=None,
+            camids=camids,
+            iters=0,
+            seed=cfg.SEED,
+        )
+
+    def label(self, round: int, extract: Extract) -> Clustering:
+        """Round 0: one cluster a sample, nothing is extracted. Later rounds merge what the last one trained."""
+        features = None
+        if round > 0:
+            with self.phase("extract"):
+                features = extract(self.cluster_feature)
+            labels = None
+            if get_rank() == 0:
+                with self.phase("cluster"):
+                    labels = self.merger.merge(features)
+            self.merger.labels = broadcast_object(labels)
+        labels = self.merger.labels
+        if self.table.init == "cluster_mean":  # the table lives in the space of the training feature
+            features = extract("embedding")
+        return Clustering(labels, int(labels.max()) + 1, features=features)
+
+    def plan(self, clustering: Clustering, round: int) -> RoundPlan:
+        self.table.reset(clustering.features, clustering)
+        assert len(self.table.bank) == int(clustering.labels.max()) + 1, "the table must follow the new labels"
+        sizes = torch.bincount(clustering.labels)
+        logger.info("round %d: %d clusters, the largest of %d samples", round, len(sizes), int(sizes.max()))
+        return RoundPlan(
+            targets=clustering.labels,
+            epochs=self.epochs_first if round == 0 else self.epochs_later,
+            iters=self.iters,
+            optimizer="rebuild",
+            lr=self.lr_first if round == 0 else self.lr_later,
+            lr_milestones=(self.lr_step,),
+            sampler="shuffle",
+        )
+
+    def step(self, batch: Batch, at: Position) -> StepOutput:
+        output = self.student(batch.views[0], batch.clip_len)
+        features = all_gather_with_grad(output.embedding)
+        targets = all_gather_rows(batch.targets)
+        return StepOutput({"exclusive": self.table(features, targets)}, cache=(features.detach(), targets))
+
+    def after_step(self, cache: tuple[Tensor, Tensor], at: Position) -> None:
+        features, targets = cache
+        self.table.update(features, targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "merger": self.merger.state_dict(), "table": self.table.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.merger.load_state_dict(state["merger"])
+        self.table.load_state_dict(state["table"])
