@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -64,7 +65,7 @@ def find_state(content: Any, path: str | Path) -> dict[str, Tensor]:
     while isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
         inner = next((content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping)), None)
-        if inner is not None and len(tensors) <= len(CONTAINERS):
+        if inner is not None:
             content = inner
             continue
         if tensors:
@@ -76,8 +77,8 @@ def find_state(content: Any, path: str | Path) -> dict[str, Tensor]:
 
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
-    found = [word for word in str(error).split() if word.count(".") >= 1 and word[0].isalpha()]
-    reason = f"it needs {found[0]}" if "Unsupported global" in str(error) and found else _line(error)
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    reason = f"it needs {found[1]}" if found else _line(error)
     return (
         f"{path} was refused because it holds more than tensors and plain values ({reason}), and unpickling that can "
         "run code: if you trust its origin, convert it once with tools/convert_checkpoint.py --trust."
