@@ -53,6 +53,7 @@ bench-gpu: $(STAMP)
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \
 	    { echo "bench-gpu needs a CUDA device that torch can use"; exit 1; }
 	@for name in $(BENCHMARKS); do \
+	    grep -q -e '"--device"' benchmarks/$$name.py || continue; \
 	    echo "== $$name"; $(BIN)/python benchmarks/$$name.py --device cuda || exit 1; \
 	done
 

@@ -9,8 +9,9 @@ import pytest
 
 import unreid.config.defaults as defaults
 from unreid.config import CfgNode, get_cfg, load_config
+from unreid.config.conditions import above, between, capturing_regex, choice, each, share
 from unreid.config.node import leaves
-from unreid.config.rules import RULES, above, between, capturing_regex, choice, each, share
+from unreid.config.rules import RULES
 
 LEAVES = dict(leaves(get_cfg()))
 # Paths, and names that a registry or dataset looks up with a better message than a rule could give.

@@ -1,0 +1,79 @@
+"""Conditions on one config value, each with its wording."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on one value and its wording, which completes "KEY must be ..."."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def choice(*values: Any) -> Rule:
+    """One of the values."""
+    return Rule("one of " + ", ".join(repr(value) for value in values), lambda value: value in values)
+
+
+def at_least(low: float) -> Rule:
+    """``low`` or more."""
+    return Rule(f"at least {low}", lambda value: value >= low)
+
+
+def at_most(high: float) -> Rule:
+    """``high`` or less."""
+    return Rule(f"at most {high}", lambda value: value <= high)
+
+
+def above(low: float) -> Rule:
+    """More than ``low``."""
+    return Rule(f"above {low}", lambda value: value > low)
+
+
+def between(low: float, high: float) -> Rule:
+    """From ``low`` to ``high``, both included."""
+    return Rule(f"between {low} and {high}", lambda value: low <= value <= high)
+
+
+def share() -> Rule:
+    """Above 0, up to 1."""
+    return Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
+
+
+def decay() -> Rule:
+    """From 0 up to, not including, 1."""
+    return Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
+
+
+def each(rule: Rule, length: int | None = None, empty: bool = False) -> Rule:
+    """A list whose values all obey ``rule``; with ``length``, exactly that many of them."""
+    count = f"{length} values" if length else "a list of values" if empty else "a list of one or more values"
+
+    def accepts(values: Any) -> bool:
+        right_length = len(values) == length if length else empty or len(values) > 0
+        return right_length and all(rule.accepts(value) for value in values)
+
+    return Rule(f"{count}, each {rule.allowed}", accepts)
+
+
+def matching(pattern: str, allowed: str) -> Rule:
+    """Text that matches a regular expression as a whole."""
+    return Rule(allowed, lambda value: re.fullmatch(pattern, value) is not None)
+
+
+def capturing_regex() -> Rule:
+    """A regular expression with a group, or nothing."""
+
+    def accepts(value: str) -> bool:
+        try:
+            return not value or re.compile(value).groups >= 1
+        except re.error:
+            return False
+
+    return Rule("a valid regular expression with a group in parentheses, or empty", accepts)
