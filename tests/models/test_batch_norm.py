@@ -18,7 +18,9 @@ from unreid.models.batch_norm import (
     chunk_batch_norm,
     chunks_per_process,
     recalibrate_bn,
+    synchronize_batch_norm,
 )
+from unreid.models.ema import MeanTeacher
 from unreid.models.embedding import EmbeddingModel
 from unreid.utils.errors import UserError
 
@@ -138,3 +140,19 @@ def test_recalibration_leaves_frozen_stages_and_odd_batches_alone() -> None:
     assert int(model.bottleneck.num_batches_tracked) == 1 and model.training
     with pytest.raises(ValueError, match="no batch"):
         recalibrate_bn(model, [])
+
+
+def test_synchronised_layers_replace_plain_ones_and_keep_their_names() -> None:
+    model = EmbeddingModel(create_backbone("resnet_tiny", width=4), freeze_at="stem")
+    names = list(model.state_dict())
+    assert synchronize_batch_norm(model) is model
+    assert not any(type(m) in (nn.BatchNorm1d, nn.BatchNorm2d) for m in model.modules())
+    assert list(model.state_dict()) == names and not model.bottleneck.bias.requires_grad
+    model.train()
+    assert not model.backbone.bn1.training and model.bottleneck.training
+    assert model(torch.randn(2, 3, 32, 16)).embedding.shape == (2, 32)
+
+
+def test_a_copy_keeps_its_chunks() -> None:
+    model = chunk_batch_norm(EmbeddingModel(create_backbone("resnet_tiny", width=4)), 2)
+    assert MeanTeacher(model).model.bn_chunks == 2
