@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from unreid.losses.camera_entropy import CameraEntropy, camera_entropy, camera_entropy_weights
-from unreid.losses.label_preserving import label_preserving_loss
-from unreid.losses.support_samples import Supports, interpolation_degree, nearest_other_rows, support_samples
+from unreid.losses.label_preserving import label_preserving_loss, label_preserving_loss_of
+from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
+from unreid.losses.support_similarity import SupportSimilarities, support_similarities
 
 __all__ = [
     "CameraEntropy",
+    "SupportSimilarities",
     "Supports",
     "camera_entropy",
     "camera_entropy_weights",
     "interpolation_degree",
     "label_preserving_loss",
-    "nearest_other_rows",
+    "label_preserving_loss_of",
     "support_samples",
+    "support_similarities",
 ]

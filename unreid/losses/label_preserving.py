@@ -44,7 +44,22 @@ def label_preserving_loss(
     """
     with torch.autocast(features.device.type, enabled=False):
         dtype = torch.promote_types(features.dtype, torch.float32)
-        energy = torch.exp(features.to(dtype) @ supports.to(dtype).t() / temp)
+        similarity = features.to(dtype) @ supports.to(dtype).t()
+    return label_preserving_loss_of(similarity, targets, support_targets, temp=temp, grouping=grouping, chunk=chunk)
+
+
+def label_preserving_loss_of(
+    similarity: Tensor,
+    targets: Tensor,
+    support_targets: Tensor,
+    *,
+    temp: float = 0.6,
+    grouping: str = "label",
+    chunk: int | None = None,
+) -> Tensor:
+    """:func:`label_preserving_loss` from the similarities (B, S) of features and supports, in float32 or wider."""
+    with torch.autocast(similarity.device.type, enabled=False):
+        energy = torch.exp(similarity / temp)
         own = targets.unsqueeze(1) == support_targets
         positive = energy.masked_fill(~own, torch.inf).min(dim=1).values
         if grouping == "label":

@@ -41,11 +41,22 @@ def interpolation_degree(step: int, total_steps: int, base: float = 1.0) -> floa
     return 0.5 * base * math.log1p((math.e - 1.0) * step / total_steps)
 
 
-def nearest_other_rows(features: Tensor, rows: Tensor, targets: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k rows with the largest dot products, the own row left out: similarity and index (B, k), best first."""
+def nearest_of(similarity: Tensor, targets: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest entries of every row but its target: values and columns (B, k), best first; (B, C), (B,)."""
     with torch.no_grad():
-        similarity = (features.detach() @ rows.t()).scatter(1, targets.unsqueeze(1), -torch.inf)
-        return tuple(similarity.topk(k, dim=1))  # type: ignore[return-value]
+        values, columns = similarity.scatter(1, targets.unsqueeze(1), -torch.inf).topk(k, dim=1)
+    return values, columns
+
+
+def allowed_topk(clusters: int, topk: int, clamp_topk: bool) -> int:
+    """Supports per sample that ``clusters`` clusters allow; raises :class:`UserError` where that is not enough."""
+    k = min(topk, clusters - 1) if clamp_topk else topk
+    if not 1 <= k < clusters:
+        raise UserError(
+            f"METHOD.ISE.TOPK = {topk} needs at least {max(topk, 1) + 1} clusters, but this round has {clusters}: "
+            "lower it, switch METHOD.ISE.CLAMP_TOPK on, or change CLUSTER.EPS so that more clusters form."
+        )
+    return k
 
 
 def support_samples(
@@ -73,17 +84,11 @@ def support_samples(
     Raises:
         UserError: there are fewer than topk other clusters and ``clamp_topk`` is off, or there is only one cluster.
     """
-    clusters = len(rows)
-    k = min(topk, clusters - 1) if clamp_topk else topk
-    if not 1 <= k < clusters:
-        raise UserError(
-            f"METHOD.ISE.TOPK = {topk} needs at least {max(topk, 1) + 1} clusters, but this round has {clusters}: "
-            "lower it, switch METHOD.ISE.CLAMP_TOPK on, or change CLUSTER.EPS so that more clusters form."
-        )
+    k = allowed_topk(len(rows), topk, clamp_topk)
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(rows.dtype)
         rows = rows.detach()
-        similarity, neighbors = nearest_other_rows(features, rows, targets, k)
+        similarity, neighbors = nearest_of(features.detach() @ rows.t(), targets, k)
         direction = rows[neighbors] - rows[targets].unsqueeze(1)
         moved = features.unsqueeze(1) + 0.5 * degree * direction
         supports = F.normalize(moved, dim=-1).flatten(0, 1)

@@ -26,11 +26,14 @@ class Memory(nn.Module):
     Attributes:
         needs: extra batch fields that ``forward`` and ``update`` take as keyword arguments: any of "camids",
             "indices", "reliable". They may be passed always; a memory ignores those it does not need.
+        accepts: fields that spare ``forward`` work: "similarity" (B, C), the products of the normalised inputs with
+            ``rows``, with gradient.
         normalize_inputs: whether inputs and features are L2-normalised here.
         bank: float32 (R, D), the stored rows.
     """
 
     needs: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ()
     bank: Tensor
 
     def __init__(
@@ -86,14 +89,16 @@ class Memory(nn.Module):
             inputs: (B, D), any float type; the loss is computed in float32 also under autocast.
             targets: int64 (B,) in [0, C).
             weights: (B,) factors of the samples' losses (3C's camera entropy); the mean is still over B.
-            fields: the fields of ``needs``.
+            fields: the fields of ``needs``, and those of ``accepts`` where the caller has them.
 
         Returns:
             Scalar float32.
         """
         self._check_batch(inputs, targets, weights)
         with torch.autocast(inputs.device.type, enabled=False):
-            return self._loss(self._prepare(inputs), targets, weights, **fields)
+            if fields.get("similarity") is None:
+                inputs = self._prepare(inputs)
+            return self._loss(inputs, targets, weights, **fields)
 
     def update(self, features: Tensor, targets: Tensor, *, num_instances: int | None = None, **fields: Any) -> None:
         """Writes a batch into the bank, in place and without gradient.
