@@ -56,7 +56,7 @@ def forest(edges: Edges, cluster: np.ndarray) -> Edges:
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
-    order = np.lexsort((edges.j, edges.i, edges.weight))
+    order = np.lexsort((edges.i * len(cluster) + edges.j, edges.weight))
     a, b = cluster[edges.i[order]], cluster[edges.j[order]]
     low, high, count = np.minimum(a, b), np.maximum(a, b), int(cluster.max()) + 1
     _, first = np.unique(low * count + high, return_index=True)  # the first of parallel edges is the lightest

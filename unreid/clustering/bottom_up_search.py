@@ -11,7 +11,7 @@ from unreid.clustering.bottom_up_edges import Edges, ForestPool, forest
 _PILOT_ROWS = 64  # rows whose pairs give the first bound
 _FLOOD = 1 << 18  # proposals of one block beyond which they are thinned before their weights are recomputed
 _ROUNDING = 2.0**-15  # slack for the rounding of |x|^2 + |y|^2 - 2<x, y>, relative to the largest |x|^2
-_CHUNK_ELEMENTS = 1 << 20  # entries of a buffer of feature differences
+_CACHED_ELEMENTS = 1 << 17  # entries of a buffer that still fit into a CPU core's cache
 
 
 class PairSearch:
@@ -46,7 +46,7 @@ class PairSearch:
         n = len(self._features)
         pool = ForestPool(self._cluster, count, capacity)
         pilot = self._propose(slice(0, min(n, self._block, _PILOT_ROWS)), np.inf)
-        pool.add(self._weigh(forest(pilot, self._cluster)))
+        pool.add(self._weigh(forest(pilot, self._cluster)[:count]))
         least = float((2 * self._penalty.min()).float())
         for start in range(0, n, self._block):
             proposals = self._propose(slice(start, min(n, start + self._block)), pool.bound)
@@ -76,7 +76,8 @@ class PairSearch:
         device = self._features.device
         i, j = torch.from_numpy(edges.i).to(device), torch.from_numpy(edges.j).to(device)
         weight = self._features.new_empty(len(edges))
-        step = max(1, _CHUNK_ELEMENTS // max(self._features.shape[1], 1))
+        entries = _CACHED_ELEMENTS * (64 if device.type == "cuda" else 1)
+        step = max(1, entries // max(self._features.shape[1], 1))
         for start in range(0, len(edges), step):
             a, b = i[start : start + step], j[start : start + step]
             difference = self._features.index_select(0, a).sub_(self._features.index_select(0, b))

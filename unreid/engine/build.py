@@ -38,8 +38,11 @@ logger = logging.getLogger(__name__)
 
 
 def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0) -> EmbeddingModel:
-    """The embedding model on ``device``; ``num_samples`` sizes the classifier where the config asks for one."""
-    model = EmbeddingModel.from_config(cfg, num_classes=num_samples if cfg.MODEL.CLASSIFIER else 0)
+    """The embedding model on ``device``; ``num_samples`` sizes the classifier where the config asks for one.
+
+    Pre-trained weights are not loaded where a checkpoint (``RESUME``) replaces them anyway.
+    """
+    model = EmbeddingModel.from_config(cfg, num_classes=num_samples, pretrained=not cfg.RESUME)
     layout = torch.channels_last if cfg.OPTIM.CHANNELS_LAST else torch.contiguous_format
     return model.to(device, memory_format=layout)
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from unreid.models.checkpoint_keys import convert_state_dict, is_reference_checkpoint
+from unreid.models.convert import weights_for
+from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save, load_checkpoint
 
@@ -69,31 +70,17 @@ def load_run(path: str | Path) -> dict[str, Any]:
 
 
 def load_model(path: str | Path, model: nn.Module) -> dict[str, Any]:
-    """Loads the evaluated network of a checkpoint into ``model``, strictly.
+    """Loads the evaluated network of a checkpoint into ``model``, strictly; its classifier, if any, is left alone.
 
     Files of the reference repositories are converted on the fly where their layout is unambiguous.
 
     Returns:
         The results stored with it (empty if none).
+
+    Raises:
+        UserError: the file is missing, unreadable, or does not fit the configured model.
     """
-    content = load_checkpoint(path)
-    if isinstance(content, dict) and content.get("format") == FORMAT:
-        weights, results = content["model"], content.get("results", {})
-    elif is_reference_checkpoint(content):
-        weights, results = convert_state_dict(content), {}
-        logger.info("%s: converted from a reference repository's layout", path)
-    else:
-        raise UserError(f"{path} holds neither a checkpoint of this project nor one of a known repository.")
-    expected = model.state_dict()
-    weights = {key: value for key, value in weights.items() if not key.startswith("classifier.")}
-    missing = [key for key in expected if key not in weights and not key.startswith("classifier.")]
-    unknown = [key for key in weights if key not in expected]
-    wrong = [key for key in weights if key in expected and weights[key].shape != expected[key].shape]
-    for problem, keys in (("lacks", missing), ("has the unknown", unknown), ("has another shape for", wrong)):
-        if keys:
-            raise UserError(
-                f"{path} does not fit the configured model: it {problem} {keys[0]!r} ({len(keys)} tensors in all); "
-                "use the config it was trained with (MODEL.BACKBONE.NAME, MODEL.POOLING.NAME, MODEL.EMBED_DIM)."
-            )
-    model.load_state_dict({**expected, **weights})
-    return results
+    content = read_file(path)
+    weights = weights_for(content, model, str(path))
+    model.load_state_dict({**model.state_dict(), **weights})
+    return content.get("results", {}) if isinstance(content, dict) else {}

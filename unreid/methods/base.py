@@ -126,10 +126,10 @@ class Method:
     def cluster(self, features: Tensor, round: int) -> Clustering:
         """Clusters float32 (N, D) features and hands them to :meth:`use`."""
         assert self.clusterer is not None
-        graph = None
-        if self.clusterer.radius is not None:
+        graph, radius = None, self.clusterer.at(round).radius
+        if radius is not None:
             with self.phase("neighbors"):
-                graph = self.build_graph(features, self.clusterer.radius)
+                graph = self.build_graph(features, radius)
         clustering = None
         if get_rank() == 0:
             with self.phase("cluster"):

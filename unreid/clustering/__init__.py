@@ -1,0 +1,26 @@
+"""Clusterers: features or a pair graph in, pseudo labels out."""
+
+from unreid.clustering.agreement import AgreementDBSCAN
+from unreid.clustering.base import CLUSTERERS, Clusterer, build_clusterer
+from unreid.clustering.bottom_up import BottomUp
+from unreid.clustering.dbscan import DBSCAN, dbscan
+from unreid.clustering.hdc.clusterer import HDC
+from unreid.clustering.kmeans import KMeans
+from unreid.clustering.scheduled import ScheduledClusterer
+from unreid.clustering.self_paced import SelfPacedDBSCAN
+from unreid.clustering.size_filter import SizeFilter
+
+__all__ = [
+    "CLUSTERERS",
+    "DBSCAN",
+    "HDC",
+    "AgreementDBSCAN",
+    "BottomUp",
+    "Clusterer",
+    "KMeans",
+    "ScheduledClusterer",
+    "SelfPacedDBSCAN",
+    "SizeFilter",
+    "build_clusterer",
+    "dbscan",
+]

@@ -1,0 +1,152 @@
+"""DBSCAN (Ester et al., KDD 1996) on a sparse pair graph, with scikit-learn's labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unreid.clustering.adaptive_eps import adaptive_eps
+from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.structures import Clustering, PairGraph
+
+MAX_RADIUS = 1 - 1e-6
+"""Every pair with a common neighbour; what the adaptive eps looks at."""
+
+
+def dbscan(graph: PairGraph, eps: float, min_samples: int = 4, tol: float = 1e-6) -> tuple[Tensor, Tensor]:
+    """Labels and core points.
+
+    A sample is core with at least ``min_samples`` neighbours within ``eps + tol``, itself counted. Clusters are the
+    connected components of the core points, numbered by their lowest core index; a border point joins the
+    lowest-numbered cluster it touches. This equals scikit-learn's sequential algorithm on the dense matrix, numbering
+    included (see ``tests/clustering``).
+
+    Args:
+        graph: pairs up to at least ``eps + tol``.
+        tol: decides pairs at distance eps alike on all machines; 0 reproduces the bare comparison.
+
+    Returns:
+        labels int64 (N,) with -1 for outliers, and core bool (N,), both on the graph's device.
+    """
+    keep = graph.dist <= eps + tol
+    i, j = graph.i[keep], graph.j[keep]
+    degree = torch.bincount(torch.cat((i, j)), minlength=graph.n) + (graph.self_dist <= eps + tol)
+    core = degree >= min_samples
+    inner = core[i] & core[j]
+    root = _lowest_of_component(i[inner], j[inner], graph.n)
+    # A component's number is the rank of its lowest core index, so the roots only need compaction.
+    outside = graph.n
+    root = torch.where(core, root, outside)
+    for end, other in ((i, j), (j, i)):
+        touches = ~core[end] & core[other]
+        root = root.scatter_reduce(0, end[touches], root[other[touches]], "amin")
+    found = torch.zeros(graph.n + 1, dtype=torch.bool, device=root.device)
+    found[root[core]] = True
+    number = found.cumsum(0) - 1
+    labels = torch.where(root == outside, -1, number[root])
+    return labels, core
+
+
+def _lowest_of_component(i: Tensor, j: Tensor, n: int) -> Tensor:
+    """int64 (N,): the lowest index connected to each sample by the edges."""
+    if i.device.type == "cpu":
+        return _lowest_by_scipy(i, j, n)
+    # Min-label propagation with pointer jumping: the number of passes is about the logarithm of the longest path.
+    root = torch.arange(n, device=i.device)
+    while True:
+        before = root
+        lowest = torch.minimum(root[i], root[j])
+        root = root.scatter_reduce(0, root[i], lowest, "amin").scatter_reduce(0, root[j], lowest, "amin")
+        root = torch.minimum(root, before)
+        root = root[root]
+        if torch.equal(root, before):
+            return root
+
+
+def _lowest_by_scipy(i: Tensor, j: Tensor, n: int) -> Tensor:
+    import numpy as np
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = csr_array((np.ones(len(i), dtype=bool), (i.numpy(), j.numpy())), shape=(n, n))
+    _, component = connected_components(edges, directed=False)
+    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    return torch.from_numpy(first[inverse.reshape(-1)].astype(np.int64))
+
+
+@CLUSTERERS.register("DBSCAN")
+class DBSCAN(Clusterer):
+    """DBSCAN with a fixed eps, or with one fixed in the first round from the smallest distances (AuxUSL).
+
+    Args:
+        adaptive: replace ``eps`` in the first round by :func:`~unreid.clustering.adaptive_eps.adaptive_eps`.
+        rho, eps_zero_tol: of the adaptive eps.
+    """
+
+    def __init__(
+        self,
+        eps: float = 0.6,
+        min_samples: int = 4,
+        *,
+        tol: float = 1e-6,
+        adaptive: bool = False,
+        rho: float = 1.6e-3,
+        eps_zero_tol: float = 1e-6,
+    ) -> None:
+        self.eps = eps
+        self.min_samples = min_samples
+        self.tol = tol
+        self.adaptive = adaptive
+        self.rho = rho
+        self.eps_zero_tol = eps_zero_tol
+        self.fixed: float | None = None
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> DBSCAN:
+        node = cfg.CLUSTER
+        return cls(
+            node.EPS,
+            node.MIN_SAMPLES,
+            tol=node.TOL,
+            adaptive=node.ADAPTIVE,
+            rho=node.RHO,
+            eps_zero_tol=node.EPS_ZERO_TOL,
+        )
+
+    @property
+    def radius(self) -> float:
+        """The eps in use; every distance below 1 while an adaptive one is not known yet."""
+        if not self.adaptive:
+            return self.eps
+        return MAX_RADIUS if self.fixed is None else self.fixed
+
+    def current_eps(self, graph: PairGraph) -> float:
+        """The eps of this round; fixes an adaptive one."""
+        if not self.adaptive:
+            return self.eps
+        if self.fixed is None:
+            self.fixed = min(adaptive_eps(graph, rho=self.rho, zero_tol=self.eps_zero_tol), graph.radius)
+        return self.fixed
+
+    def cluster(
+        self,
+        features: Tensor,
+        graph: PairGraph | None,
+        *,
+        round: int = 0,
+        seed: int = 0,
+        camids: Tensor | None = None,
+    ) -> Clustering:
+        assert graph is not None
+        eps = self.current_eps(graph)
+        labels, core = dbscan(graph, eps, self.min_samples, self.tol)
+        count = int(labels.max()) + 1 if len(labels) else 0
+        return Clustering(labels.cpu(), count, core=core.cpu(), extras={"eps": eps})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"eps": self.fixed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.fixed = state["eps"]

@@ -1,0 +1,139 @@
+"""HDC behind the interface of the clusterers."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
+from unreid.clustering.hdc.fit import HDCOptions, HDCState, check_sizes, fit
+from unreid.clustering.hdc.seeding import INITS, initial_state
+from unreid.structures import Clustering, PairGraph
+from unreid.utils.seed import np_generator_for
+
+logger = logging.getLogger(__name__)
+
+_WHOLE_RADIUS = 0.999999  # every pair with a common neighbour; all others have Jaccard distance 1
+
+
+@CLUSTERERS.register("HDC")
+class HDC(Clusterer):
+    """Harmonic discrepancy clustering into C clusters (3C, arXiv 2408.09464), seeded by (seed, round).
+
+    Memory: one float32 N x N matrix, N x 2D for the encoded features, N x C for the discrepancies, and buffers of
+    ``block`` rows.
+
+    Args:
+        num_clusters: C.
+        init: "k-means++2" (on the distance matrix), "k-means++" or "random".
+        outlier: peripheral samples become outliers; centroids leave them out either way.
+        use_centroids: return HDC's centroids (L2-normalised) for the memory; otherwise it takes the members' means.
+        use_jaccard: discrepancies between samples come from the Jaccard graph; otherwise from the normalised
+            distances of the features.
+        options: see :class:`~unreid.clustering.hdc.fit.HDCOptions`.
+
+    Raises:
+        ValueError: for an unknown init or similarity, or C < 1.
+    """
+
+    def __init__(
+        self,
+        num_clusters: int,
+        *,
+        init: str = "k-means++2",
+        outlier: bool = True,
+        use_centroids: bool = True,
+        use_jaccard: bool = True,
+        options: HDCOptions | None = None,
+    ) -> None:
+        self.options = options or HDCOptions()
+        if init not in INITS or self.options.similarity not in SIMILARITIES or num_clusters < 1:
+            raise ValueError(f"HDC with init {init!r}, {self.options.similarity!r} and {num_clusters} clusters")
+        self.num_clusters = num_clusters
+        self.init = init
+        self.outlier = outlier
+        self.use_centroids = use_centroids
+        self.use_jaccard = use_jaccard
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> HDC:
+        """Reads ``CLUSTER.NUM_CLUSTERS`` and ``CLUSTER.HDC.*``."""
+        node = cfg.CLUSTER.HDC
+        names = {field.name for field in dataclasses.fields(HDCOptions)} - {"threshold"}
+        options = HDCOptions(**{name: getattr(node, name.upper()) for name in names}, threshold=node.THRESHOLD or None)
+        return cls(
+            cfg.CLUSTER.NUM_CLUSTERS,
+            init=node.INIT,
+            outlier=node.OUTLIER,
+            use_centroids=node.USE_CENTROIDS,
+            use_jaccard=node.USE_JACCARD,
+            options=options,
+        )
+
+    @property
+    def radius(self) -> float | None:
+        """How far the pair graph must reach; None when no graph is read."""
+        return _WHOLE_RADIUS if self.use_jaccard else None
+
+    def cluster(
+        self,
+        features: Tensor,
+        graph: PairGraph | None,
+        *,
+        round: int,
+        seed: int,
+        camids: Tensor | None = None,
+    ) -> Clustering:
+        """Labels of one round; see the base class.
+
+        Args:
+            features: float (N, D); the device they are on does the work.
+            graph: Jaccard pair graph up to ``radius``, or None without ``use_jaccard``.
+            round, seed: fix the initialisation.
+            camids: not read.
+
+        Returns:
+            a :class:`Clustering`; ``extras`` holds "iterations", "shift" and "peripheral" (their number).
+
+        Raises:
+            UserError: with fewer samples than clusters.
+            ValueError: when the Jaccard graph is missing.
+        """
+        check_sizes(len(features), self.num_clusters)
+        features = features.float()
+        dist = self._distances(features, graph)
+        labels, centroids = initial_state(
+            features,
+            dist,
+            self.num_clusters,
+            init=self.init,
+            similarity=self.options.similarity,
+            rng=np_generator_for(seed, round),
+        )
+        state = fit(features, dist, labels, centroids, self.options, overwrite_dist=True)
+        return self._clustering(state)
+
+    def _distances(self, features: Tensor, graph: PairGraph | None) -> Tensor:
+        if not self.use_jaccard:
+            return distance_matrix(features, similarity=self.options.similarity, block=self.options.block)
+        if graph is None:
+            raise ValueError("HDC on Jaccard distances needs the pair graph")
+        return graph.to(features.device).to_dense()
+
+    def _clustering(self, state: HDCState) -> Clustering:
+        peripheral = int((state.core_labels < 0).sum())
+        logger.info("HDC: %d iterations, shift %.3g, %d peripheral", state.iteration + 1, state.shift, peripheral)
+        labels = state.core_labels if self.outlier else state.labels
+        found = torch.unique(labels[labels >= 0])
+        centroids = F.normalize(state.centroids[found], dim=1) if self.use_centroids else None
+        return Clustering.from_labels(
+            labels,
+            centroids=centroids,
+            extras={"iterations": state.iteration + 1, "shift": state.shift, "peripheral": peripheral},
+        )

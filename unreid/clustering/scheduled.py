@@ -1,0 +1,54 @@
+"""Switches between clusterers by round, as 3C does: DBSCAN first, then HDC or k-means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from unreid.clustering.base import Clusterer
+from unreid.structures import Clustering, PairGraph
+
+
+class ScheduledClusterer(Clusterer):
+    """``[(0, dbscan), (10, hdc)]`` clusters with dbscan in rounds 0-9 and with hdc from round 10 on.
+
+    Args:
+        stages: (first round, clusterer), ascending, the first from round 0.
+
+    Raises:
+        ValueError: stages that are empty, not ascending, or do not begin at 0.
+    """
+
+    def __init__(self, stages: Sequence[tuple[int, Clusterer]]) -> None:
+        starts = [start for start, _ in stages]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError(f"stages must start at round 0 and ascend, got {starts}")
+        self.stages = list(stages)
+
+    @property
+    def radius(self) -> float | None:
+        """The largest of its clusterers; a round needs only that of :meth:`at`."""
+        return max((stage.radius for _, stage in self.stages if stage.radius is not None), default=None)
+
+    def at(self, round: int) -> Clusterer:
+        return [clusterer for start, clusterer in self.stages if start <= round][-1].at(round)
+
+    def cluster(
+        self,
+        features: Tensor,
+        graph: PairGraph | None,
+        *,
+        round: int = 0,
+        seed: int = 0,
+        camids: Tensor | None = None,
+    ) -> Clustering:
+        return self.at(round).cluster(features, graph, round=round, seed=seed, camids=camids)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(start): clusterer.state_dict() for start, clusterer in self.stages}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for start, clusterer in self.stages:
+            clusterer.load_state_dict(state[str(start)])

@@ -1,0 +1,134 @@
+"""SpCL's self-paced labels: clusters that are not independent or not compact release their members (NeurIPS 2020)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.dbscan import dbscan
+from unreid.clustering.overlap import label_mate_iou, with_own_labels
+from unreid.structures import Clustering, PairGraph
+
+logger = logging.getLogger(__name__)
+
+
+class SelfPacedLabels(NamedTuple):
+    """Labels with gaps, as published.
+
+    Attributes:
+        labels: int64 (N,); released samples have ids of their own after all others. An id may have lost all members.
+        released: bool (N,).
+        threshold: of independence; None while no cluster had more than one member.
+    """
+
+    labels: Tensor
+    released: Tensor
+    threshold: float | None
+
+
+def independence_threshold(r_indep: Tensor, size: Tensor, quantile: float = 0.9) -> float | None:
+    """The entry ``min(u - 1, round(quantile * u))`` of the sorted per-id values of the u ids with several members.
+
+    Args:
+        r_indep: float (C,), per-id minimum of ``1 - IoU(normal, loose)``.
+        size: int64 (C,), members of an id.
+    """
+    several = r_indep[size > 1].sort().values
+    if not len(several):
+        return None
+    return float(several[min(len(several) - 1, round(quantile * len(several)))])
+
+
+def self_paced_labels(
+    labels: Tensor, tight: Tensor, loose: Tensor, threshold: float | None = None, quantile: float = 0.9
+) -> SelfPacedLabels:
+    """Applies the reliability criterion to a labeling.
+
+    Args:
+        labels, tight, loose: int64 (N,) at eps, eps - gap, eps + gap; -1 for outliers.
+        threshold: that of the first epoch; None computes it.
+        quantile: of the ids kept by independence when the threshold is computed.
+    """
+    own = with_own_labels(labels)
+    r_comp = 1.0 - label_mate_iou(own, with_own_labels(tight))
+    r_indep = 1.0 - label_mate_iou(own, with_own_labels(loose))
+    count = int(own.max()) + 1
+    best = torch.full((count,), torch.inf, dtype=r_comp.dtype, device=own.device)
+    id_comp = best.scatter_reduce(0, own, r_comp, "amin")
+    id_indep = best.scatter_reduce(0, own, r_indep, "amin")
+    if threshold is None:
+        threshold = independence_threshold(id_indep, torch.bincount(own), quantile)
+    if threshold is None:
+        logger.warning("no cluster has more than one member: all labels are kept")
+        return SelfPacedLabels(own, torch.zeros_like(own, dtype=torch.bool), None)
+    keep = (id_indep[own] <= threshold) & (r_comp <= id_comp[own])
+    released = ~keep
+    return SelfPacedLabels(torch.where(keep, own, count + released.cumsum(0) - 1), released, threshold)
+
+
+@CLUSTERERS.register("SelfPacedDBSCAN")
+class SelfPacedDBSCAN(Clusterer):
+    """DBSCAN whose unreliable members and outliers become classes of their own: all samples train.
+
+    The threshold is fixed in the first round and belongs to the state. ``extras``: ``released`` bool (N,) and
+    ``clusters``, the number of classes with several samples.
+
+    Args:
+        eps, gap: the radius, and its distance to the tight and the loose one.
+        quantile: of the ids kept by independence in the first round.
+    """
+
+    def __init__(
+        self,
+        eps: float = 0.6,
+        gap: float = 0.02,
+        min_samples: int = 4,
+        *,
+        tol: float = 1e-6,
+        quantile: float = 0.9,
+    ) -> None:
+        self.eps = eps
+        self.gap = gap
+        self.min_samples = min_samples
+        self.tol = tol
+        self.quantile = quantile
+        self.threshold: float | None = None
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> SelfPacedDBSCAN:
+        node = cfg.CLUSTER
+        return cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES, tol=node.TOL, quantile=node.SELF_PACED_QUANTILE)
+
+    @property
+    def radius(self) -> float:
+        return self.eps + self.gap
+
+    def cluster(
+        self,
+        features: Tensor,
+        graph: PairGraph | None,
+        *,
+        round: int = 0,
+        seed: int = 0,
+        camids: Tensor | None = None,
+    ) -> Clustering:
+        assert graph is not None
+        normal, tight, loose = (
+            dbscan(graph, eps, self.min_samples, self.tol)[0]
+            for eps in (self.eps, self.eps - self.gap, self.eps + self.gap)
+        )
+        found = self_paced_labels(normal, tight, loose, self.threshold, self.quantile)
+        self.threshold = found.threshold
+        several = int((torch.bincount(found.labels) > 1).sum())
+        extras = {"eps": self.eps, "released": found.released.cpu(), "clusters": several}
+        return Clustering.from_labels(found.labels, extras=extras)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"threshold": self.threshold}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.threshold = state["threshold"]

@@ -1,0 +1,143 @@
+"""k-reciprocal Jaccard distances as a sparse graph: every pair up to a radius, memory O(N k).
+
+The distance is that of Zhong et al. (CVPR 2017) as the cluster-contrast family uses it. Two rows whose supports share
+no column are at distance exactly 1, so only pairs that meet in a column are ever visited; the result equals the dense
+N x N computation (``docs`` and tests show how).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize as l2_normalize
+
+from unreid.neighbors import minsum_numba, minsum_scipy, minsum_torch
+from unreid.neighbors.knn import knn
+from unreid.neighbors.support import SparseRows, support_weights
+from unreid.structures import PairGraph
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+MAX_RADIUS = 1 - 1e-6  # "every pair that meets": distances below 1
+
+
+class _Backend(NamedTuple):
+    mean_rows: Callable[[SparseRows, Tensor], SparseRows]
+    pair_distances: Callable[[SparseRows, float], tuple[Tensor, Tensor, Tensor]]
+
+
+_BACKENDS = {
+    "scipy": _Backend(minsum_scipy.mean_rows, minsum_scipy.pair_distances),
+    "torch": _Backend(minsum_torch.mean_rows, minsum_torch.pair_distances),
+    "numba": _Backend(minsum_numba.mean_rows, minsum_numba.pair_distances),
+}
+JACCARD_BACKENDS = ("auto", *_BACKENDS)
+
+
+@torch.no_grad()
+def jaccard_graph(
+    features: Tensor,
+    *,
+    k1: int = 30,
+    k2: int = 6,
+    k1_includes_self: bool = True,
+    radius: float = 0.6,
+    tol: float = 1e-6,
+    backend: str = "auto",
+    neighbors: tuple[Tensor, Tensor] | None = None,
+    normalize: bool = False,
+    knn_backend: str = "torch",
+    nprobe: int = 32,
+    ef_search: int = 128,
+    seed: int = 0,
+) -> PairGraph:
+    """All pairs with Jaccard distance up to ``radius + tol``.
+
+    Args:
+        features: float (N, D). Rows are taken as they are; weights are then a softmax of ``2 <x, y> - 2``.
+        k1: neighbourhood size.
+        k2: size of the local query expansion; 1 switches it off.
+        k1_includes_self: neighbour lists of k1 entries, self among them (Cluster Contrast, ISE, CDSM, AuxUSL); else of
+            k1 + 1 (3C).
+        radius: largest distance wanted, below 1 (``MAX_RADIUS`` for every pair that meets).
+        tol: added to the radius, so that structural ties at it are decided alike on every machine; 0: bare comparison.
+        backend: "scipy", "torch", "numba", or "auto" (scipy on a CPU, torch elsewhere).
+        neighbors: (distance, index) as :func:`unreid.neighbors.knn` returns them, at least as wide as the lists, to
+            skip the search; they must belong to ``features`` (after normalisation).
+        normalize: L2-normalise the rows first.
+        knn_backend, nprobe, ef_search, seed: of the search.
+
+    Returns:
+        The graph, on the device of the features.
+
+    Raises:
+        UserError: unknown backend; a radius not below 1.
+        ValueError: neighbour lists that are too narrow, of another length or hold an index outside 0..N-1.
+    """
+    if not 0 < radius < 1:
+        raise UserError(
+            f"A Jaccard radius (CLUSTER.EPS plus gap) lies between 0 and 1, not at {radius}: at 1 all are neighbours."
+        )
+    parts = _backend(backend, features.device)
+    features = features.detach().float()
+    if normalize:
+        features = l2_normalize(features, dim=1)
+    width, half, k2 = _sizes(len(features), k1, k2, k1_includes_self)
+    if neighbors is None:
+        neighbors = knn(features, width, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
+    distance, index = _checked_lists(neighbors, len(features), width)
+    distance, index = distance.to(features.device), index.to(features.device)
+    rows = support_weights(features, distance, index, half)
+    if k2 > 1:
+        rows = parts.mean_rows(rows, index[:, :k2])
+    i, j, pair_distance = parts.pair_distances(rows, radius + tol)
+    return PairGraph(len(features), i, j, pair_distance, radius, _self_distances(rows))
+
+
+def list_width(k1: int, k1_includes_self: bool) -> int:
+    """Width w of the neighbour lists that ``jaccard_graph`` needs."""
+    return k1 if k1_includes_self else k1 + 1
+
+
+def _sizes(n: int, k1: int, k2: int, k1_includes_self: bool) -> tuple[int, int, int]:
+    """Widths of full and half lists and of the query expansion, clamped to N."""
+    if k1 < 1 or k2 < 1:
+        raise UserError(f"CLUSTER.K1 and K2 must be at least 1, not {k1} and {k2}.")
+    width = list_width(k1, k1_includes_self)
+    if k2 > width:
+        raise UserError(f"CLUSTER.K2 = {k2} exceeds the {width} entries of a neighbour list; lower it or raise K1.")
+    if width > n:
+        logger.warning("k1 = %d is too large for %d samples: every list holds all of them", k1, n)
+    half = round(k1 / 2) + 1  # rounds half to even, as the references do
+    return min(width, n), min(half, width, n), min(k2, n)
+
+
+def _backend(name: str, device: torch.device) -> _Backend:
+    if name == "auto":
+        name = "scipy" if device.type == "cpu" else "torch"
+    if name not in _BACKENDS:
+        raise UserError(f"There is no Jaccard backend {name!r}; choose one of {', '.join(JACCARD_BACKENDS)}.")
+    if name != "torch" and device.type != "cpu":
+        raise UserError(f"CLUSTER.BACKEND {name} works on a CPU, but the features are on {device}: use torch or auto.")
+    return _BACKENDS[name]
+
+
+def _checked_lists(neighbors: tuple[Tensor, Tensor], n: int, width: int) -> tuple[Tensor, Tensor]:
+    distance, index = neighbors
+    if index.shape != distance.shape or index.ndim != 2 or len(index) != n or index.shape[1] < width:
+        raise ValueError(f"neighbors must be two ({n}, >= {width}) arrays, not {distance.shape} and {index.shape}")
+    distance, index = distance[:, :width].float(), index[:, :width].long()
+    if int(index.min()) < 0 or int(index.max()) >= n:
+        raise ValueError(f"neighbour lists hold indices outside 0..{n - 1} (-1 is how faiss marks a missing neighbour)")
+    return distance, index
+
+
+def _self_distances(rows: SparseRows) -> Tensor:
+    """J_ii: 0 but for rounding, and above it where a row lost mass (empty supports)."""
+    mass = torch.segment_reduce(rows.value.double(), "sum", lengths=rows.start.diff(), unsafe=True).float()
+    return (1 - mass / (2 - mass)).clamp_(min=0)
