@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 METRICS = ("squared_euclidean", "euclidean", "cosine")
-BLOCK_ENTRIES = 1 << 23
-"""Entries of a block when the caller does not say otherwise: 32 MiB of float32."""
+BLOCK_ENTRIES = 1 << 21
+"""Entries of a block when the caller does not say otherwise: 8 MiB of float32, which stays in the heap between blocks."""
 
 RowBlocks = Callable[[slice], Tensor]
 """Gives rows ``slice`` of a matrix that is never stored as a whole."""

@@ -96,7 +96,7 @@ def cmc_map(
             before it adds 1 / matches to rank p - j + 1.
         repeats: draws of ``single_gallery_shot``.
         generator: CPU generator of these draws; the result does not depend on ``block``.
-        block: query rows computed at once; default: as many as fit 32 MiB.
+        block: query rows computed at once; default: as many as fit 8 MiB.
 
     Raises:
         UserError: no query has a match in the gallery.

@@ -43,7 +43,7 @@ def rerank(
         k2: rows averaged by the query expansion; 1 switches it off.
         lambda_value: share of the original distance in [0, 1].
         square_input: square all distances first.
-        block: rows of the stacked matrix computed at once; default: as many as fit 32 MiB.
+        block: rows of the stacked matrix computed at once; default: as many as fit 8 MiB.
 
     Returns:
         float32 (Q, G) on the device of ``q_g``.
@@ -102,17 +102,17 @@ class _Stacked:
     def __call__(self, rows: slice) -> Tensor:
         """float32 (rows, Q + G)."""
         split = self.num_queries
-        parts = []
-        if rows.start < split:
-            mine = slice(rows.start, min(rows.stop, split))
-            parts.append(torch.cat([self._q_q(mine), self._q_g[mine]], dim=1))
-        if rows.stop > split:
+        dist = torch.empty(rows.stop - rows.start, self.num_rows, dtype=torch.float32, device=self._q_g.device)
+        below = max(0, min(rows.stop, split) - rows.start)  # so many of them are queries
+        if below:
+            mine = slice(rows.start, rows.start + below)
+            dist[:below, :split], dist[:below, split:] = self._q_q(mine), self._q_g[mine]
+        if below < len(dist):
             mine = slice(max(rows.start, split) - split, rows.stop - split)
-            parts.append(torch.cat([self._q_g[:, mine].T, self._g_g(mine)], dim=1))
-        dist = torch.cat(parts).float()
+            dist[below:, :split], dist[below:, split:] = self._q_g[:, mine].T, self._g_g(mine)
         if self._square:
-            dist = dist * dist
-        return dist / dist.amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+            dist.square_()
+        return dist.div_(dist.amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny))
 
 
 def _nearest(stacked: _Stacked, width: int, block: int | None) -> Tensor:

@@ -79,7 +79,7 @@ def simplified_silhouette(features: Tensor, labels: Tensor, *, block: int | None
     Args:
         features: float (N, D).
         labels: int64 (N,), -1 for outliers.
-        block: samples compared at once; default: as many as fit 32 MiB.
+        block: samples compared at once; default: as many as fit 8 MiB.
 
     Returns:
         In [-1, 1]; 0 with fewer than two clusters.
