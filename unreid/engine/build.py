@@ -44,7 +44,7 @@ def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0) -> Emb
     """
     model = EmbeddingModel.from_config(cfg, num_classes=num_samples, pretrained=not cfg.RESUME)
     layout = torch.channels_last if cfg.OPTIM.CHANNELS_LAST else torch.contiguous_format
-    return model.to(device, memory_format=layout)
+    return model.to(device).to(memory_format=layout)
 
 
 def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:

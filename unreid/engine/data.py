@@ -18,7 +18,7 @@ from unreid.data.datasets.base import ReIDDataset
 from unreid.data.loader import TrainLoader
 from unreid.evaluation.extract import extract_features
 from unreid.structures import GroundTruth, RoundPlan, Tracklet
-from unreid.utils.distributed import all_gather_rows, get_rank, get_world_size
+from unreid.utils.distributed import all_gather_rows, broadcast_buffers, get_rank, get_world_size
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class Extraction:
         Args:
             round: of clustering (clips of ``DATALOADER.CLUSTER_SEQ_LEN`` frames); None: evaluation, all frames.
         """
+        broadcast_buffers(encoder)
         rank, world = get_rank(), get_world_size()
         share = np.arange(len(tracklets) * rank // world, len(tracklets) * (rank + 1) // world)
         loader = build_extract_loader(

@@ -28,7 +28,7 @@ class Supports(NamedTuple):
     similarity: Tensor
 
 
-def interpolation_degree(step: int, total_steps: int, base: float = 1.0) -> float:
+def interpolation_degree(step: float, total_steps: float, base: float = 1.0) -> float:
     """Degree ``lam(t) = 0.5 base ln(1 + (e - 1) t / T)`` of the progressive linear interpolation.
 
     It grows from 0 to 0.5 * base. Supports move by *half* of it, as published: at most a quarter of the way for base 1.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from unreid.utils.errors import UserError
 
@@ -47,6 +47,13 @@ def broadcast_object(obj: Any) -> Any:
     box = [obj]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Rank 0's buffers (BN statistics) on every rank, so that all of them evaluate the same network."""
+    if get_world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def all_gather_with_grad(tensor: Tensor) -> Tensor:

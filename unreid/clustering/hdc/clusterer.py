@@ -86,8 +86,8 @@ class HDC(Clusterer):
         features: Tensor,
         graph: PairGraph | None,
         *,
-        round: int,
-        seed: int,
+        round: int = 0,
+        seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
         """Labels of one round; see the base class.
