@@ -11,7 +11,7 @@ from torch import Tensor
 
 METRICS = ("squared_euclidean", "euclidean", "cosine")
 BLOCK_ENTRIES = 1 << 21
-"""Entries of a block when the caller does not say otherwise: 8 MiB of float32, which stays in the heap between blocks."""
+"""Entries of a block when the caller does not say otherwise: 8 MiB of float32, which the heap reuses between blocks."""
 
 RowBlocks = Callable[[slice], Tensor]
 """Gives rows ``slice`` of a matrix that is never stored as a whole."""
