@@ -118,9 +118,11 @@ class Evaluator:
         """
         readable = self._readable(gallery, "gallery")
         blocks = DistanceBlocks(query, gallery, self.metric, self.modifiers)
+        complete = bool(readable.all())
         if self.rerank is None:
-            return self._scores(self._rank(_columns(blocks, readable), query, readable))
-        q_g = blocks.dense()[:, readable]
+            columns = blocks if complete else lambda rows: blocks(rows)[:, readable]
+            return self._scores(self._rank(columns, query, readable))
+        q_g = blocks.dense() if complete else blocks.dense()[:, readable]
         scores = self._scores(self._rank(q_g, query, readable))
         reranked = rerank_features(query, gallery[readable], q_g=q_g, metric=self.metric, **vars(self.rerank))
         again = self._scores(self._rank(reranked, query, readable))
@@ -188,8 +190,3 @@ def _cell(column: str) -> int:
 
 def _camids(tracklets: Sequence[Tracklet]) -> np.ndarray:
     return np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
-
-
-def _columns(blocks: DistanceBlocks, keep: Tensor) -> RowBlocks:
-    """The blocks restricted to some gallery columns."""
-    return blocks if bool(keep.all()) else lambda rows: blocks(rows)[:, keep]
