@@ -1,7 +1,4 @@
-"""Data: datasets, the renderer, transforms, samplers and loaders. Import what you need from the sub-modules."""
+"""Data: datasets, the renderer, transforms, samplers and loaders. Import from the sub-modules.
 
-from __future__ import annotations
-
-from unreid.data.datasets import DATASETS, ReIDDataset, Split, TrainView, build_dataset, train_view
-
-__all__ = ["DATASETS", "ReIDDataset", "Split", "TrainView", "build_dataset", "train_view"]
+This file imports nothing, so that the renderer's worker processes start without PyTorch.
+"""

@@ -5,29 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unreid.data.rendering.knobs import RENDERER_VERSION, WorldKnobs
-from unreid.data.rendering.plan import Plan, Roll
-from unreid.data.rendering.scene import Scene
+from unreid.data.rendering.plan import Plan
+from unreid.data.rendering.worker import develop, develop_in_processes
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 WORLD_FILE = "world.json"
-_QUALITY = 90  # of the written files; the cameras' own encoder is a knob
-_IMAGES_PER_PROCESS = 500  # below that, starting a process costs more than it saves
-_SHARES = 8  # portions a process gets one after the other
+_IMAGES_PER_PROCESS = 800  # below that, starting a process costs more than it saves
 
 
 def render(knobs: WorldKnobs, plan: Plan, folder: Path, *, layout: str, workers: int | None = None) -> Path:
@@ -115,49 +110,10 @@ def _take_place(unfinished: Path, folder: Path, record: dict[str, Any]) -> None:
 
 def _render_rolls(knobs: WorldKnobs, plan: Plan, folder: Path, workers: int | None) -> None:
     wanted = workers if workers is not None else min(_cores(), plan.images // _IMAGES_PER_PROCESS)
-    if wanted <= 1:
-        _develop(knobs, plan.rolls, folder)
-        return
-    shares = wanted * _SHARES
-    size = -(-len(plan.rolls) // shares)  # neighbours stay together: they share the identity
-    portions = [plan.rolls[start : start + size] for start in range(0, len(plan.rolls), size)]
-    with ProcessPoolExecutor(wanted, mp_context=_process_context(), initializer=_one_thread) as pool:
-        for job in [pool.submit(_develop, knobs, portion, folder) for portion in portions]:
-            job.result()
-
-
-def _develop(knobs: WorldKnobs, rolls: Sequence[Roll], folder: Path) -> None:
-    """Renders and writes some passages; runs in a worker process."""
-    import cv2
-
-    scene = _scene(knobs)
-    for roll in rolls:
-        for image, targets in zip(scene.images(roll.passage), roll.targets):
-            encoded: dict[str, bytes] = {}
-            for target in targets:
-                suffix = os.path.splitext(target)[1]
-                if suffix not in encoded:
-                    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY] if suffix == ".jpg" else []
-                    encoded[suffix] = cv2.imencode(suffix, image, options)[1].tobytes()
-                with open(folder / target, "wb") as file:
-                    file.write(encoded[suffix])
-
-
-@lru_cache(maxsize=1)
-def _scene(knobs: WorldKnobs) -> Scene:
-    """Cameras take a tenth of a second to make: a worker keeps them from portion to portion."""
-    return Scene(knobs)
-
-
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)  # the processes already use every core
-
-
-def _process_context() -> multiprocessing.context.BaseContext:
-    """Forked workers start at once and need no importable main module; elsewhere the system's default."""
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    if wanted > 1 and sys.executable:
+        develop_in_processes(knobs, plan.rolls, folder, wanted)
+    else:
+        develop(knobs, plan.rolls, folder)
 
 
 def _cores() -> int:
