@@ -23,11 +23,17 @@ class SelfPacedLabels(NamedTuple):
         labels: int64 (N,); released samples have ids of their own after all others. An id may have lost all members.
         released: bool (N,).
         threshold: of independence; None while no cluster had more than one member.
+        r_comp, r_indep: float64 (N,), 1 - IoU of the label-mates with those at the tight and at the loose radius.
+        id_comp, id_indep: float64 (C + outliers,), the minima of both over the members of an id.
     """
 
     labels: Tensor
     released: Tensor
     threshold: float | None
+    r_comp: Tensor
+    r_indep: Tensor
+    id_comp: Tensor
+    id_indep: Tensor
 
 
 def independence_threshold(r_indep: Tensor, size: Tensor, quantile: float = 0.9) -> float | None:
@@ -56,7 +62,7 @@ def self_paced_labels(
     own = with_own_labels(labels)
     r_comp = 1.0 - label_mate_iou(own, with_own_labels(tight))
     r_indep = 1.0 - label_mate_iou(own, with_own_labels(loose))
-    count = int(own.max()) + 1
+    count = int(own.max()) + 1 if len(own) else 0
     best = torch.full((count,), torch.inf, dtype=r_comp.dtype, device=own.device)
     id_comp = best.scatter_reduce(0, own, r_comp, "amin")
     id_indep = best.scatter_reduce(0, own, r_indep, "amin")
@@ -64,10 +70,11 @@ def self_paced_labels(
         threshold = independence_threshold(id_indep, torch.bincount(own), quantile)
     if threshold is None:
         logger.warning("no cluster has more than one member: all labels are kept")
-        return SelfPacedLabels(own, torch.zeros_like(own, dtype=torch.bool), None)
-    keep = (id_indep[own] <= threshold) & (r_comp <= id_comp[own])
-    released = ~keep
-    return SelfPacedLabels(torch.where(keep, own, count + released.cumsum(0) - 1), released, threshold)
+        released = torch.zeros_like(own, dtype=torch.bool)
+    else:
+        released = (id_indep[own] > threshold) | (r_comp > id_comp[own])
+    paced = torch.where(released, count + released.cumsum(0) - 1, own)
+    return SelfPacedLabels(paced, released, threshold, r_comp, r_indep, id_comp, id_indep)
 
 
 @CLUSTERERS.register("SelfPacedDBSCAN")
