@@ -40,13 +40,13 @@ def group_by_class(
     Args:
         targets: int64 (B,), B >= 1.
         num_instances: upper bound of the samples of one class. With it, nothing is read back from a GPU; without it
-            two integers are (on the CPU that costs nothing, and the bound is only checked).
+            two integers are. A CPU needs no bound and ignores it; a GPU stops with a device assertion where it is too
+            small, because an exception would need the very copy that the bound avoids.
         num_classes: upper bound of the classes of a batch, for the static shape.
         static: force shapes from the bounds (True) or from the data (False); None: by device.
 
     Raises:
-        ValueError: no samples, or ``num_instances`` is smaller than the largest class (CPU; a GPU stops with a device
-            assertion, because an exception would need the copy that the bound avoids).
+        ValueError: no samples, or static shapes without ``num_instances``.
     """
     if targets.ndim != 1 or not len(targets):
         raise ValueError(f"targets must be a vector of at least one label, not of shape {tuple(targets.shape)}")
@@ -61,8 +61,6 @@ def group_by_class(
         torch._assert_async(rank.max() < width, "a class of the batch has more samples than num_instances")
     else:
         groups, width = (int(n) + 1 for n in torch.stack((group[-1], rank.max())).tolist())
-        if num_instances is not None and width > num_instances:
-            raise ValueError(f"a class of the batch has {width} samples, more than num_instances = {num_instances}")
 
     table = torch.full((groups, width), -1, dtype=torch.int64, device=targets.device)
     table[group, rank] = order
