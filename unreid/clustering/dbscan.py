@@ -9,10 +9,8 @@ from torch import Tensor
 
 from unreid.clustering.adaptive_eps import adaptive_eps
 from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
-
-MAX_RADIUS = 1 - 1e-6
-"""Every pair with a common neighbour; what the adaptive eps looks at."""
 
 
 def dbscan(graph: PairGraph, eps: float, min_samples: int = 4, tol: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -24,12 +22,17 @@ def dbscan(graph: PairGraph, eps: float, min_samples: int = 4, tol: float = 1e-6
     included (see ``tests/clustering``).
 
     Args:
-        graph: pairs up to at least ``eps + tol``.
+        graph: pairs up to at least eps, built with the same tolerance.
         tol: decides pairs at distance eps alike on all machines; 0 reproduces the bare comparison.
 
     Returns:
         labels int64 (N,) with -1 for outliers, and core bool (N,), both on the graph's device.
+
+    Raises:
+        ValueError: the graph does not reach eps.
     """
+    if eps > graph.radius:
+        raise ValueError(f"the graph was built up to {graph.radius}, not up to eps = {eps}")
     keep = graph.dist <= eps + tol
     i, j = graph.i[keep], graph.j[keep]
     degree = torch.bincount(torch.cat((i, j)), minlength=graph.n) + (graph.self_dist <= eps + tol)
@@ -51,9 +54,14 @@ def dbscan(graph: PairGraph, eps: float, min_samples: int = 4, tol: float = 1e-6
 
 def _lowest_of_component(i: Tensor, j: Tensor, n: int) -> Tensor:
     """int64 (N,): the lowest index connected to each sample by the edges."""
-    if i.device.type == "cpu":
-        return _lowest_by_scipy(i, j, n)
-    # Min-label propagation with pointer jumping: the number of passes is about the logarithm of the longest path.
+    return _lowest_by_scipy(i, j, n) if i.device.type == "cpu" else lowest_by_propagation(i, j, n)
+
+
+def lowest_by_propagation(i: Tensor, j: Tensor, n: int) -> Tensor:
+    """The same in torch operations: hooks every root to the lowest neighbouring root, then halves all paths.
+
+    The number of passes is about the logarithm of the longest path; each compares on the host once.
+    """
     root = torch.arange(n, device=i.device)
     while True:
         before = root

@@ -1,31 +1,41 @@
-"""k-means on the features, by scikit-learn."""
+"""k-means on the features."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @CLUSTERERS.register("KMeans")
 class KMeans(Clusterer):
     """One run of k-means with k-means++ seeding; no outliers.
 
+    faiss iterates where it is installed, scikit-learn otherwise, from the same start; both stop when nothing moves any
+    more, but treat clusters that run empty differently. Everything random comes from (seed, round).
+
     Args:
         num_clusters: C.
         max_iter: Lloyd iterations at most.
+        library: "auto", "faiss" or "sklearn".
     """
 
-    def __init__(self, num_clusters: int = 750, *, max_iter: int = 300) -> None:
+    def __init__(self, num_clusters: int = 750, *, max_iter: int = 100, library: str = "auto") -> None:
+        if library not in ("auto", "faiss", "sklearn"):
+            raise ValueError(f"library must be auto, faiss or sklearn, not {library!r}")
         self.num_clusters = num_clusters
         self.max_iter = max_iter
+        self.library = library
 
     @classmethod
     def from_config(cls, cfg: Any) -> KMeans:
@@ -40,7 +50,7 @@ class KMeans(Clusterer):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        """See :class:`Clusterer`; ``centroids`` are the L2-normalised means.
+        """See :class:`Clusterer`; ``centroids`` are the L2-normalised means, clusters that end empty are left out.
 
         Raises:
             UserError: there are fewer samples than clusters.
@@ -49,12 +59,33 @@ class KMeans(Clusterer):
             raise UserError(
                 f"k-means cannot make CLUSTER.NUM_CLUSTERS {self.num_clusters} of {len(features)} samples: lower it."
             )
-        from sklearn.cluster import KMeans as Lloyd
+        rows = np.ascontiguousarray(features.detach().float().cpu().numpy())
+        state = int(np.random.SeedSequence([seed, round]).generate_state(1)[0] % 2**31)
+        labels, centers = self._run(rows, state)
+        present = np.unique(labels)
+        centroids = normalize(torch.from_numpy(centers[present]).to(features.device, torch.float32), dim=1)
+        return Clustering.from_labels(labels.astype(np.int64), centroids=centroids)
 
-        rows = features.detach().float().cpu().numpy()
-        state = np.random.SeedSequence([seed, round]).generate_state(1)[0]
-        found = Lloyd(self.num_clusters, n_init=1, max_iter=self.max_iter, random_state=int(state)).fit(rows)
-        centroids = F.normalize(torch.from_numpy(found.cluster_centers_).to(features.device, torch.float32), dim=1)
-        labels = torch.from_numpy(found.labels_.astype(np.int64))
-        present = torch.unique(labels)
-        return Clustering.from_labels(labels, centroids=centroids[present.to(centroids.device)])
+    def _run(self, rows: np.ndarray, state: int) -> tuple[np.ndarray, np.ndarray]:
+        """Labels (N,) and means (C, D)."""
+        from sklearn.cluster import KMeans as Lloyd
+        from sklearn.cluster import kmeans_plusplus
+
+        start, _ = kmeans_plusplus(rows, self.num_clusters, random_state=state)
+        if self.library != "sklearn":
+            try:
+                return self._run_faiss(rows, start, state)
+            except ModuleNotFoundError as error:
+                if self.library == "faiss":
+                    raise UserError("k-means with faiss needs the package faiss-cpu or faiss-gpu.") from error
+                logger.info("faiss is not installed: k-means runs in scikit-learn")
+        found = Lloyd(self.num_clusters, init=start, n_init=1, max_iter=self.max_iter, random_state=state).fit(rows)
+        return found.labels_, found.cluster_centers_
+
+    def _run_faiss(self, rows: np.ndarray, start: np.ndarray, state: int) -> tuple[np.ndarray, np.ndarray]:
+        import faiss
+
+        settings = {"niter": self.max_iter, "seed": state, "min_points_per_centroid": 1}
+        lloyd = faiss.Kmeans(rows.shape[1], self.num_clusters, max_points_per_centroid=len(rows), **settings)
+        lloyd.train(rows, init_centroids=start)
+        return lloyd.index.search(rows, 1)[1][:, 0], np.asarray(lloyd.centroids)

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
-from unreid.neighbors.torch_search import full_precision
+from unreid.neighbors.rescoring import squared_distances
+from unreid.neighbors.torch_search import Scorer, full_precision
 from unreid.structures import PairGraph
 from unreid.utils.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 METRICS = ("euclidean", "cosine")
-_BLOCK_ENTRIES = 2**24  # distances held at once
+_SCORE_BYTES = {"cpu": 48 * 2**20, "cuda": 2**30}  # scores held at once
+_MANY = 2000  # neighbours per sample that are suspicious
 
 
 @torch.no_grad()
 def metric_graph(features: Tensor, *, metric: str, radius: float, tol: float = 1e-6) -> PairGraph:
     """All pairs with Euclidean distance, or cosine distance ``1 - cos``, up to ``radius + tol``.
 
-    Memory is that of the pairs found, so the radius must be one that keeps neighbourhoods small.
+    Matrix products, with a bound on their rounding, propose the pairs; their distances are then computed pair by pair,
+    so that the graph does not depend on blocks. Memory is that of the pairs found: the radius must be one that keeps
+    neighbourhoods small.
 
     Args:
-        features: float (N, D).
+        features: float (N, D), any device.
         metric: "euclidean" or "cosine".
+        radius: largest distance, positive.
+        tol: added to the radius.
 
     Raises:
         UserError: an unknown metric, or a radius that is not positive.
@@ -31,31 +41,26 @@ def metric_graph(features: Tensor, *, metric: str, radius: float, tol: float = 1
         raise UserError(f"CLUSTER.METRIC must be jaccard, {' or '.join(METRICS)}, not {metric!r}.")
     if radius <= 0:
         raise UserError(f"A {metric} graph needs a positive radius (CLUSTER.EPS), not {radius}.")
-    rows = features.detach().float()
+    rows = features.detach().float().contiguous()
+    limit = radius + tol
     if metric == "cosine":
-        rows = F.normalize(rows, dim=1)
+        rows = normalize(rows, dim=1)
     n = len(rows)
-    block = max(1, _BLOCK_ENTRIES // max(n, 1))
-    found = [_pairs(rows, start, min(start + block, n), metric, radius + tol) for start in range(0, n, block)]
-    i, j, dist = (torch.cat(parts) for parts in zip(*found)) if found else (rows.new_empty(0),) * 3
-    return PairGraph(n, i.long(), j.long(), dist, radius, torch.zeros(n, device=rows.device))
-
-
-def _pairs(rows: Tensor, start: int, stop: int, metric: str, limit: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs i < j with i in [start, stop); distances of the few found are recomputed pair by pair, exactly."""
-    with full_precision():
-        products = rows[start:stop] @ rows[start:].T
-    square = rows.square().sum(1)
-    if metric == "cosine":
-        rough, slack = 1.0 - products, 1e-5
-    else:
-        rough = (square[start:stop, None] + square[None, start:] - 2 * products).clamp(min=0).sqrt()
-        slack = 1e-3 * float(square.max().sqrt())
-    i, j = torch.nonzero(torch.triu(rough <= limit + slack, diagonal=1), as_tuple=True)
-    i, j = i + start, j + start
-    if metric == "cosine":
-        dist = (1.0 - (rows[i] * rows[j]).sum(1)).clamp(min=0)
-    else:
-        dist = (rows[i] - rows[j]).square().sum(1).sqrt()
-    keep = dist <= limit
-    return i[keep], j[keep], dist[keep]
+    scorer = Scorer.of(rows, torch.float32)
+    square_limit = rows.new_tensor(2 * limit if metric == "cosine" else limit**2)
+    block = max(1, _SCORE_BYTES.get(rows.device.type, 2**26) // (4 * n))
+    found = []
+    for start in range(0, n, block):
+        mine = torch.arange(start, min(start + block, n), device=rows.device)
+        with full_precision():
+            scores = scorer.scores(mine, start, n)
+        i, j = (scores <= scorer.limit(mine, square_limit)[:, None]).triu_(1).nonzero(as_tuple=True)
+        i, j = i + start, j + start
+        square = squared_distances(rows, i, j)
+        dist = square / 2 if metric == "cosine" else square.sqrt()
+        keep = dist <= limit
+        found.append((i[keep], j[keep], dist[keep]))
+    i, j, dist = (torch.cat(part) for part in zip(*found))
+    if len(i) > _MANY * n:
+        logger.warning("a %s radius of %g gives %.0f pairs per sample: lower CLUSTER.EPS", metric, radius, len(i) / n)
+    return PairGraph(n, i, j, dist, radius, torch.zeros(n, device=rows.device))
