@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unreid.clustering.constrained_dbscan import CannotLinks, ConstrainedDBSCAN
 from unreid.losses import IdentityLoss, MutualTeachingLoss, Outputs, nearest_clusters, soft_entropy
 from unreid.losses.identity import CROSS_ENTROPY, RANKED, SMOOTHED
 from unreid.losses.triplet import (
@@ -21,6 +22,7 @@ from unreid.losses.triplet import (
     weighted_adaptive_triplet,
 )
 from unreid.models.ema import MeanTeacher
+from unreid.structures import PairGraph
 
 from .cases import Case, checks
 
@@ -143,3 +145,27 @@ def mean_teacher_steps(case: Case) -> None:
     for who, network in (("student", student), ("teacher", teacher.model)):
         close(who, network.enc, expected[f"out_{who}_enc_weight"], 1e-3, 2e-5)
         close(who, network.classifier, expected[f"out_{who}_classifier_weight"], 1e-3, 2e-5)
+
+
+def graph_of(dense: np.ndarray) -> PairGraph:
+    """Every pair of a symmetric distance matrix."""
+    i, j = np.triu_indices(len(dense), k=1)
+    dist = torch.from_numpy(dense[i, j].astype(np.float32))
+    pairs = torch.from_numpy(i), torch.from_numpy(j), dist
+    return PairGraph(len(dense), *pairs, radius=max(1.0, float(dist.max())), self_dist=torch.zeros(len(dense)))
+
+
+@checks("auxusl", "icdbscan")
+def constrained_dbscan(case: Case) -> None:
+    data, params = case.arrays(), case.params
+    links = CannotLinks.from_pairs(*np.nonzero(data["in_cannot_link"]), len(data["in_D"]))
+    for number, relaxed in enumerate(params["relaxed"]):
+        for mode in ("clean", "ordered"):
+            clusterer = ConstrainedDBSCAN(
+                params["eps"], params["min_samples"], links=links, relaxed=relaxed, mode=mode, tol=0.0
+            )
+            for fit, name in (("first", "in_D"), ("second", "in_D_second")):
+                labels = clusterer.cluster(torch.empty(0), graph_of(data[name])).labels.numpy()
+                np.testing.assert_array_equal(labels, data[f"out_{fit}_{mode}_{number}"], f"{fit}, {mode}, {relaxed}")
+                if params["order_independent"] and fit == "first":
+                    np.testing.assert_array_equal(labels, data[f"out_first_reference_{number}"])

@@ -61,12 +61,16 @@ class Clusterer:
 def build_clusterer(cfg: Any) -> Clusterer:
     """``CLUSTER.NAME``, after ``CLUSTER.WARMUP.NAME`` for the first ``CLUSTER.WARMUP.ROUNDS`` rounds.
 
+    ``CLUSTER.ICDBSCAN_OPTION`` turns a main clusterer DBSCAN into its constrained form.
     ``CLUSTER.MIN_SIZE`` filters the main clusterer only (3C keeps small DBSCAN clusters during its warm-up).
     """
     from unreid.clustering.scheduled import ScheduledClusterer
     from unreid.clustering.size_filter import SizeFilter
 
-    main = CLUSTERERS.get(cfg.CLUSTER.NAME).from_config(cfg)
+    name = cfg.CLUSTER.NAME
+    if cfg.CLUSTER.ICDBSCAN_OPTION and name == "DBSCAN":
+        name = "ConstrainedDBSCAN"
+    main = CLUSTERERS.get(name).from_config(cfg)
     if cfg.CLUSTER.MIN_SIZE > 1:
         main = SizeFilter(main, cfg.CLUSTER.MIN_SIZE)
     warmup = cfg.CLUSTER.WARMUP
