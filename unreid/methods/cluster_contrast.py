@@ -5,6 +5,7 @@ The step below is also that of CDSM, ISE and 3C: they exchange the clusterer, th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,15 +31,27 @@ class ClusterContrast(Method):
     own_parts: tuple[str, ...] = ()
 
     def __init__(
-        self, *, memory: Memory, parts: list[Part], batch_size: int, num_instances: int, **common: Any
+        self,
+        *,
+        memory: Memory,
+        parts: list[Part],
+        batch_size: int,
+        num_instances: int,
+        grouped: bool = True,
+        **common: Any,
     ) -> None:
-        """``batch_size`` and ``num_instances`` are those of the sampler; the rest as in :class:`Method`."""
+        """``batch_size`` and ``num_instances`` are those of the sampler; the rest as in :class:`Method`.
+
+        ``grouped``: the sampler gives groups of ``num_instances`` images of a cluster ("shuffle" does not).
+        """
         super().__init__(**common)
         self.memory = memory
         self.parts = parts
         self.batch_size = batch_size
         self.num_instances = num_instances
+        self.grouped = grouped
         self.reliable: Tensor | None = None
+        self.group_bound: int | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> ClusterContrast:
@@ -49,6 +62,7 @@ class ClusterContrast(Method):
             parts=build_parts(cfg, cls.own_parts),
             batch_size=cfg.DATALOADER.TRAIN_BATCH_SIZE,
             num_instances=cfg.DATALOADER.NUM_INSTANCE,
+            grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle",
             **common,
         )
 
@@ -57,6 +71,7 @@ class ClusterContrast(Method):
         self.memory.reset(clustering.features, clustering)
         reliable = clustering.extras.get("reliable")
         self.reliable = None if reliable is None else torch.as_tensor(reliable, device=self.camids.device)
+        self.group_bound = self._group_bound(clustering.labels)
         return super().plan(clustering, round)
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
@@ -70,7 +85,7 @@ class ClusterContrast(Method):
         )
         losses = {"memory": loss}
         for part in self.parts:
-            losses.update(part.losses(rows, self.memory, at))
+            losses.update(part.losses(expanded, self.memory, at))
         if self.teacher is not None:
             expanded = self.expand(self.teacher_rows(batch), at)
         return StepOutput(losses, cache=expanded.detach())
@@ -79,16 +94,21 @@ class ClusterContrast(Method):
         self.memory.update(
             cache.features,
             cache.targets,
-            num_instances=self._largest_group(cache),
+            num_instances=self.group_bound and self.group_bound * (len(cache.features) // cache.real),
             **memory_fields(self.memory, cache, self.reliable),
         )
         super().after_step(cache, at)
 
-    def _largest_group(self, rows: Rows) -> int | None:
-        """Upper bound of the rows of one class, known without a look at the device; None where there is none."""
-        if self.memory.num_clusters * self.num_instances < self.batch_size:
-            return None  # clusters repeat within a batch
-        return self.num_instances * (len(rows.features) // rows.real)
+    def _group_bound(self, labels: Tensor) -> int | None:
+        """Most images of one cluster in a batch, so that no update waits for the device; None where there is no bound.
+
+        A pass of the PK samplers shows every cluster of several images once, with ``num_instances`` images; a batch
+        joins as many passes as it needs.
+        """
+        groups = int((torch.bincount(labels[labels >= 0]) > 1).sum())
+        if not self.grouped or groups == 0:
+            return None
+        return self.num_instances * math.ceil(self.batch_size / (groups * self.num_instances))
 
     def expand(self, rows: Rows, at: Position) -> Rows:
         """The rows that enter the memory: the images and what the parts make of them."""
@@ -113,9 +133,11 @@ class ClusterContrast(Method):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "memory": self.memory.state_dict(), "reliable": self.reliable}
+        own = {"memory": self.memory.state_dict(), "reliable": self.reliable, "group_bound": self.group_bound}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.memory.load_state_dict(state["memory"])
+        self.group_bound = state["group_bound"]
         self.reliable = None if state["reliable"] is None else state["reliable"].to(self.camids.device)

@@ -7,13 +7,15 @@ and update like images, and a label-preserving loss keeps them near their own cl
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unreid.config import CfgNode
-from unreid.losses.label_preserving import label_preserving_loss
-from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
+from unreid.losses.label_preserving import label_preserving_loss_of
+from unreid.losses.support_samples import interpolation_degree, support_samples
+from unreid.losses.support_similarity import support_similarities
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
@@ -70,42 +72,46 @@ class SupportSamples(Part):
         )
 
     def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
-        if not self.in_memory:
+        if not self.in_memory and self.lp_weight == 0:
             return rows
-        supports = self._supports(rows, memory, at)
+        degree = interpolation_degree(at.progress, 1.0, self.base)
+        if "similarity" in memory.accepts and rows.features.requires_grad:
+            found = support_similarities(rows.features, memory.rows, rows.targets, degree=degree, **self._choice)
+            supports, extras = found.supports, {"support_pairs": found.pairs}
+            if self.in_memory:
+                extras["similarity"] = found.rows
+        else:
+            supports = support_samples(rows.features, memory.rows, rows.targets, degree=degree, **self._choice)
+            extras = {"support_pairs": rows.features.float() @ supports.features.T} if self.lp_weight else {}
+        extras["support_targets"] = supports.targets
+        if not self.in_memory:
+            return replace(rows, extras={**rows.extras, **extras})
         per_row = len(supports.targets) // len(rows.targets)
-        return replace(
-            rows,
+        return Rows(
             features=torch.cat((rows.features.to(supports.features.dtype), supports.features)),
             targets=torch.cat((rows.targets, supports.targets)),
             camids=torch.cat((rows.camids, rows.camids.repeat_interleave(per_row))),
             indices=torch.cat((rows.indices, rows.indices.repeat_interleave(per_row))),
+            real=rows.real,
+            extras={**rows.extras, **extras},
         )
 
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
         if self.lp_weight == 0:
             return {}
-        supports = self._supports(rows, memory, at)
-        loss = label_preserving_loss(
-            rows.features,
-            supports.features,
-            rows.targets,
-            supports.targets,
+        loss = label_preserving_loss_of(
+            rows.extras["support_pairs"],
+            rows.targets[: rows.real],
+            rows.extras["support_targets"],
             temp=self.lp_temp,
             grouping=self.lp_grouping,
             chunk=self.topk * self.num_instances,
         )
         return {"label_preserving": self.lp_weight * loss}
 
-    def _supports(self, rows: Rows, memory: Memory, at: Position) -> Supports:
-        return support_samples(
-            rows.features,
-            memory.rows,
-            rows.targets,
-            degree=interpolation_degree(at.progress, 1.0, self.base),
-            topk=self.topk,
-            clamp_topk=self.clamp_topk,
-        )
+    @property
+    def _choice(self) -> dict[str, Any]:
+        return {"topk": self.topk, "clamp_topk": self.clamp_topk}
 
 
 @METHODS.register("ISE")

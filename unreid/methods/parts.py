@@ -7,7 +7,7 @@ method. ``METHOD.EXTRAS`` names the parts a config adds to those its method brin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class Rows:
         targets: int64 (R,), pseudo labels.
         camids, indices: int64 (R,); made rows inherit those of the sample they come from.
         real: number of image rows.
+        extras: what a part has computed on the way: "similarity" (R, C) with the memory rows, for memories that
+            accept it, or what the part itself needs again in its losses.
     """
 
     features: Tensor
@@ -37,14 +39,11 @@ class Rows:
     camids: Tensor
     indices: Tensor
     real: int
-
-    def images(self) -> Rows:
-        """The image rows alone."""
-        n = self.real
-        return Rows(self.features[:n], self.targets[:n], self.camids[:n], self.indices[:n], n)
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
     def detach(self) -> Rows:
-        return replace(self, features=self.features.detach())
+        """The rows alone, for the memory's update."""
+        return replace(self, features=self.features.detach(), extras={})
 
 
 class Part:
@@ -63,7 +62,7 @@ class Part:
         return None
 
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
-        """Further weighted losses on the image rows."""
+        """Further weighted losses, on the rows that :meth:`expand` gave."""
         return {}
 
 
@@ -83,12 +82,12 @@ def combined_weights(parts: Sequence[Part], rows: Rows) -> Tensor | None:
 
 
 def memory_fields(memory: Memory, rows: Rows, reliable: Tensor | None) -> dict[str, Any]:
-    """The extra batch fields that a memory declares in ``needs``.
+    """The extra batch fields that a memory declares in ``needs``, and those it ``accepts`` where a part has them.
 
     Args:
         reliable: bool (N,) over the training list, or None where the clusterer gives no reliabilities.
     """
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {name: rows.extras[name] for name in memory.accepts if name in rows.extras}
     if "camids" in memory.needs:
         fields["camids"] = rows.camids
     if "indices" in memory.needs:

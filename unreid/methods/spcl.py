@@ -36,4 +36,4 @@ class SpCL(ClusterContrast):
         """Clusters the memory rows, which the training keeps up to date; features are extracted once, at the start."""
         if self.fresh_features or self.memory.num_clusters == 0:
             return super().label(round, extract)
-        return self.cluster(self.memory.bank.clone(), round)
+        return self.cluster(self.memory.instances.float().clone(), round)
