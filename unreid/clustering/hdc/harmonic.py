@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_CACHED_ELEMENTS = 1 << 17  # entries of a buffer that still fit into a CPU core's cache
+_CACHED_ELEMENTS = 1 << 17  # entries of a buffer of which five still fit into a CPU core's cache
 _LONGEST_PIECE = 64  # members folded one after the other; larger clusters are cut, which bounds the number of steps
 
 
@@ -79,7 +79,7 @@ def _fill(result: Tensor, disc: Tensor, confidence: Tensor, labels: Tensor, bloc
     """Writes the row of every cluster that occurs in ``labels`` into ``result`` (C, N)."""
     n, device = len(disc), disc.device
     plan = _plan(labels, len(result))
-    rows = block if disc.is_cuda else max(1, min(block, _CACHED_ELEMENTS // max(n, 1)))
+    rows = block if disc.is_cuda else max(1, min(block, torch.get_num_threads() * _CACHED_ELEMENTS // max(n, 1)))
     buffers = _Buffers.allocate(min(rows, len(plan.cluster)), n, disc)
     cut = torch.unique(plan.cluster[plan.part > 0])
     slot = torch.full((len(result),), -1)
