@@ -11,9 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from unreid.config import CfgNode
+from unreid.memory.hybrid_memory import HybridMemory
 from unreid.methods.base import METHODS, Extract
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.structures import Clustering
+from unreid.utils.errors import UserError
 
 
 @METHODS.register("SpCL")
@@ -30,10 +32,16 @@ class SpCL(ClusterContrast):
         method = super().from_config(cfg, model=model, camids=camids)
         assert isinstance(method, SpCL)
         method.fresh_features = cfg.METHOD.SPCL.FRESH_FEATURES
+        if not method.fresh_features and not isinstance(method.memory, HybridMemory):
+            raise UserError(
+                "SpCL clusters the rows of its memory, one an image: set MEMORY.NAME HybridMemory, "
+                "or METHOD.SPCL.FRESH_FEATURES True for another memory."
+            )
         return method
 
     def label(self, round: int, extract: Extract) -> Clustering:
         """Clusters the memory rows, which the training keeps up to date; features are extracted once, at the start."""
         if self.fresh_features or self.memory.num_clusters == 0:
             return super().label(round, extract)
+        assert isinstance(self.memory, HybridMemory)
         return self.cluster(self.memory.instances.float().clone(), round)
