@@ -155,6 +155,15 @@ def test_manifest_mistakes_have_a_line(tmp_path: Path, text: str, sentence: str)
         ImageFolder(tmp_path, manifest="list.csv")
 
 
+def test_a_manifest_with_one_camera_has_none(tmp_path: Path) -> None:
+    touch(tmp_path, *FILES)
+    (tmp_path / "list.csv").write_text("path,camera\na/1.jpg,door\na/2.jpg,door\n")
+    dataset = ImageFolder(tmp_path, manifest="list.csv")
+    assert not dataset.has_cameras
+    assert not dataset.cross_camera_filter
+    assert not dataset.has_test
+
+
 def test_manifest_that_is_no_text(tmp_path: Path) -> None:
     touch(tmp_path, *FILES)
     (tmp_path / "list.csv").write_bytes(b"path,camera\n\xff\xfe\x00,1\n")

@@ -25,8 +25,8 @@ from unreid.data.rendering.plan import Plan, Roll
 from unreid.data.rendering.scene import Passage, Scene
 from unreid.data.rendering.seeding import Half, Purpose, stream
 from unreid.data.rendering.timeline import make_clock, timed_passages
-from unreid.data.rendering.world import passages
 from unreid.data.rendering.worker import develop_in_processes
+from unreid.data.rendering.world import passages
 from unreid.data.rendering.writer import read_world, render
 from unreid.utils.errors import UserError
 
@@ -271,7 +271,7 @@ def test_routes_visit_the_promised_number_of_cameras() -> None:
 
 def test_a_failing_process_is_reported(tmp_path: Path) -> None:
     nowhere = [Roll(Passage(Half.TRAIN, 0, 0, 0, 1), (("missing/a.jpg",),))]
-    with pytest.raises(RuntimeError, match=r"a rendering process ended with 1: .*missing/a\.jpg"):
+    with pytest.raises(RuntimeError, match=r"(?s)a rendering process ended with 1: .*missing/a\.jpg"):
         develop_in_processes(SMALL, nowhere, tmp_path, workers=2)
 
 

@@ -52,7 +52,10 @@ def image_sets(case: Case) -> None:
             for part, names in listed["files"].items():
                 (folder / part).mkdir(parents=True, exist_ok=True)
                 _lay_out(folder / part, names)
-            dataset = DATASETS.get(_NAMES.get(listed["dataset"], listed["dataset"]))(root)
+            kind = DATASETS.get(_NAMES.get(listed["dataset"], listed["dataset"]))
+            for part in kind.required:
+                (folder / part).mkdir(parents=True, exist_ok=True)  # a case may list some of the splits only
+            dataset = kind(root)
             for key, rows in listed.items():
                 name, _, columns = key.partition("_[")
                 if not columns:

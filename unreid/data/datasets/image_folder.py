@@ -68,7 +68,7 @@ class ImageFolder(ReIDDataset):
         self._pid_regex = _compiled("DATASETS.FOLDER.PID_REGEX", pid_regex)
         self._manifest = manifest
         super().__init__(path, strict=strict)
-        self.has_cameras = self.cross_camera_filter = bool(camera_regex or manifest)
+        self.has_cameras = self.cross_camera_filter = self._find_cameras()
         self.has_test = self._find_test()
         self._explain()
 
@@ -97,6 +97,11 @@ class ImageFolder(ReIDDataset):
                 f"('.' for {self.root} itself)."
             )
         return self.root
+
+    def _find_cameras(self) -> bool:
+        if self._manifest:
+            return len({crop.camera for crop in self._listed}) > 1
+        return self._camera_regex is not None
 
     def _find_test(self) -> bool:
         if self._manifest:

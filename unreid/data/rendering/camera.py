@@ -43,7 +43,7 @@ class Camera:
 
         image = cv2.LUT(cv2.transform(image, self.colour_mix), self.response)
         if self.sampling < 1:
-            small = cv2.resize(image, None, fx=self.sampling, fy=self.sampling, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(image, None, fx=self.sampling, fy=self.sampling, interpolation=cv2.INTER_LINEAR)
             image = cv2.resize(small, (CANVAS_WIDTH, CANVAS_HEIGHT), interpolation=cv2.INTER_LINEAR)
         sigma = self.blur + extra_blur
         return cv2.GaussianBlur(image, (5, 5), sigma) if sigma > 0.3 else image
