@@ -9,6 +9,11 @@ made of them:
 Either can be fooled: a collapsed model labels everything alike round after round (stable, not compact), and a handful
 of tight clusters among outliers is compact. So the criterion is their product, and both count outliers against the
 round. It compares rounds of one run; its value says nothing across datasets or clusterers.
+
+Measured on the rendered default world (Cluster Contrast, one run each): over 19 rounds of the recommended recipe its
+rank correlation with the true adjusted Rand index of the labels is 0.95; over 13 rounds with too large an eps and
+learning rate, that with the test mAP of the judged model is 0.71. It follows growth and collapse, but does not order
+neighbouring epochs.
 """
 
 from __future__ import annotations
