@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from unreid.clustering import hdc
+from unreid.clustering.size_filter import drop_small_clusters
+from unreid.structures import Clustering
 
 from .cases import Case, checks
 
@@ -148,3 +150,14 @@ def check_fit(case: Case) -> None:
     _close(last.centroids, arrays["out_centroids"], 1e-5)
     shifts = torch.tensor([state.shift for state in states], dtype=torch.float64)
     _close(shifts, arrays["out_shifts"], 1e-8, 1e-3)
+
+
+@checks("ccc", "min_instances_filter")
+def check_size_filter(case: Case) -> None:
+    arrays = _tensors(case)
+    found = Clustering(arrays["in_labels"], len(arrays["in_centroids"]), centroids=arrays["in_centroids"])
+    kept = drop_small_clusters(found, case.params["min_instances"])
+    assert torch.equal(kept.labels, arrays["out_labels"])
+    assert kept.num_clusters == int(arrays["out_num_clusters"])
+    assert kept.centroids is not None
+    _close(torch.nn.functional.normalize(kept.centroids, dim=1), arrays["out_memory"], 1e-6)
