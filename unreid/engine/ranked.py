@@ -29,6 +29,14 @@ def write_ranked_list(
     g_features = extraction(encoder, gallery.tracklets, feature)
     path = folder / "ranked_list.jpg"
     if is_main():
-        draw_ranked_list(path, query, gallery, q_features, g_features, queries=cfg.TEST.RANKED_LIST)
+        draw_ranked_list(
+            path,
+            query,
+            gallery,
+            q_features,
+            g_features,
+            queries=cfg.TEST.RANKED_LIST,
+            filter_same_camera=tests[0].cross_camera_filter,
+        )
         logger.info("ranked list: %s", path)
     return path

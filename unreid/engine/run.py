@@ -20,6 +20,7 @@ from unreid.utils.environment import write_run_header
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_write_text
 from unreid.utils.logging import setup_logging
+from unreid.utils.plugins import import_plugins
 from unreid.utils.seed import seed_everything
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ def _prepare(cfg: CfgNode) -> tuple[Path, Any]:
     device = init_from_env(cfg.MODEL.DEVICE)
     setup_logging(output_dir, get_rank())
     seed_everything(cfg.SEED)
+    import_plugins(cfg.PLUGINS)
     if is_main():
         write_run_header(output_dir, cfg, prefix="eval_" if cfg.TEST.EVAL_ONLY else "")
     return output_dir, device

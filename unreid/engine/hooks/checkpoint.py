@@ -11,7 +11,7 @@ from typing import Any
 from unreid.engine.checkpoint import save_model, save_run
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.evaluation import EvaluationHook
-from unreid.structures import StepOutput
+from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,17 @@ class CheckpointHook(Hook):
     def newest(self) -> Path:
         return self.folder / "checkpoint.pth"
 
+    def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
+        self._save_selected()
+
     def after_epoch(self) -> None:
         epoch = self.trainer.state.epoch
         last = epoch >= self.trainer.max_epochs
         if last or self.trainer.stop_reason or (self.period and epoch % self.period == 0):
             self.save()
+        self._save_selected()
+
+    def _save_selected(self) -> None:
         if self.evaluation.new_best:
             self._write(save_model, self.folder / "model_best.pth", self.evaluation.best_results)
 

@@ -25,7 +25,8 @@ class EvaluationHook(Hook):
 
     - "last": the last epoch. The best epoch on the test set is recorded too, under that name.
     - "best_test": the best epoch on the test set, chosen with test labels; the log says so.
-    - "label_free": the epoch with the best clustering (see ``evaluation/selection.py``); no label is read.
+    - "label_free": the epoch whose encoder clusters best (see ``evaluation/selection.py``); no label is read. The
+      encoder after the last epoch labels nothing any more and is no candidate.
     - "round:N": the end of round N, fixed before training (BUC).
 
     Args:
@@ -43,7 +44,6 @@ class EvaluationHook(Hook):
         self.initial_results: dict[str, Any] = {}
         self.new_best = False
         self._best: float | None = None
-        self._criterion: float | None = None
         self._previous_labels: Tensor | None = None
         self._round = _selected_round(select)
 
@@ -57,37 +57,39 @@ class EvaluationHook(Hook):
             self.initial_results = self._run()
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
+        """Labels judge the encoder that made them: the one the last epoch ended with, before this round's training."""
+        self.new_best = False
         if self.trainer.state.round < 0 or clustering.features is None or self.select != "label_free":
             return
-        # The labelling of a round judges the encoder that made it: the one the epoch before ended with.
         score = label_free_score(clustering.features, clustering.labels, self._previous_labels)
         self.trainer.storage.put_scalar("select/label_free", score)
-        self._criterion = score
         self._previous_labels = clustering.labels
+        if self._best is None or score > self._best:
+            if self.evaluate is not None and self.last_results.get("epoch") != self.trainer.state.epoch:
+                self.last_results = {"epoch": self.trainer.state.epoch, **self._run()}
+            self._take(score)
 
     def after_epoch(self) -> None:
+        self.new_best = False
         trainer, state = self.trainer, self.trainer.state
         last = state.epoch >= trainer.max_epochs
         chosen_round = self._round is not None and trainer.plan is None and state.round == self._round + 1
         if self.evaluate is not None and (last or chosen_round or (self.period and state.epoch % self.period == 0)):
             self.last_results = {"epoch": state.epoch, **self._run()}
-        value = self._value(chosen_round)
-        self.new_best = value is not None and (self._best is None or value > self._best)
-        if self.new_best:
-            self._best = value
-            scores = self.last_results if self.last_results.get("epoch") == state.epoch else {"epoch": state.epoch}
-            self.best_results = {"selected_by": self.rule, "criterion": value, **scores}
+        evaluated = self.last_results.get("epoch") == state.epoch
+        if chosen_round:
+            self._take(None)
+        elif self.rule == "best_test" and evaluated:
+            score = mean_map(self.last_results)
+            if self._best is None or score > self._best:
+                self._take(score)
 
-    def _value(self, chosen_round: bool) -> float | None:
-        """What the epoch that just ended is worth under the rule; None: it is no candidate."""
-        if self._round is not None:
-            return 1.0 if chosen_round else None
-        if self.select == "label_free":
-            value, self._criterion = self._criterion, None
-            return value
-        if self.last_results.get("epoch") != self.trainer.state.epoch:
-            return None
-        return mean_map(self.last_results)
+    def _take(self, score: float | None) -> None:
+        """Makes the current encoder the selected one."""
+        self.new_best, self._best = True, score
+        epoch = self.trainer.state.epoch
+        scores = self.last_results if self.last_results.get("epoch") == epoch else {"epoch": epoch}
+        self.best_results = {"selected_by": self.rule, "criterion": score, **scores}
 
     def _run(self) -> dict[str, Any]:
         assert self.evaluate is not None
@@ -105,15 +107,13 @@ class EvaluationHook(Hook):
             "best": self.best_results,
             "initial": self.initial_results,
             "value": self._best,
-            "criterion": self._criterion,
             "labels": self._previous_labels,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.last_results, self.best_results = state["last"], state["best"]
         self.initial_results = state["initial"]
-        self._best, self._criterion = state["value"], state["criterion"]
-        self._previous_labels = state["labels"]
+        self._best, self._previous_labels = state["value"], state["labels"]
 
 
 def mean_map(results: dict[str, Any]) -> float:
