@@ -26,6 +26,7 @@ _GENERAL = {
     "VERSION": choice(1),
     "SEED": between(0, 2**32 - 1),
     "OUTPUT_DIR": matching(r".+", "a folder"),
+    "PLUGINS": each(_NAME, empty=True),
     "PRINT_PERIOD": at_least(1),
     "CHECKPOINT.PERIOD": at_least(0),
     "CHECKPOINT.KEEP": at_least(0),

@@ -102,8 +102,8 @@ def _prepare(cfg: CfgNode) -> tuple[Path, Any]:
         raise UserError(f"OUTPUT_DIR {output_dir} cannot be created: {error.strerror}.") from None
     device = init_from_env(cfg.MODEL.DEVICE)
     setup_logging(output_dir, get_rank())
-    seed_everything(cfg.SEED)
     import_plugins(cfg.PLUGINS)
+    seed_everything(cfg.SEED)
     if is_main():
         write_run_header(output_dir, cfg, prefix="eval_" if cfg.TEST.EVAL_ONLY else "")
     return output_dir, device

@@ -1,0 +1,62 @@
+"""Imports the user's own Python, so that it can register methods, clusterers, memories and the like."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def import_plugins(names: Iterable[str]) -> list[ModuleType]:
+    """Imports every plugin once a process, in the given order.
+
+    Args:
+        names: files (``methods/mine.py``, relative to the working directory) or importable modules (``mine.methods``).
+
+    Raises:
+        UserError: a file or module that does not exist. What a plugin itself raises is passed on.
+    """
+    return [_import_file(Path(name)) if name.endswith(".py") else _import_module(name) for name in names]
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.expanduser().resolve()
+    # Two plugins of one file name stay apart, and a second run in this process does not register anything twice.
+    name = f"unreid_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UserError(f"PLUGINS names {path}, which is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    logger.info("plugin %s", path)
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the plugin was found; it is something that it imports which was not
+        raise UserError(
+            f"PLUGINS names the module {name!r}, which cannot be imported: there is no {error.name!r} on the Python "
+            "path. A file is named with its ending .py."
+        ) from None
+    logger.info("plugin %s", name)
+    return module
