@@ -51,12 +51,12 @@ def test_lists_equal_the_textbook(backend: str, scale: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_scan_of_any_precision_and_block_size_returns_the_same_bits(dtype: torch.dtype) -> None:
-    x = clustered(500, 64)
-    every = torch.arange(len(x))
-    distance, index = exact_search(x, every, 10)
-    for block in (1, 7, 64, 500):
-        again = exact_search(x, every, 10, dtype=dtype, block=block)
-        assert torch.equal(again[1], index) and torch.equal(again[0], distance)
+    x = clustered(400, 64)
+    distance, index = knn(x, 10)
+    for queries in (None, torch.arange(len(x))):
+        for block in (1, 7, 64, 500) if queries is not None else (9, 64, 500):
+            again = exact_search(x, queries, 10, dtype=dtype, block=block)
+            assert torch.equal(again[1], index) and torch.equal(again[0], distance)
 
 
 @pytest.mark.parametrize("backend", EXACT)
@@ -72,6 +72,16 @@ def test_identical_rows_follow_by_index_behind_the_row_itself(backend: str) -> N
 def test_all_rows_identical() -> None:
     index = knn(torch.ones(50, 8), 5)[1]
     assert index[7].tolist() == [7, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("order", ["random", "by identity"])
+def test_tiles_smaller_than_the_lists(order: str) -> None:
+    """A row's own tile cannot fill its list, and sorted identities put every neighbour into one tile."""
+    x = clustered(90, 6, ids=5)
+    if order == "by identity":
+        x = x[x[:, 0].argsort()]
+    for block in (1, 5, 20, 89):
+        np.testing.assert_array_equal(exact_search(x, None, 12, block=block)[1].numpy(), textbook(x, 12)[1])
 
 
 @given(

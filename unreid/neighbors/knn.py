@@ -60,13 +60,13 @@ def knn(
     if k > n:
         logger.warning("lists of %d neighbours wanted from %d samples: they hold %d", k, n, n)
         k = n
-    if queries is None:
-        queries = torch.arange(n, device=features.device)
-    queries = queries.to(features.device, torch.int64)
-    if len(queries) == 0:
-        return features.new_empty(0, k), queries.new_empty(0, k)
+    if queries is not None:
+        queries = queries.to(features.device, torch.int64)
+        if len(queries) == 0:
+            return features.new_empty(0, k), queries.new_empty(0, k)
     with full_precision():
         if backend in FAISS_BACKENDS:
+            queries = torch.arange(n, device=features.device) if queries is None else queries
             return faiss_search(features, queries, k, backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
         dtype = torch.float32
         if backend == "torch_bf16":

@@ -1,6 +1,6 @@
 """Exact nearest neighbours by blocks of a matrix product, with a proof for every list.
 
-A block of products proposes ``k + margin`` candidates of each row. Their distances are computed again pair by pair
+Products of the rows propose ``k + margin`` candidates of each row. Their distances are computed again pair by pair
 (``rescoring.py``), and a bound on the rounding of the product then certifies that nothing outside the candidates can
 belong into the list. The few rows without a certificate (many duplicates, near-ties at the end of the list) are
 searched again among everything that the bound cannot exclude. So the result is the same for every block size, and a
@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates, order_pairs
+from unreid.neighbors.symmetric_scan import symmetric_candidates
 
 logger = logging.getLogger(__name__)
 
 _SCORE_BYTES = {"cpu": 48 * 2**20, "cuda": 2**30}  # scores held at once
+_TILE = {"cpu": 2048, "cuda": 2**14}  # rows of a symmetric tile
 _PAIRS = {"cpu": 2**21, "cuda": 2**25}  # candidate pairs of a second search held at once
 _MARGIN = {torch.float32: 6, torch.bfloat16: 34}  # candidates beyond k; more for the wider bound
 _UNIT = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}  # unit roundoff
@@ -77,17 +79,23 @@ class Scorer:
             product = 1.02 * product + lost * largest + 1.01 * norm * lost.max()
             if not features.is_cuda:
                 product = product + 1.02 * _UNIT[dtype] * norm * largest
-        bound = 2 * product + 4 * unit * (largest.square() + 2 * norm * largest)
+        bound = 2 * product + 8 * unit * (largest.square() + 2 * norm * largest)  # sums of squares and products
         return cls(table, norm.square().float(), (1.001 * bound).float(), growth + 4 * unit)
 
-    def scores(self, rows: Tensor, start: int, stop: int) -> Tensor:
+    def scores(self, rows: Tensor | slice, start: int, stop: int) -> Tensor:
         """float32 (Q, stop - start), the queries ``rows`` against the rows from ``start`` to ``stop``."""
         queries, keys = self.table[rows], self.table[start:stop].T
-        if self.table.is_cuda and self.table.dtype != torch.float32:
+        if self.table.dtype == torch.float32:
+            return torch.addmm(self.square[start:stop], queries, keys, alpha=-2)
+        if self.table.is_cuda:
             product = torch.mm(queries, keys, out_dtype=torch.float32)
         else:
             product = (queries @ keys).float()
         return product.mul_(-2).add_(self.square[start:stop])
+
+    def squared(self, rows: slice, columns: slice) -> Tensor:
+        """float32 squared distances of a tile, as far off as the scores."""
+        return self.scores(rows, columns.start, columns.stop).add_(self.square[rows, None])
 
     def limit(self, rows: Tensor, kth: Tensor) -> Tensor:
         """The score above which a row is certainly farther from the query than ``kth`` (squared distance)."""
@@ -95,18 +103,20 @@ class Scorer:
 
 
 def exact_search(
-    features: Tensor, queries: Tensor, k: int, *, dtype: torch.dtype = torch.float32, block: int = 0
+    features: Tensor, queries: Tensor | None, k: int, *, dtype: torch.dtype = torch.float32, block: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Exact lists of some rows; arguments and result as :func:`unreid.neighbors.knn`.
+    """Exact lists; arguments and result as :func:`unreid.neighbors.knn`.
 
     Args:
         features: float32 (N, D), finite.
-        queries: int64 (Q,).
+        queries: int64 (Q,), or None for all rows, which takes half the products (each serves two rows).
         k: width of the lists, at most N.
         dtype: precision of the scan, float32 or bfloat16; the lists are those of float32 either way.
         block: query rows scanned at once; 0 chooses by memory.
     """
     scorer = Scorer.of(features, dtype)
+    if queries is None:
+        return _search_all(features, scorer, k, _MARGIN[dtype], block or _TILE.get(features.device.type, 2048))
     budget = _SCORE_BYTES.get(features.device.type, 2**26) // 4
     block = block or min(max(256, budget // len(features)), 4096)
 
@@ -114,6 +124,17 @@ def exact_search(
         return _propose(scorer, rows, width, max(width, budget // len(rows)))
 
     return certified_lists(features, scorer, queries, k, propose, margin=_MARGIN[dtype], block=block)
+
+
+def _search_all(features: Tensor, scorer: Scorer, k: int, margin: int, tile: int) -> tuple[Tensor, Tensor]:
+    n = len(features)
+    found, farthest = symmetric_candidates(scorer.squared, n, min(k + margin, n), tile, features.device)
+
+    def propose(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        return found[rows], farthest[rows] - scorer.square[rows]
+
+    every = torch.arange(n, device=features.device)
+    return certified_lists(features, scorer, every, k, propose, margin=margin, block=4096)
 
 
 def certified_lists(
