@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from unreid.clustering import build_clusterer
 from unreid.clustering.base import Clusterer
-from unreid.clustering.constrained_dbscan import CannotLinks, ConstrainedDBSCAN, find_constrained, neighbour_lists
+from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN, find_constrained, neighbour_lists
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
 from unreid.config import get_cfg
+from unreid.constraints.links import Links
 from unreid.structures import PairGraph
 from unreid.utils.errors import UserError
 
@@ -77,8 +78,8 @@ def graph_of(dist: np.ndarray) -> PairGraph:
     return PairGraph(len(dist), torch.from_numpy(i), torch.from_numpy(j), values, 1e3, torch.zeros(len(dist)))
 
 
-def sparse(links: np.ndarray) -> CannotLinks:
-    return CannotLinks.from_pairs(*np.nonzero(links), len(links))
+def sparse(links: np.ndarray) -> Links:
+    return Links.from_pairs(*np.nonzero(links), links.shape)
 
 
 def labels_of(clusterer: Clusterer, dist: np.ndarray) -> list[int]:
@@ -129,14 +130,14 @@ def test_clean_rounds_do_not_depend_on_earlier_rounds_and_ordered_ones_do() -> N
 def test_without_links_it_is_dbscan_on_separated_groups() -> None:
     points = np.repeat([0.0, 10.0, 20.0], 6) + 0.01 * np.arange(18)
     dist = np.abs(points[:, None] - points).astype(np.float32)
-    none = CannotLinks.from_pairs(np.empty(0, np.int64), np.empty(0, np.int64), 18)
+    none = Links.from_pairs(np.empty(0, np.int64), np.empty(0, np.int64), (18, 18))
     assert labels_of(ConstrainedDBSCAN(0.5, links=none), dist) == labels_of(DBSCAN(0.5), dist)
 
 
 def test_a_tie_at_eps_is_decided_by_the_tolerance() -> None:
     dist = np.full((4, 4), 0.5 + 2e-7, dtype=np.float32)
     np.fill_diagonal(dist, 0)
-    none = CannotLinks.from_pairs(np.empty(0, np.int64), np.empty(0, np.int64), 4)
+    none = Links.from_pairs(np.empty(0, np.int64), np.empty(0, np.int64), (4, 4))
     assert labels_of(ConstrainedDBSCAN(0.5, links=none), dist) == [0, 0, 0, 0]
     assert labels_of(ConstrainedDBSCAN(0.5, links=none, tol=0.0), dist) == [-1] * 4
 
@@ -179,7 +180,7 @@ def test_ten_thousand_samples_take_seconds() -> None:
     first, second = rng.integers(0, count, (2, links))
     both = np.concatenate((first, second)), np.concatenate((second, first))
     start = time.process_time()
-    found = ConstrainedDBSCAN(0.6, links=CannotLinks.from_pairs(*both, count)).cluster(torch.empty(0), graph)
+    found = ConstrainedDBSCAN(0.6, links=Links.from_pairs(*both, (count, count))).cluster(torch.empty(0), graph)
     assert len(graph) > 300_000 and found.num_clusters > 10
     assert time.process_time() - start < 10
 

@@ -11,7 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreid.clustering.constrained_dbscan import CannotLinks, ConstrainedDBSCAN
+from unreid.clustering.adaptive_eps import adaptive_eps
+from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
+from unreid.clustering.dbscan import dbscan
+from unreid.constraints import (
+    DenseRelation,
+    Links,
+    Modifier,
+    OverlapPenalty,
+    SameCameraPenalty,
+    SpatioTemporalFactor,
+    modify_graph,
+)
+from unreid.evaluation.distance import DistanceBlocks
+from unreid.evaluation.metrics import cmc_map
+from unreid.evaluation.rerank import rerank_features
 from unreid.losses import IdentityLoss, MutualTeachingLoss, Outputs, nearest_clusters, soft_entropy
 from unreid.losses.identity import CROSS_ENTROPY, RANKED, SMOOTHED
 from unreid.losses.triplet import (
@@ -158,7 +172,7 @@ def graph_of(dense: np.ndarray) -> PairGraph:
 @checks("auxusl", "icdbscan")
 def constrained_dbscan(case: Case) -> None:
     data, params = case.arrays(), case.params
-    links = CannotLinks.from_pairs(*np.nonzero(data["in_cannot_link"]), len(data["in_D"]))
+    links = Links.from_pairs(*np.nonzero(data["in_cannot_link"]), data["in_cannot_link"].shape)
     for number, relaxed in enumerate(params["relaxed"]):
         for mode in ("clean", "ordered"):
             clusterer = ConstrainedDBSCAN(
@@ -169,3 +183,67 @@ def constrained_dbscan(case: Case) -> None:
                 np.testing.assert_array_equal(labels, data[f"out_{fit}_{mode}_{number}"], f"{fit}, {mode}, {relaxed}")
                 if params["order_independent"] and fit == "first":
                     np.testing.assert_array_equal(labels, data[f"out_first_reference_{number}"])
+
+
+def known(matrix: Tensor) -> DenseRelation:
+    return DenseRelation(matrix.numpy())
+
+
+def train_modifiers(data: dict[str, Tensor], scp: float | None, strength: float | None, gamma: float) -> list[Modifier]:
+    modifiers: list[Modifier] = []
+    if scp is not None:
+        modifiers.append(SameCameraPenalty(known(data["scp"]), scp))
+    if strength is not None:
+        modifiers.append(SpatioTemporalFactor(known(data["sts_p"]), strength, gamma))
+    return modifiers
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+@checks("auxusl", "distance_and_eps")
+def distance_and_eps(case: Case) -> None:
+    data, expected, params = tensors(case), case.arrays(), case.params
+    modifiers = train_modifiers(data, params["scp_lambda"], params["sts_lambda"], params["sts_gamma"])
+    dense = data["D"].clone()
+    for modifier in modifiers:
+        dense = modifier.apply(dense, slice(0, len(dense)))
+    close("dense", dense, expected["out_D_mod"], 1e-5, 1e-6)
+    graph = modify_graph(graph_of(expected["in_D"]), modifiers)
+    close("graph", off_diagonal(graph.to_dense().numpy()), off_diagonal(expected["out_D_mod"]), 1e-5, 1e-6)
+    eps = adaptive_eps(graph, rho=params["rho"], zero_tol=0.0)
+    close("eps", eps, expected["out_eps"], 1e-5, 0)
+    clusters = dbscan(graph, eps, min_samples=1, tol=0.0)[0].max() + 1
+    assert int(clusters) == int(expected["out_num_clusters"])
+    assert round(0.6 * int(clusters)) == int(expected["out_num_iters"])
+
+
+@checks("auxusl", "evaluation")
+def evaluation(case: Case) -> None:
+    data, expected, params = tensors(case), case.arrays(), case.params
+    toc = OverlapPenalty(known(data["toc"]), params["toc_penalty"])
+    scp = SameCameraPenalty(known(data["scp"]), params["scp_lambda"])
+    sts = SpatioTemporalFactor(known(data["sts_p"]), params["sts_lambda"], params["sts_gamma"])
+    variants: dict[str, list[Modifier]] = {
+        "plain": [],
+        "toc": [toc],
+        "scp": [scp],
+        "sts": [sts],
+        "all": [toc, scp, sts],
+    }
+    ids = [expected[f"in_{name}"] for name in ("query_id", "gallery_id", "query_cam", "gallery_cam")]
+    for name, modifiers in variants.items():
+        blocks = DistanceBlocks(data["query"], data["gallery"], modifiers=modifiers)
+        distances = blocks.dense()
+        close(name, distances, expected[f"out_dist_{name}"], 1e-4, 1e-4)
+        result = cmc_map(blocks, *ids, topk=len(expected[f"out_cmc_{name}"]))
+        close(f"mAP {name}", result.mAP, expected[f"out_mAP_{name}"], 0, 1e-6)
+        close(f"CMC {name}", result.cmc, expected[f"out_cmc_{name}"], 1e-4, 1e-4)
+    if params["rerank"]:
+        k1, k2, share = params["rerank"]
+        found = rerank_features(data["query"], data["gallery"], q_g=distances, k1=k1, k2=k2, lambda_value=share)
+        close("re-ranked", found, expected["out_dist_rerank"], 1e-4, 1e-4)
+        result = cmc_map(expected["out_dist_rerank"], *ids, topk=len(expected["out_cmc_rerank"]))
+        close("mAP re-ranked", result.mAP, expected["out_mAP_rerank"], 0, 1e-3)
+        close("CMC re-ranked", result.cmc[:10], expected["out_cmc_rerank"][:10], 0, 0.02)

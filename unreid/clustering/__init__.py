@@ -3,7 +3,7 @@
 from unreid.clustering.agreement import AgreementDBSCAN
 from unreid.clustering.base import CLUSTERERS, Clusterer, build_clusterer
 from unreid.clustering.bottom_up import BottomUp
-from unreid.clustering.constrained_dbscan import CannotLinks, ConstrainedDBSCAN
+from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import DBSCAN, dbscan
 from unreid.clustering.hdc.clusterer import HDC
 from unreid.clustering.kmeans import KMeans
@@ -17,7 +17,6 @@ __all__ = [
     "HDC",
     "AgreementDBSCAN",
     "BottomUp",
-    "CannotLinks",
     "Clusterer",
     "ConstrainedDBSCAN",
     "KMeans",

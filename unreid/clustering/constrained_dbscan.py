@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,38 +13,11 @@ from unreid.clustering.constrained_growth import ConstrainedGrowth
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
+from unreid.constraints.links import Links
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
 
 MODES = ("clean", "ordered")
-
-
-@dataclass(frozen=True)
-class CannotLinks:
-    """Which samples must not share a cluster, in CSR form.
-
-    Attributes:
-        start: int64 (N + 1,).
-        index: int64 (L,), ascending within a sample; a pair normally stands in both lists.
-    """
-
-    start: np.ndarray
-    index: np.ndarray
-
-    @classmethod
-    def from_pairs(cls, first: np.ndarray, second: np.ndarray, count: int) -> CannotLinks:
-        """From directed pairs (first, second) of positions below ``count``; repeated pairs count once."""
-        code = np.unique(first.astype(np.int64) * count + second)
-        start = np.searchsorted(code, np.arange(count + 1, dtype=np.int64) * count)
-        return cls(start, code % max(count, 1))
-
-    @property
-    def count(self) -> int:
-        return len(self.start) - 1
-
-    def rows(self) -> np.ndarray:
-        """int64 (L,): the sample of every entry of ``index``."""
-        return np.repeat(np.arange(self.count), np.diff(self.start))
 
 
 @CLUSTERERS.register("ConstrainedDBSCAN", "ICDBSCAN")
@@ -73,7 +45,7 @@ class ConstrainedDBSCAN(DBSCAN):
         eps: float = 0.6,
         min_samples: int = 4,
         *,
-        links: CannotLinks | None = None,
+        links: Links | None = None,
         relaxed: float = 0.0,
         mode: str = "clean",
         **options: Any,
@@ -121,8 +93,8 @@ class ConstrainedDBSCAN(DBSCAN):
                 "Constrained DBSCAN has no cannot-links: set CLUSTER.ICDBSCAN_OPTION True and mine them with "
                 "tools/mine_constraints.py, or choose CLUSTER.NAME DBSCAN."
             )
-        if self.links.count != graph.n:
-            raise UserError(f"The cannot-links are of {self.links.count} samples, the training list has {graph.n}.")
+        if self.links.height != graph.n:
+            raise UserError(f"The cannot-links are of {self.links.height} samples, the training list has {graph.n}.")
         eps = self.current_eps(graph)
         labels = self._fit(graph.to("cpu"), eps)
         found = Clustering.from_labels(labels)
@@ -140,7 +112,7 @@ class ConstrainedDBSCAN(DBSCAN):
             ).run()
         lists = np.split(links.index, links.start[1:-1])
         labels = ConstrainedGrowth(start, index, lists.__getitem__, self.min_samples).run(lists.__setitem__)
-        self.links = CannotLinks(np.cumsum([0, *map(len, lists)]), np.concatenate(lists))
+        self.links = Links(np.cumsum([0, *map(len, lists)]), np.concatenate(lists), graph.n)
         return labels
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,7 +124,8 @@ class ConstrainedDBSCAN(DBSCAN):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         if "links" in state:
-            self.links = CannotLinks(*(part.numpy() for part in state["links"]))
+            start, index = (part.numpy() for part in state["links"])
+            self.links = Links(start, index, len(start) - 1)
 
 
 def neighbour_lists(graph: PairGraph, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -160,11 +133,11 @@ def neighbour_lists(graph: PairGraph, radius: float) -> tuple[np.ndarray, np.nda
     near = (graph.dist <= radius).numpy()
     i, j = graph.i.numpy()[near], graph.j.numpy()[near]
     own = np.arange(graph.n, dtype=np.int64)
-    lists = CannotLinks.from_pairs(np.concatenate((i, j, own)), np.concatenate((j, i, own)), graph.n)
+    lists = Links.from_pairs(np.concatenate((i, j, own)), np.concatenate((j, i, own)), (graph.n, graph.n))
     return lists.start, lists.index
 
 
-def relax(links: CannotLinks, graph: PairGraph, eps: float, relaxed: float, tol: float = 0.0) -> CannotLinks:
+def relax(links: Links, graph: PairGraph, eps: float, relaxed: float, tol: float = 0.0) -> Links:
     """The links without those that ``relaxed`` forgets and without links of a sample to itself; a fresh copy.
 
     Pairs that the graph does not hold are farther than any limit in use.
@@ -175,13 +148,13 @@ def relax(links: CannotLinks, graph: PairGraph, eps: float, relaxed: float, tol:
             f"CLUSTER.ICDBSCAN_RELAXED {relaxed} asks for pairs up to {limit:.3f}, beyond the largest distance "
             f"{graph.radius:.3f} of the pair graph: choose a value closer to 0."
         )
-    rows, count = links.rows(), links.count
+    rows, count = links.rows(), links.height
     near = (graph.dist <= limit + tol).numpy()
     i, j = graph.i.numpy()[near], graph.j.numpy()[near]
     codes = np.minimum(rows, links.index) * count + np.maximum(rows, links.index)
     within = np.isin(codes, i * count + j)
     keep = (within if relaxed < 0 else ~within) & (rows != links.index)
-    return CannotLinks.from_pairs(rows[keep], links.index[keep], count)
+    return Links.from_pairs(rows[keep], links.index[keep], (count, count))
 
 
 def find_constrained(clusterer: Clusterer | None) -> ConstrainedDBSCAN | None:

@@ -1,0 +1,60 @@
+"""Sparse sets of pairs (row, column): which tracklets cannot be the same person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Links:
+    """For every row the columns it is linked with, in CSR form.
+
+    Attributes:
+        start: int64 (R + 1,).
+        index: int64 (L,), ascending within a row.
+        width: number of columns.
+    """
+
+    start: np.ndarray
+    index: np.ndarray
+    width: int
+
+    @classmethod
+    def from_pairs(cls, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Links:
+        """From positions int (L,) below ``shape``; repeated pairs count once."""
+        height, width = shape
+        code = np.unique(rows.astype(np.int64) * width + columns)
+        start = np.searchsorted(code, np.arange(height + 1, dtype=np.int64) * width)
+        return cls(start, code % max(width, 1), width)
+
+    @property
+    def height(self) -> int:
+        return len(self.start) - 1
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self) -> np.ndarray:
+        """int64 (L,): the row of every entry of ``index``."""
+        return np.repeat(np.arange(self.height), np.diff(self.start))
+
+    def take(self, rows: np.ndarray, columns: np.ndarray) -> Links:
+        """The links among some rows and columns, renumbered; positions int64, each at most once."""
+        new_row, new_column = _inverse(rows, self.height), _inverse(columns, self.width)
+        i, j = new_row[self.rows()], new_column[self.index]
+        kept = (i >= 0) & (j >= 0)
+        return Links.from_pairs(i[kept], j[kept], (len(rows), len(columns)))
+
+    def is_symmetric(self) -> bool:
+        """Every link of a square set stands in both rows."""
+        other = Links.from_pairs(self.index, self.rows(), (self.width, self.height))
+        return np.array_equal(self.start, other.start) and np.array_equal(self.index, other.index)
+
+
+def _inverse(positions: np.ndarray, count: int) -> np.ndarray:
+    """Old position -> new one, -1 for those left out."""
+    inverse = np.full(count, -1, dtype=np.int64)
+    inverse[positions] = np.arange(len(positions))
+    return inverse

@@ -1,0 +1,38 @@
+"""The learnt walking times between cameras as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from unreid.constraints.travel import TravelTable
+
+
+def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, frame_rate: float | None) -> None:
+    """One panel per camera pair (a <= b): plausibility over the lag, with the number of examples behind it.
+
+    Args:
+        examples: int64 (A, A), or None where the table was given.
+        frame_rate: frames per second; None: the axis shows frames.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    from matplotlib.figure import Figure
+
+    count = travel.cameras
+    unit = 1.0 if frame_rate is None else frame_rate
+    lags = (np.arange(travel.table.shape[2]) - travel.origin) * travel.bin / unit
+    figure = Figure(figsize=(2.0 * count, 1.6 * count), layout="constrained")
+    for a in range(count):
+        for b in range(a, count):
+            panel = figure.add_subplot(count, count, a * count + b + 1)
+            panel.plot(lags, travel.table[a, b], linewidth=0.8)
+            panel.set_ylim(0, 1.05)
+            panel.tick_params(labelsize=5)
+            found = "" if examples is None else f", n = {int(examples[a, b])}"
+            panel.set_title(f"{a + 1} to {b + 1}{found}", fontsize=6)
+    figure.supxlabel(f"lag in {'frames' if frame_rate is None else 'seconds'} (negative: the second camera first)")
+    figure.supylabel("plausibility p")
+    figure.savefig(path, dpi=130)

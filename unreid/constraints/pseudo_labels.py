@@ -1,0 +1,49 @@
+"""Pseudo labels as a file: what a run found out, by key, for other runs and for the miner."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unreid.constraints.relation_file import refuse_pointer
+from unreid.utils.errors import UserError
+
+
+def save_pseudo_labels(path: str | Path, keys: Sequence[str], labels: np.ndarray, meta: dict[str, Any]) -> None:
+    """Writes ``keys`` (see :func:`~unreid.constraints.records.record_keys`), int64 ``labels`` and ``meta`` as JSON."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, keys=np.array(keys, dtype=str), labels=labels.astype(np.int64), meta=np.str_(json.dumps(meta))
+    )
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_bytes(buffer.getvalue())
+    os.replace(partial, target)
+
+
+def load_pseudo_labels(path: str | Path, keys: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
+    """int64 labels in the order of ``keys``, -1 outlier, and the file's meta.
+
+    Raises:
+        UserError: the file is missing or damaged, or does not know a key.
+    """
+    path = Path(path)
+    refuse_pointer(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored, labels = file["keys"].tolist(), file["labels"].astype(np.int64)
+            meta = json.loads(str(file["meta"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no file of pseudo labels ({error}); a run writes one into OUTPUT_DIR.") from None
+    known = dict(zip(stored, labels.tolist()))
+    missing = next((key for key in keys if key not in known), None)
+    if missing is not None:
+        raise UserError(f"{path} does not know {missing}: it comes from a run on other tracklets.")
+    return np.array([known[key] for key in keys], dtype=np.int64), meta
