@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unreid.clustering.adaptive_eps import adaptive_eps
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import dbscan
+from unreid.config import get_cfg
 from unreid.constraints import (
     DenseRelation,
     Links,
@@ -21,6 +22,7 @@ from unreid.constraints import (
     OverlapPenalty,
     SameCameraPenalty,
     SpatioTemporalFactor,
+    TrainConstraints,
     modify_graph,
 )
 from unreid.evaluation.distance import DistanceBlocks
@@ -35,7 +37,10 @@ from unreid.losses.triplet import (
     triplet_distances,
     weighted_adaptive_triplet,
 )
+from unreid.methods import build_method
+from unreid.methods.auxusl import AuxUSL
 from unreid.models.ema import MeanTeacher
+from unreid.neighbors.jaccard import MAX_RADIUS, jaccard_graph
 from unreid.structures import PairGraph
 
 from .cases import Case, checks
@@ -247,3 +252,56 @@ def evaluation(case: Case) -> None:
         result = cmc_map(expected["out_dist_rerank"], *ids, topk=len(expected["out_cmc_rerank"]))
         close("mAP re-ranked", result.mAP, expected["out_mAP_rerank"], 0, 1e-3)
         close("CMC re-ranked", result.cmc[:10], expected["out_cmc_rerank"][:10], 0, 0.02)
+
+
+class Features(nn.Module):
+    """Stands for a network whose features are given."""
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        self.feature_dim = self.pooled_dim = dim
+        self.classifier = nn.Linear(dim, count, bias=False)
+
+
+@checks("auxusl", "pseudo_label_step")
+def pseudo_label_step(case: Case) -> None:
+    data, expected = tensors(case), case.arrays()
+    options = {"METHOD.NAME": "AuxUSL", "MODEL.EMA.ENABLED": True, "MODEL.CLASSIFIER": True, **case.params["options"]}
+    cfg = get_cfg()
+    cfg.merge_from_list([item for pair in options.items() for item in pair])
+    features = data["features"]
+    method = build_method(cfg, model=Features(*features.shape), camids=data["cams"])
+    assert isinstance(method, AuxUSL)
+    node = cfg.CLUSTER
+    modifiers = train_modifiers(
+        data,
+        node.CCE_LAMBDA if node.CCE_OPTION else None,
+        node.STR_LAMBDA if node.STR_OPTION else None,
+        node.STR_GAMMA,
+    )
+    links = None
+    if node.ICDBSCAN_OPTION:
+        pairs = expected["in_cannot_link"]
+        links = Links.from_pairs(*np.nonzero(pairs), pairs.shape)
+    method.constrain(TrainConstraints(tuple(modifiers), links))
+
+    plain = jaccard_graph(features, radius=MAX_RADIUS)
+    tolerance = {"rtol": 1e-3, "atol": 2e-4}
+    close("Jaccard", off_diagonal(plain.to_dense().numpy()), off_diagonal(expected["out_jaccard"]), **tolerance)
+    changed = method.build_graph(features, MAX_RADIUS)
+    i, j = changed.i.numpy(), changed.j.numpy()
+    close("modified", changed.dist, expected["out_D_mod"][i, j], **tolerance)
+
+    clustering = method.label(0, lambda feature: features)
+    np.testing.assert_array_equal(clustering.labels.numpy(), expected["out_labels"])
+    assert clustering.num_clusters == int(expected["out_num_clusters"])
+    close("eps", clustering.extras["eps"], expected["out_eps"], 1e-3, 0)
+    plan = method.plan(clustering, 0)
+    assert plan.iters == int(expected["out_num_iters"])
+    for network in (method.model, method.teacher.model):
+        close(
+            "classifier", network.classifier.weight[: clustering.num_clusters], expected["out_classifier"], 1e-4, 1e-6
+        )
+    if "out_nearest_map" in expected:
+        assert method.loss.identity.nearest is not None
+        np.testing.assert_array_equal(marked(method.loss.identity.nearest), expected["out_nearest_map"])

@@ -1,5 +1,6 @@
 """The methods: which parts each puts together and what one training step is."""
 
+from unreid.methods.auxusl import AuxUSL
 from unreid.methods.base import METHODS, Method, build_method
 from unreid.methods.buc import BUC
 from unreid.methods.ccc import CCC
@@ -15,6 +16,7 @@ __all__ = [
     "CDSM",
     "ISE",
     "METHODS",
+    "AuxUSL",
     "ClusterContrast",
     "InstanceDiscrimination",
     "Method",

@@ -1,0 +1,167 @@
+"""AuxUSL (arXiv 2205.03124): a mean teacher, a classifier of pseudo identities, and what camera and time tell.
+
+Every round the teacher's raw features are clustered (Jaccard, DBSCAN with an adaptive eps), the classifier starts anew
+from the cluster centres, and the student learns from pseudo labels and from the teacher's soft answers. The modules SCP
+and STS change the distances that are clustered, TOC keeps overlapping tracklets out of one cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreid.clustering.constrained_dbscan import find_constrained
+from unreid.config import CfgNode
+from unreid.constraints import Modifier, TrainConstraints, modify_graph
+from unreid.losses import MutualTeachingLoss, Outputs, nearest_clusters
+from unreid.memory.means import segment_means
+from unreid.methods.base import METHODS, Method
+from unreid.models.ema import MeanTeacher
+from unreid.structures import Batch, Clustering, ModelOutput, PairGraph, Position, RoundPlan, StepOutput
+from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
+from unreid.utils.errors import UserError
+
+
+@METHODS.register("AuxUSL")
+class AuxUSL(Method):
+    """One student, its mean teacher, and four losses (see :class:`~unreid.losses.MutualTeachingLoss`).
+
+    Clusters on the pooled feature, not normalised (mean over frames); retrieves on the embedding.
+
+    Args:
+        loss: the objective.
+        ema_step: step s of the teacher's decay ``min(1 - 1 / (s + 1), alpha)``: "global" counts the steps of the run,
+            "epoch" is the published ``epoch * steps of this epoch + step``, which jumps with dynamic iterations.
+        sub_batch: forward and mine in parts of so many samples, each with its own BN statistics, and average their
+            losses (AuxUSLReID on one GPU); 0: the whole batch at once.
+        common: see :class:`~unreid.methods.base.Method`; a teacher is needed, and a model with a classifier on the
+            pooled width.
+    """
+
+    cluster_feature = "pooled"
+    retrieval_feature = "embedding"
+
+    teacher: MeanTeacher
+
+    def __init__(
+        self, *, loss: MutualTeachingLoss, ema_step: str = "global", sub_batch: int = 0, **common: Any
+    ) -> None:
+        super().__init__(**common)
+        if self.teacher is None or getattr(self.model, "classifier", None) is None:
+            raise ValueError("AuxUSL needs a mean teacher and a model with a classifier")
+        if ema_step not in ("global", "epoch"):
+            raise ValueError(f"ema_step is 'global' or 'epoch', not {ema_step!r}")
+        self.loss = loss
+        self.ema_step = ema_step
+        self.sub_batch = sub_batch
+        self.num_clusters = 0
+        self.modifiers: tuple[Modifier, ...] = ()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> AuxUSL:
+        if not (cfg.MODEL.EMA.ENABLED and cfg.MODEL.CLASSIFIER):
+            raise UserError(
+                "AuxUSL learns with a mean teacher and a classifier: set MODEL.EMA.ENABLED and MODEL.CLASSIFIER True, "
+                "or start from configs/base/auxusl.yml."
+            )
+        if model.feature_dim != model.pooled_dim:
+            raise UserError(
+                "AuxUSL fills the classifier with centres of the pooled feature, so both must be equally wide: set "
+                "MODEL.EMBED_DIM 0."
+            )
+        if cfg.OPTIM.SUB_BATCH and (get_world_size() > 1 or cfg.MODEL.BN_CHUNKS > 1):
+            raise UserError("OPTIM.SUB_BATCH is the single-GPU code path: use one process and MODEL.BN_CHUNKS 1.")
+        return cls(
+            loss=MutualTeachingLoss.from_config(cfg),
+            ema_step=cfg.METHOD.AUXUSL.EMA_STEP,
+            sub_batch=cfg.OPTIM.SUB_BATCH,
+            **cls.common_arguments(cfg, model=model, camids=camids),
+        )
+
+    # ------------------------------------------------------------------------------------------ labelling
+
+    def constrain(self, constraints: TrainConstraints) -> None:
+        self.modifiers = constraints.modifiers
+        if constraints.links is not None:
+            clusterer = find_constrained(self.clusterer)
+            if clusterer is None:
+                raise UserError("CLUSTER.ICDBSCAN_OPTION needs CLUSTER.NAME DBSCAN.")
+            clusterer.links = constraints.links
+
+    def build_graph(self, features: Tensor, radius: float) -> PairGraph:
+        """SCP and STS only raise distances, so the pairs up to ``radius`` are all there."""
+        return modify_graph(super().build_graph(features, radius), self.modifiers)
+
+    def plan(self, clustering: Clustering, round: int) -> RoundPlan:
+        """The classifier's rows become the normalised centres, for student and teacher alike."""
+        assert clustering.features is not None
+        self.num_clusters = clustering.num_clusters
+        centres, _ = segment_means(clustering.features, clustering.labels, self.num_clusters)
+        for network in (self.model, self.teacher.model):
+            _fill_classifier(network, F.normalize(centres, dim=1, eps=1e-12))
+        if self.loss.identity.ranks_clusters:
+            self.loss.identity.nearest = nearest_clusters(centres, self.loss.identity.k)
+        return super().plan(clustering, round)
+
+    # ------------------------------------------------------------------------------------------- training
+
+    def step(self, batch: Batch, at: Position) -> StepOutput:
+        parts = [self._losses(part) for part in self._parts(batch)]
+        losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        return StepOutput(losses)
+
+    def after_step(self, cache: Any, at: Position) -> None:
+        step = at.global_step if self.ema_step == "global" else at.epoch * at.iters + at.step
+        self.teacher.update(self.model, step)
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Of the global batch, or of one part of it."""
+        student = self._current(self.student(batch.views[0], batch.clip_len))
+        teacher = self._current(self.teacher(batch.views[-1], batch.clip_len))
+        return self.loss(
+            Outputs(*(all_gather_with_grad(output) for output in student)),
+            Outputs(*(all_gather_rows(output) for output in teacher)),
+            all_gather_rows(batch.targets),
+        )
+
+    def _current(self, output: ModelOutput) -> Outputs:
+        """Of the classifier's rows only those of this round's clusters count."""
+        assert output.logits is not None
+        return Outputs(output.pooled, output.logits[:, : self.num_clusters])
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        size = self.sub_batch or len(batch)
+        for start in range(0, len(batch), size):
+            rows = slice(start, start + size)
+            frames = slice(start * batch.clip_len, (start + size) * batch.clip_len)
+            yield replace(
+                batch,
+                views=[view[frames] for view in batch.views],
+                targets=batch.targets[rows],
+                camids=batch.camids[rows],
+                indices=batch.indices[rows],
+            )
+
+    # ---------------------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "num_clusters": self.num_clusters, "nearest": self.loss.identity.nearest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.num_clusters = state["num_clusters"]
+        nearest = state["nearest"]
+        self.loss.identity.nearest = None if nearest is None else nearest.to(self.camids.device)
+
+
+@torch.no_grad()
+def _fill_classifier(network: nn.Module, rows: Tensor) -> None:
+    """Sets the first rows of the classifier; the others are never looked at in this round."""
+    classifier = network.classifier
+    assert isinstance(classifier, nn.Linear)
+    classifier.weight[: len(rows)] = rows
