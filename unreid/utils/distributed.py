@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from unreid.utils.errors import UserError
+from unreid.utils.errors import PeerFailedError, UserError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Processes wait for each other while the main one clusters or ranks. Nobody waits that long for a process that died:
+# gloo notices, and torchrun ends the others.
+TIMEOUT = timedelta(hours=2)
+
+
+class _Job:
+    """What this process knows of the job that torchrun started; like the process group, there is one a process.
+
+    Attributes:
+        store: the key-value store all processes share, kept because a later process group needs it again.
+        runs: process groups made so far.
+        first_to_fail: the answer of :func:`first_to_fail` in the current run, once it was asked.
+    """
+
+    store: dist.Store | None = None
+    runs: int = 0
+    first_to_fail: bool | None = None
+
+
+_job = _Job()
 
 
 def _active() -> bool:
@@ -49,11 +75,37 @@ def broadcast_object(obj: Any) -> Any:
     return box[0]
 
 
+def from_main(work: Callable[[], T]) -> T:
+    """``work()`` of rank 0 on every rank; the others do not call it. The result must be picklable and hold no CUDA
+    tensor (it would arrive on rank 0's device).
+    """
+    return broadcast_object(work() if is_main() else None)
+
+
+@contextmanager
+def first_of_node() -> Iterator[None]:
+    """The block runs on one process of every machine first, then on the others: what it leaves on disk is made once."""
+    leads = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    if not leads:
+        barrier()
+    yield
+    if leads:
+        barrier()
+
+
+@torch.no_grad()
 def broadcast_buffers(module: nn.Module) -> None:
     """Rank 0's buffers (BN statistics) on every rank, so that all of them evaluate the same network."""
-    if get_world_size() > 1:
-        for buffer in module.buffers():
-            dist.broadcast(buffer, src=0)
+    if get_world_size() == 1:
+        return
+    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for buffer in module.buffers():
+        alike.setdefault((buffer.device, buffer.dtype), []).append(buffer)
+    for buffers in alike.values():  # a few large messages instead of several for every BN layer
+        flat = torch.cat([buffer.flatten() for buffer in buffers])
+        dist.broadcast(flat, src=0)
+        for buffer, part in zip(buffers, flat.split([buffer.numel() for buffer in buffers])):
+            buffer.copy_(part.view_as(buffer))
 
 
 def all_gather_with_grad(tensor: Tensor) -> Tensor:
@@ -88,11 +140,12 @@ class _Gather(torch.autograd.Function):
         return total[start : start + ctx.rows]
 
 
-def all_gather_rows(tensor: Tensor) -> Tensor:
+def all_gather_rows(tensor: Tensor, *, equal: bool = False) -> Tensor:
     """Rows of all processes in rank order, without a gradient; first dimensions may differ.
 
     Args:
         tensor: (B_rank, ...); the other dimensions and the dtype are the same on every process.
+        equal: B_rank is the same on every process, as in a training batch: one message, and no wait for a GPU.
 
     Returns:
         (sum of B_rank, ...), on the tensor's device.
@@ -100,6 +153,8 @@ def all_gather_rows(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     if get_world_size() == 1:
         return tensor
+    if equal:
+        return _gather_equal(tensor)
     counts = _gather_equal(torch.tensor([tensor.shape[0]], device=tensor.device)).tolist()
     longest = max(counts)
     padded = tensor.new_zeros((longest, *tensor.shape[1:]))
@@ -131,9 +186,54 @@ def init_from_env(device: str = "auto") -> torch.device:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not _active():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
+        _join(chosen)
         logger.info("process %d of %d on %s", get_rank(), world, chosen)
     return chosen
+
+
+def _join(device: torch.device) -> None:
+    if _job.store is None:
+        _job.store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    _job.runs += 1
+    _job.first_to_fail = None
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        # A run finds no keys of the run before it in this job (``--repeat``).
+        store=dist.PrefixStore(f"run{_job.runs}", _job.store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=TIMEOUT,
+    )
+
+
+def first_to_fail() -> bool:
+    """Whether this process is the first that reports a failure of the run: the others fail because of it.
+
+    Ask before :func:`shutdown`, which the others notice. Before the processes have met, where the usual failure is a
+    mistake in the config and happens to all of them, the first process of every machine is "first".
+    """
+    if _job.first_to_fail is None:
+        if _job.store is None:
+            return int(os.environ.get("LOCAL_RANK", "0")) == 0
+        try:
+            _job.first_to_fail = _job.store.add(f"run{_job.runs}/failures", 1) == 1
+        except RuntimeError:  # the machine that kept the store is gone: better said twice than never
+            _job.first_to_fail = True
+    return _job.first_to_fail
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Of several processes that fail, the first keeps its error; those that fail because of it get another."""
+    try:
+        yield
+    except PeerFailedError:
+        raise
+    except Exception as error:
+        if first_to_fail():
+            raise
+        logger.error("this process ends because another one failed; what it noticed: %s", error)
+        raise PeerFailedError("another process of the run failed first") from error
 
 
 def shutdown() -> None:
