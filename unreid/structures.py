@@ -163,6 +163,17 @@ class Clustering:
             return cls(compact, len(found) - 1, **kwargs)
         return cls(compact, len(found), **kwargs)
 
+    def cpu(self) -> Clustering:
+        """The same without features, all tensors on CPU: what one process tells the others."""
+        extras = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in self.extras.items()}
+        return Clustering(
+            self.labels.cpu(),
+            self.num_clusters,
+            centroids=None if self.centroids is None else self.centroids.cpu(),
+            core=None if self.core is None else self.core.cpu(),
+            extras=extras,
+        )
+
     @property
     def num_outliers(self) -> int:
         return int((self.labels < 0).sum())

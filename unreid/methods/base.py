@@ -26,7 +26,7 @@ from unreid.config import CfgNode
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder
 from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan, StepOutput
-from unreid.utils.distributed import broadcast_object, get_rank
+from unreid.utils.distributed import from_main, is_main
 from unreid.utils.registry import Registry
 
 METHODS: Registry[type[Method]] = Registry("method")
@@ -129,17 +129,25 @@ class Method:
         graph, radius = None, self.clusterer.at(round).radius
         if radius is not None:
             with self.phase("neighbors"):
-                graph = self.build_graph(features, radius)
-        clustering = None
-        if get_rank() == 0:
+                if is_main():
+                    graph = self.build_graph(features, radius)
+                elif self.graph_builder is not None:
+                    self.graph_builder.assist(features)
+
+        def work() -> tuple[Clustering, dict[str, Any]]:
+            assert self.clusterer is not None
             with self.phase("cluster"):
-                clustering = self.clusterer.cluster(features, graph, round=round, seed=self.seed, camids=self.camids)
-        clustering = broadcast_object(clustering)
+                found = self.clusterer.cluster(features, graph, round=round, seed=self.seed, camids=self.camids)
+            return found.cpu(), self.clusterer.state_dict()
+
+        clustering, state = from_main(work)
+        if not is_main():
+            self.clusterer.load_state_dict(state)
         clustering.features = features
         return clustering
 
     def build_graph(self, features: Tensor, radius: float) -> PairGraph:
-        """The pair graph of a round; methods with distance modifiers extend it."""
+        """The pair graph of a round, on the main process; methods with distance modifiers extend it."""
         assert self.graph_builder is not None
         return self.graph_builder(features, radius)
 

@@ -50,6 +50,11 @@ class PairGraphBuilder:
         neighbors = self._search(features) if get_world_size() > 1 else None
         return jaccard_graph(features, radius=radius, tol=self.tol, neighbors=neighbors, **self.options)
 
+    def assist(self, features: Tensor) -> None:
+        """Takes part in the search of the process that builds the graph; for all processes that do not."""
+        if self.metric == "jaccard":
+            self._search(features)
+
     def _search(self, features: Tensor) -> tuple[Tensor, Tensor]:
         rank, world = get_rank(), get_world_size()
         n = len(features)
