@@ -13,7 +13,7 @@ _C.VERSION = 1  # layout of this tree; raised when a key changes its meaning
 _C.SEED = 1  # seeds everything: weights, file order, sampling, augmentation, clustering
 _C.OUTPUT_DIR = "logs/test"  # everything a run writes goes here
 _C.PICKLE_PATH = "pickles"  # folder of mined constraint files; relative constraint paths start here
-_C.RESUME = ""  # checkpoint to go on from, or to evaluate with TEST.EVAL_ONLY
+_C.RESUME = ""  # checkpoint to go on from or to evaluate (TEST.EVAL_ONLY); "auto": OUTPUT_DIR's, if there is one
 _C.PLUGINS = []  # Python files or modules imported before the run, so that they can register parts of their own
 _C.PRINT_PERIOD = 50  # steps between two lines in the log
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,18 +32,24 @@ from unreid.evaluation.evaluator import Evaluator
 from unreid.methods import InstanceDiscrimination, Method, build_method
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.models.embedding import EmbeddingModel
-from unreid.utils.distributed import get_world_size, is_main
+from unreid.utils.distributed import from_main, get_world_size, is_main
+from unreid.utils.errors import UserError
 from unreid.utils.events import ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
 
 logger = logging.getLogger(__name__)
 
 
-def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0) -> EmbeddingModel:
+def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0, *, pretrained: bool = True) -> EmbeddingModel:
     """The embedding model on ``device``; ``num_samples`` sizes the classifier where the config asks for one.
 
-    Pre-trained weights are not loaded where a checkpoint (``RESUME``) replaces them anyway.
+    ``pretrained`` False skips pre-trained weights, where a checkpoint replaces them anyway.
+
+    Raises:
+        UserError: ``MODEL.SYNC_BN`` with several processes without CUDA.
     """
-    model = EmbeddingModel.from_config(cfg, num_classes=num_samples, pretrained=not cfg.RESUME)
+    if cfg.MODEL.SYNC_BN and get_world_size() > 1 and device.type != "cuda":
+        raise UserError("MODEL.SYNC_BN works between CUDA devices only: switch it off, or use MODEL.BN_CHUNKS.")
+    model = EmbeddingModel.from_config(cfg, num_classes=num_samples, pretrained=pretrained)
     layout = torch.channels_last if cfg.OPTIM.CHANNELS_LAST else torch.contiguous_format
     return model.to(device).to(memory_format=layout)
 
@@ -66,20 +73,25 @@ def build_evaluate(
     evaluators = {dataset.name: Evaluator.from_config(cfg, dataset) for dataset in tests}
 
     def evaluate(encoder: nn.Module) -> dict[str, dict[str, float]]:
-        return {
-            name: evaluator.run(lambda tracklets: extraction(encoder, tracklets, feature))
-            for name, evaluator in evaluators.items()
-        }
+        results = {}
+        for name, evaluator in evaluators.items():
+            query, gallery = (
+                extraction(encoder, split.tracklets, feature) for split in (evaluator.query, evaluator.gallery)
+            )
+            results[name] = from_main(partial(evaluator.score, query, gallery))
+        return results
 
     return evaluate
 
 
-def build_trainer(cfg: CfgNode, output_dir: Path, device: torch.device, storage: EventStorage) -> Trainer:
-    """The whole run: data, model, method, hooks."""
+def build_trainer(
+    cfg: CfgNode, output_dir: Path, device: torch.device, storage: EventStorage, *, resumed: bool = False
+) -> Trainer:
+    """The whole run: data, model, method, hooks; ``resumed``: a checkpoint will be loaded into it."""
     data = build_data(cfg)
-    model = build_model(cfg, device, len(data.tracklets))
+    model = build_model(cfg, device, len(data.tracklets), pretrained=not resumed)
     cache = build_cache(cfg, device)
-    if cfg.MODEL.RECALIBRATE_BN:
+    if cfg.MODEL.RECALIBRATE_BN and not resumed:
         count = cfg.MODEL.RECALIBRATE_BN
         recalibrate_bn(model, unlabelled_batches(cfg, data.tracklets, count, device=device, cache=cache))
     method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in data.tracklets])
@@ -116,6 +128,7 @@ def build_trainer(cfg: CfgNode, output_dir: Path, device: torch.device, storage:
         storage=storage,
         hooks=build_hooks(cfg, output_dir, data, evaluate),
         relabel_every=cfg.CLUSTER.EVERY,
+        seed=cfg.SEED,
     )
 
 
@@ -155,7 +168,13 @@ def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: t
     if cfg.OPTIM.COMPILE:
         student = torch.compile(student)  # type: ignore[assignment]
     if get_world_size() > 1:
-        ids = [device.index] if device.type == "cuda" else None
-        student = nn.parallel.DistributedDataParallel(student, device_ids=ids)
+        student = nn.parallel.DistributedDataParallel(
+            student,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            # BN statistics are rank 0's and are sent before every extraction, not before every forward pass.
+            broadcast_buffers=False,
+            # The warm-up and the cluster-memory methods leave the classifier of AuxUSL's networks alone.
+            find_unused_parameters=cfg.MODEL.CLASSIFIER,
+        )
     for method in methods:
         method.student = student

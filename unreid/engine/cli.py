@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from unreid.config import CfgNode, load_config
-from unreid.utils.errors import UserError
+from unreid.utils.errors import PeerFailedError, UserError
 
 logger = logging.getLogger(__name__)
 
+EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -96,15 +97,23 @@ def repeat(
 
 
 def guarded(command: Callable[[], None]) -> int:
-    """Runs a command; a user's mistake becomes one sentence on standard error and exit status 2."""
+    """Runs a command; a user's mistake becomes one sentence on standard error and exit status 2.
+
+    Of several processes only the first to fail speaks; all of them end with a status other than 0.
+    """
     from unreid.engine.hooks.monitoring import DivergedError
+    from unreid.utils.distributed import first_to_fail, one_voice
 
     try:
-        command()
+        with one_voice():
+            command()
+    except PeerFailedError:
+        return EXIT_FAILURE
     except (UserError, DivergedError) as error:
         print(f"unreid: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("unreid: interrupted", file=sys.stderr)  # noqa: T201
+        if first_to_fail():
+            print("unreid: interrupted", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     return 0

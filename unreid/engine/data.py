@@ -18,7 +18,13 @@ from unreid.data.datasets.base import ReIDDataset
 from unreid.data.loader import TrainLoader
 from unreid.evaluation.extract import extract_features
 from unreid.structures import GroundTruth, RoundPlan, Tracklet
-from unreid.utils.distributed import all_gather_rows, broadcast_buffers, get_rank, get_world_size
+from unreid.utils.distributed import (
+    all_gather_rows,
+    broadcast_buffers,
+    first_of_node,
+    get_rank,
+    get_world_size,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +39,14 @@ class Data:
 
 
 def build_data(cfg: CfgNode, train: bool = True) -> Data:
-    """Parses the datasets of the config, each once, even where it both trains and tests."""
+    """Parses the datasets of the config, each once, even where it both trains and tests.
+
+    One process of every machine goes first: what a dataset renders on its first use is there for the others.
+    """
     names = list(cfg.DATASETS.NAMES) if train else []
     tests = list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
-    datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests)}
+    with first_of_node():
+        datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests)}
     tracklets: list[Tracklet] = []
     truth = None
     if train:
@@ -108,8 +118,9 @@ def round_loader(
     device: torch.device,
     cache: ImageCache,
     channel_jitter: float | None = None,
+    whole: bool = False,
 ) -> TrainLoader:
-    """The loader of a round; this process's share of every batch."""
+    """The loader of a round; this process's share of every batch, or the ``whole`` batches."""
     return build_train_loader(
         cfg,
         tracklets,
@@ -121,17 +132,20 @@ def round_loader(
         batch_size=plan.batch_size,
         cache=cache,
         channel_jitter=channel_jitter,
-        rank=get_rank(),
-        world_size=get_world_size(),
+        rank=0 if whole else get_rank(),
+        world_size=1 if whole else get_world_size(),
     )
 
 
 def unlabelled_batches(
     cfg: CfgNode, tracklets: list[Tracklet], count: int, *, device: torch.device, cache: ImageCache
 ) -> Iterator[Tensor]:
-    """``count`` batches of augmented images in random order, for the re-estimation of BN statistics."""
-    size = min(cfg.DATALOADER.TRAIN_BATCH_SIZE, len(tracklets) // get_world_size() * get_world_size())
+    """``count`` batches of augmented images in random order, for the re-estimation of BN statistics.
+
+    Every process sees the whole batches, so that all of them begin with the statistics that one process would have.
+    """
+    size = min(cfg.DATALOADER.TRAIN_BATCH_SIZE, len(tracklets))
     plan = RoundPlan(torch.arange(len(tracklets)), epochs=1, iters=count, sampler="shuffle", batch_size=size)
-    with round_loader(cfg, tracklets, plan, ("strong",), device=device, cache=cache) as loader:
+    with round_loader(cfg, tracklets, plan, ("strong",), device=device, cache=cache, whole=True) as loader:
         for batch in loader.epoch(0):
             yield batch.views[0]

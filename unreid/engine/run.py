@@ -15,7 +15,7 @@ from unreid.engine.hooks import CheckpointHook, EvaluationHook
 from unreid.engine.ranked import write_ranked_list
 from unreid.evaluation.evaluator import format_table
 from unreid.methods.base import METHODS
-from unreid.utils.distributed import get_rank, init_from_env, is_main, shutdown
+from unreid.utils.distributed import from_main, get_rank, init_from_env, is_main, one_voice, shutdown
 from unreid.utils.environment import write_run_header
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_write_text
@@ -24,6 +24,9 @@ from unreid.utils.plugins import import_plugins
 from unreid.utils.seed import seed_everything
 
 logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+"""Value of ``RESUME``: the newest checkpoint of ``OUTPUT_DIR``, where there is one."""
 
 SELECTED = {
     "best_test": "best on the test set (chosen with test labels)",
@@ -40,22 +43,24 @@ def train(cfg: CfgNode) -> dict[str, Any]:
         where nothing was evaluated.
     """
     output_dir, device = _prepare(cfg)
-    resumed = load_run(cfg.RESUME) if cfg.RESUME else None
+    checkpoint = resume_path(cfg)
+    resumed = load_run(checkpoint) if checkpoint else None
     storage = build_storage(cfg, output_dir, resumed["state"]["global_step"] if resumed else None)
-    trainer = build_trainer(cfg, output_dir, device, storage)
+    trainer = build_trainer(cfg, output_dir, device, storage, resumed=resumed is not None)
     if resumed is not None:
         trainer.load_state_dict(resumed)
-        logger.info("going on from %s: epoch %d, step %d", cfg.RESUME, trainer.state.epoch, trainer.state.step)
+        del resumed
+        logger.info("going on from %s: epoch %d, step %d", checkpoint, trainer.state.epoch, trainer.state.step)
     trainer.train()
     evaluation = next(hook for hook in trainer.hooks if isinstance(hook, EvaluationHook))
-    checkpoint = next(hook for hook in trainer.hooks if isinstance(hook, CheckpointHook))
+    newest = next(hook for hook in trainer.hooks if isinstance(hook, CheckpointHook)).newest
     results = {
         "finished": trainer.stop_reason is None,
         "seed": cfg.SEED,
         "initial": evaluation.initial_results,
         "last": evaluation.last_results,
         "best": evaluation.best_results,
-        "checkpoint": str(checkpoint.newest),
+        "checkpoint": str(newest),
     }
     if is_main():
         atomic_write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
@@ -70,8 +75,11 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
     if not cfg.RESUME:
         raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
     output_dir, device = _prepare(cfg)
-    model = build_model(cfg, device)
-    load_model(cfg.RESUME, model)
+    checkpoint = resume_path(cfg)
+    if not checkpoint:
+        raise UserError(f"TEST.EVAL_ONLY with RESUME {AUTO}: there is no checkpoint.pth in {output_dir}.")
+    model = build_model(cfg, device, pretrained=False)
+    load_model(checkpoint, model)
     data = build_data(cfg, train=False)
     feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
     score = build_evaluate(cfg, data.tests, Extraction(cfg, device), feature)
@@ -79,19 +87,32 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
         raise UserError("There is nothing to evaluate on: no dataset in DATASETS.TESTS has a query and a gallery.")
     results = score(model)
     if is_main():
-        atomic_write_text(output_dir / "evaluation.json", json.dumps({"checkpoint": cfg.RESUME, **results}, indent=2))
-        logger.info("%s\n%s", cfg.RESUME, format_table(results))
+        atomic_write_text(output_dir / "evaluation.json", json.dumps({"checkpoint": checkpoint, **results}, indent=2))
+        logger.info("%s\n%s", checkpoint, format_table(results))
     if cfg.TEST.RANKED_LIST:
         write_ranked_list(cfg, model, feature, device, output_dir)
     return results
 
 
 def run(cfg: CfgNode) -> dict[str, Any]:
-    """Trains or, with ``TEST.EVAL_ONLY``, evaluates."""
+    """Trains or, with ``TEST.EVAL_ONLY``, evaluates.
+
+    Raises:
+        PeerFailedError: another process of the run failed first and says why.
+    """
     try:
-        return evaluate(cfg) if cfg.TEST.EVAL_ONLY else train(cfg)
+        with one_voice():
+            return evaluate(cfg) if cfg.TEST.EVAL_ONLY else train(cfg)
     finally:
         shutdown()
+
+
+def resume_path(cfg: CfgNode) -> str:
+    """``RESUME``, with "auto" resolved: the same on every process, "" to start anew."""
+    if cfg.RESUME != AUTO:
+        return cfg.RESUME
+    newest = Path(cfg.OUTPUT_DIR) / "checkpoint.pth"
+    return from_main(lambda: str(newest) if newest.is_file() else "")
 
 
 def _prepare(cfg: CfgNode) -> tuple[Path, Any]:

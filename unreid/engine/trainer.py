@@ -19,7 +19,10 @@ from unreid.engine.rng import rng_state, set_rng_state
 from unreid.engine.rounds import RoundGuard, without_samples
 from unreid.methods.base import Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan
+from unreid.utils.agreement import Agreement
+from unreid.utils.distributed import get_rank, get_world_size
 from unreid.utils.events import EventStorage
+from unreid.utils.seed import generator_for
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,11 @@ class Trainer:
         model: the bare student.
         method: what to learn; ``warmup`` (optional) takes the first round, before the first labelling.
         relabel_every: rounds between two labellings; in between memory and labels live on.
+        seed: of what a step draws from torch's global generator (dropout), where there are several processes.
+
+    Attributes:
+        stop_requested: why this process wants to stop, or None.
+        stop_reason: why the run stops; set on all processes after the same step.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class Trainer:
         storage: EventStorage,
         hooks: Iterable[Hook] = (),
         relabel_every: int = 1,
+        seed: int = 0,
     ) -> None:
         self.model = model
         self.method = method
@@ -84,12 +93,15 @@ class Trainer:
         self.precision = precision
         self.storage = storage
         self.relabel_every = relabel_every
+        self.seed = seed
         self.optimizer = builders.optimizer()
         self.state = TrainState(round=0 if warmup is None else -1)
         self.plan: RoundPlan | None = None
         self.loader: TrainLoader | None = None
         self.clustering: Clustering | None = None
+        self.stop_requested: str | None = None
         self.stop_reason: str | None = None
+        self._agreement = Agreement()
         self.hooks: list[Hook] = []
         for hook in hooks:
             self.add_hook(hook)
@@ -114,8 +126,10 @@ class Trainer:
         return self.method.epochs
 
     def request_stop(self, reason: str) -> None:
-        """Ends the run after the current step; a checkpoint is written first."""
-        self.stop_reason = reason
+        """Ends the run after the current step, or the next ones when others must be told; a checkpoint is written."""
+        self.stop_requested = reason
+        if get_world_size() == 1:
+            self.stop_reason = reason
 
     # ---------------------------------------------------------------------------------------------- loop
 
@@ -127,6 +141,7 @@ class Trainer:
                 if self.plan is None:
                     self._start_round()
                 self._run_epoch()
+            self._agreement.finish()
         finally:
             self._close_loader()
             self._call("after_train")
@@ -191,6 +206,7 @@ class Trainer:
         state = self.state
         at = Position(state.round, state.epoch, self.max_epochs, state.step, self.iters, state.global_step)
         self.set_learning_rate(self._learning_rate())
+        self._seed_step()
         with self.precision.autocast():
             output = self.active.step(batch, at)
         loss = torch.stack([value.float() for value in output.losses.values()]).sum()
@@ -200,7 +216,14 @@ class Trainer:
         state.step += 1
         state.global_step += 1
         self.storage.step = state.global_step
+        if self._agreement(self.stop_requested is not None):
+            self.stop_reason = self.stop_requested or "another process was stopped"
         self._call("after_step", output)
+
+    def _seed_step(self) -> None:
+        """Dropout of several processes: each its own masks, and a resumed run those of an uninterrupted one."""
+        if get_world_size() > 1:
+            torch.manual_seed(generator_for(self.seed, self.state.global_step, get_rank()).initial_seed())
 
     def _learning_rate(self) -> float:
         assert self.plan is not None

@@ -63,7 +63,7 @@ class CheckpointHook(Hook):
             self.save()
 
     def after_train(self) -> None:
-        if self.trainer.stop_reason and self.newest.exists():
+        if self.trainer.stop_reason and is_main() and self.newest.exists():
             logger.warning(
                 "stopped (%s) after epoch %d, step %d; go on with: RESUME %s",
                 self.trainer.stop_reason,
@@ -84,13 +84,15 @@ class CheckpointHook(Hook):
             path.unlink()
 
     def _write(self, save: Any, path: Path, results: dict[str, Any]) -> None:
-        state = self.trainer.state_dict()
         if is_main():
-            save(path, state, self.config, results)
+            save(path, self.trainer.state_dict(), self.config, results)
 
 
 class SignalHook(Hook):
-    """SIGTERM and Ctrl-C end the run after the current step, with a checkpoint; a second Ctrl-C ends it at once."""
+    """SIGTERM and Ctrl-C end the run after the current step, with a checkpoint; a second Ctrl-C ends it at once.
+
+    A signal to one of several processes ends all of them, after the same step.
+    """
 
     def before_train(self) -> None:
         self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -100,6 +102,6 @@ class SignalHook(Hook):
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.trainer.stop_reason is not None and number == signal.SIGINT:
+        if self.trainer.stop_requested is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.trainer.request_stop(signal.Signals(number).name)
