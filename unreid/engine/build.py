@@ -13,6 +13,7 @@ from torch import nn
 from unreid.config import CfgNode
 from unreid.data.build import build_cache
 from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.constraints import build_test_modifiers, build_train_constraints
 from unreid.engine.data import Data, Extraction, build_data, round_loader, unlabelled_batches
 from unreid.engine.hooks import (
     CheckpointHook,
@@ -21,6 +22,7 @@ from unreid.engine.hooks import (
     Hook,
     LossGuard,
     ProgressHook,
+    PseudoLabelHook,
     ScalarHook,
     SignalHook,
 )
@@ -70,7 +72,9 @@ def build_evaluate(
     """encoder -> scores per test set, or None without a test set."""
     if not tests:
         return None
-    evaluators = {dataset.name: Evaluator.from_config(cfg, dataset) for dataset in tests}
+    evaluators = {
+        dataset.name: Evaluator.from_config(cfg, dataset, build_test_modifiers(cfg, dataset)) for dataset in tests
+    }
 
     def evaluate(encoder: nn.Module) -> dict[str, dict[str, float]]:
         results = {}
@@ -95,6 +99,9 @@ def build_trainer(
         count = cfg.MODEL.RECALIBRATE_BN
         recalibrate_bn(model, unlabelled_batches(cfg, data.tracklets, count, device=device, cache=cache))
     method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in data.tracklets])
+    constraints = build_train_constraints(cfg, data)
+    if constraints is not None:
+        method.constrain(constraints)
     warmup = None
     if cfg.WARMUP.EPOCHS:
         warmup = InstanceDiscrimination.from_warmup_config(
@@ -157,6 +164,7 @@ def build_hooks(
         # Scores first, so that the checkpoint holds them, and both before the writers flush.
         evaluation,
         checkpoint,
+        PseudoLabelHook(output_dir, data.keys, {"method": cfg.METHOD.NAME, "sts": cfg.CLUSTER.STR_OPTION}),
         *([ProgressHook()] if cfg.LOG.PROGRESS else []),
         ScalarHook(period=cfg.PRINT_PERIOD),
     ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unreid.config import CfgNode
+from unreid.constraints import record_keys
 from unreid.data.build import build_extract_loader, build_train_loader
 from unreid.data.cache import ImageCache
 from unreid.data.datasets import build_dataset, train_view
@@ -31,11 +32,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Data:
-    """An unlabelled training list, its truth (for diagnostics only), and the test sets."""
+    """An unlabelled training list, its truth (for diagnostics only), the test sets, and the training list's keys."""
 
     tracklets: list[Tracklet]
     truth: GroundTruth | None
     tests: list[ReIDDataset]
+    keys: list[str] = field(default_factory=list)
 
 
 def build_data(cfg: CfgNode, train: bool = True) -> Data:
@@ -61,7 +63,8 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
             testable.append(datasets[name])
         else:
             logger.warning("%s has no query and gallery: its evaluation is skipped", name)
-    return Data(tracklets, truth, testable)
+    keys = record_keys(tracklets, [datasets[name].folder for name in names])
+    return Data(tracklets, truth, testable, keys)
 
 
 class Extraction:

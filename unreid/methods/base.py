@@ -23,10 +23,12 @@ from torch import Tensor, nn
 
 from unreid.clustering.base import Clusterer, build_clusterer
 from unreid.config import CfgNode
+from unreid.constraints import TrainConstraints
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder
 from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import from_main, is_main
+from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
 
 METHODS: Registry[type[Method]] = Registry("method")
@@ -150,6 +152,17 @@ class Method:
         """The pair graph of a round, on the main process; methods with distance modifiers extend it."""
         assert self.graph_builder is not None
         return self.graph_builder(features, radius)
+
+    def constrain(self, constraints: TrainConstraints) -> None:
+        """Takes over what is known about pairs of training samples; called once, before training, if there is any.
+
+        Raises:
+            UserError: the method has no use for it.
+        """
+        raise UserError(
+            "CLUSTER.CCE_OPTION, STR_OPTION and ICDBSCAN_OPTION work with METHOD.NAME AuxUSL: switch them off for "
+            f"{type(self).__name__}."
+        )
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """Takes over a clustering (memory, classifier) and says how to train on it."""

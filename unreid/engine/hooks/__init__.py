@@ -5,6 +5,7 @@ from unreid.engine.hooks.checkpoint import CheckpointHook, SignalHook
 from unreid.engine.hooks.diagnostics import DiagnosticsHook
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.engine.hooks.monitoring import DivergedError, LossGuard, ProgressHook, ScalarHook
+from unreid.engine.hooks.pseudo_labels import PseudoLabelHook
 
 __all__ = [
     "CheckpointHook",
@@ -14,6 +15,7 @@ __all__ = [
     "Hook",
     "LossGuard",
     "ProgressHook",
+    "PseudoLabelHook",
     "ScalarHook",
     "SignalHook",
 ]

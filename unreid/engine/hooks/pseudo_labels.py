@@ -1,0 +1,49 @@
+"""Keeps the pseudo labels of a run's last round: what the miner learns walking times from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unreid.constraints import save_pseudo_labels
+from unreid.engine.hooks.base import Hook
+from unreid.structures import Clustering, RoundPlan
+from unreid.utils.distributed import is_main
+
+logger = logging.getLogger(__name__)
+
+
+class PseudoLabelHook(Hook):
+    """Writes ``pseudo_labels.npz`` when the run ends: the key of every training sample and its label, -1 outlier.
+
+    Args:
+        folder: where the file goes.
+        keys: of the training list.
+        meta: what a reader should know about the run; plain JSON values.
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[str], meta: dict[str, Any]) -> None:
+        self.path = folder / "pseudo_labels.npz"
+        self.keys = keys
+        self.meta = meta
+        self._labels: Tensor | None = None
+
+    def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
+        if self.trainer.state.round >= 0:
+            self._labels = clustering.labels
+
+    def after_train(self) -> None:
+        if self._labels is not None and is_main():
+            meta = {**self.meta, "epoch": self.trainer.state.epoch}
+            save_pseudo_labels(self.path, self.keys, self._labels.numpy(), meta)
+            logger.info("pseudo labels: %s", self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"labels": self._labels}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._labels = state["labels"]
