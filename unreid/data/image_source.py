@@ -88,6 +88,7 @@ class FileSource:
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
             worker_init_fn=_leave_signals_to_the_parent,
+            generator=torch.Generator(),  # every pass draws a seed for its workers: not from the run's generator
         )
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Tensor, np.ndarray]]:
