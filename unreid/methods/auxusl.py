@@ -125,8 +125,8 @@ class AuxUSL(Method):
         teacher = self._current(self.teacher(batch.views[-1], batch.clip_len))
         return self.loss(
             Outputs(*(all_gather_with_grad(output) for output in student)),
-            Outputs(*(all_gather_rows(output) for output in teacher)),
-            all_gather_rows(batch.targets),
+            Outputs(*(all_gather_rows(output, equal=True) for output in teacher)),
+            all_gather_rows(batch.targets, equal=True),
         )
 
     def _current(self, output: ModelOutput) -> Outputs:

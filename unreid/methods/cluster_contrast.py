@@ -6,6 +6,7 @@ The step below is also that of CDSM, ISE and 3C: they exchange the clusterer, th
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,9 +16,9 @@ from unreid.config import CfgNode
 from unreid.memory import build_memory
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS, Method
-from unreid.methods.parts import Part, Rows, build_parts, combined_weights, memory_fields
+from unreid.methods.parts import Part, Rows, build_parts, combined_weights, gather_rows, memory_fields
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
-from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
+from unreid.utils.distributed import all_gather_rows
 
 
 @METHODS.register("ClusterContrast", "cc")
@@ -75,7 +76,7 @@ class ClusterContrast(Method):
         return super().plan(clustering, round)
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
-        rows = self.gather(self.student(batch.views[0], batch.clip_len).embedding, batch)
+        rows = gather_rows(self.student(batch.views[0], batch.clip_len).embedding, batch)
         expanded = self.expand(rows, at)
         loss = self.memory(
             expanded.features,
@@ -87,7 +88,7 @@ class ClusterContrast(Method):
         for part in self.parts:
             losses.update(part.losses(expanded, self.memory, at))
         if self.teacher is not None:
-            expanded = self.expand(self.teacher_rows(batch), at)
+            expanded = self.expand(self.teacher_rows(batch, rows), at)
         return StepOutput(losses, cache=expanded.detach())
 
     def after_step(self, cache: Rows, at: Position) -> None:
@@ -117,20 +118,11 @@ class ClusterContrast(Method):
         return rows
 
     @torch.no_grad()
-    def teacher_rows(self, batch: Batch) -> Rows:
-        """The teacher's view of the batch (train mode, so that its BN statistics follow)."""
+    def teacher_rows(self, batch: Batch, rows: Rows) -> Rows:
+        """The teacher's view of the student's ``rows`` (train mode, so that its BN statistics follow)."""
         assert self.teacher is not None
-        return self.gather(self.teacher(batch.views[-1], batch.clip_len).embedding, batch)
-
-    def gather(self, features: Tensor, batch: Batch) -> Rows:
-        """The global batch, in rank order; gradients flow back to every rank."""
-        return Rows(
-            all_gather_with_grad(features),
-            all_gather_rows(batch.targets),
-            all_gather_rows(batch.camids),
-            all_gather_rows(batch.indices),
-            real=len(batch) * get_world_size(),
-        )
+        features = self.teacher(batch.views[-1], batch.clip_len).embedding
+        return replace(rows, features=all_gather_rows(features, equal=True))
 
     def state_dict(self) -> dict[str, Any]:
         own = {"memory": self.memory.state_dict(), "reliable": self.reliable, "group_bound": self.group_bound}

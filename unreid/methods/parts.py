@@ -15,7 +15,8 @@ from torch import Tensor
 
 from unreid.config import CfgNode
 from unreid.memory.base import Memory
-from unreid.structures import Position
+from unreid.structures import Batch, Position
+from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
 from unreid.utils.registry import Registry
 
 PARTS: Registry[type[Part]] = Registry("part")
@@ -44,6 +45,15 @@ class Rows:
     def detach(self) -> Rows:
         """The rows alone, for the memory's update."""
         return replace(self, features=self.features.detach(), extras={})
+
+
+def gather_rows(features: Tensor, batch: Batch) -> Rows:
+    """The global batch, in rank order; gradients flow back to the features of every rank, (B, D) each."""
+    if get_world_size() == 1:
+        return Rows(features, batch.targets, batch.camids, batch.indices, real=len(batch))
+    fields = torch.stack((batch.targets, batch.camids, batch.indices), dim=1)
+    targets, camids, indices = all_gather_rows(fields, equal=True).t().contiguous()
+    return Rows(all_gather_with_grad(features), targets, camids, indices, real=len(targets))
 
 
 class Part:
