@@ -23,6 +23,7 @@ from unreid.engine.hooks import (
     LossGuard,
     ProgressHook,
     PseudoLabelHook,
+    RankCheckHook,
     ScalarHook,
     SignalHook,
 )
@@ -160,6 +161,7 @@ def build_hooks(
         SignalHook(),
         # A diverged loss must stop the run before anything is evaluated or saved.
         LossGuard(period=cfg.PRINT_PERIOD, checkpoint=str(checkpoint.newest)),
+        *([RankCheckHook()] if cfg.LOG.CHECK_RANKS else []),
         DiagnosticsHook(data.tracklets, data.truth, pictures=cfg.LOG.CLUSTER_IMAGES),
         # Scores first, so that the checkpoint holds them, and both before the writers flush.
         evaluation,

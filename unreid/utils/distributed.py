@@ -75,6 +75,14 @@ def broadcast_object(obj: Any) -> Any:
     return box[0]
 
 
+def all_gather_objects(obj: Any) -> list[Any]:
+    """One object of every process, in rank order, on every process; they must be picklable."""
+    found = [obj] * get_world_size()
+    if get_world_size() > 1:
+        dist.all_gather_object(found, obj)
+    return found
+
+
 def from_main(work: Callable[[], T]) -> T:
     """``work()`` of rank 0 on every rank; the others do not call it. The result must be picklable and hold no CUDA
     tensor (it would arrive on rank 0's device).

@@ -6,6 +6,7 @@ from unreid.engine.hooks.diagnostics import DiagnosticsHook
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.engine.hooks.monitoring import DivergedError, LossGuard, ProgressHook, ScalarHook
 from unreid.engine.hooks.pseudo_labels import PseudoLabelHook
+from unreid.engine.hooks.rank_check import RankCheckHook, RankMismatchError
 
 __all__ = [
     "CheckpointHook",
@@ -16,6 +17,8 @@ __all__ = [
     "LossGuard",
     "ProgressHook",
     "PseudoLabelHook",
+    "RankCheckHook",
+    "RankMismatchError",
     "ScalarHook",
     "SignalHook",
 ]

@@ -10,6 +10,7 @@ from unreid.engine.hooks.base import Hook
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.ranked_list import cluster_sheet
 from unreid.structures import Clustering, GroundTruth, RoundPlan, Tracklet
+from unreid.utils.distributed import is_main
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class DiagnosticsHook(Hook):
         self.pictures = pictures
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
-        if self.trainer.state.round < 0:
+        if self.trainer.state.round < 0 or not is_main():
             return
         labels = clustering.labels.numpy()
         line = (

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unreid.engine.hooks.base import Hook
 from unreid.evaluation.selection import label_free_score
 from unreid.structures import Clustering, RoundPlan
+from unreid.utils.distributed import from_main
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class EvaluationHook(Hook):
         self.new_best = False
         if self.trainer.state.round < 0 or clustering.features is None or self.select != "label_free":
             return
-        score = label_free_score(clustering.features, clustering.labels, self._previous_labels)
+        features, labels = clustering.features, clustering.labels
+        score = from_main(lambda: label_free_score(features, labels, self._previous_labels))
         self.trainer.storage.put_scalar("select/label_free", score)
         self._previous_labels = clustering.labels
         if self._best is None or score > self._best:
