@@ -232,7 +232,7 @@ _C.DATALOADER.NUM_INSTANCE = 16  # samples per cluster in a batch
 _C.DATALOADER.ITERS = 200  # steps per epoch; 0: one pass over the sampler
 _C.DATALOADER.ITERS_CLUSTER_MULTIPLIER = -1.0  # > 0: steps per epoch = round(multiplier * clusters)
 _C.DATALOADER.TEST_BATCH_SIZE = 128  # images of an extraction step
-_C.DATALOADER.NUM_WORKERS = 4  # decoding processes; 0: in the main process
+_C.DATALOADER.NUM_WORKERS = 4  # decoding processes, at most one a processor; 0: in the main process
 _C.DATALOADER.TRAIN_SEQ_LEN = 4  # frames of a training clip; images always count one
 _C.DATALOADER.CLUSTER_SEQ_LEN = 32  # frames of a clip when clustering; 0: all
 _C.DATALOADER.MAX_FRAMES = 900  # evaluation reads at most so many evenly spaced frames of a tracklet; 0: all

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.batches import EpochBatches
-from unreid.data.cache import ImageCache
+from unreid.data.cache import ImageCache, usable_processors
 from unreid.data.extract_loader import ExtractLoader
 from unreid.data.loader import TrainLoader
 from unreid.data.reading import CorruptImages, Resize
@@ -134,7 +134,7 @@ def build_train_loader(
         frame_mode=loader.TRAIN_FRAMES,
         last_window=loader.LAST_WINDOW,
         device=device,
-        workers=loader.NUM_WORKERS,
+        workers=min(loader.NUM_WORKERS, usable_processors()),
         cache=cache,
         corrupt=cache.corrupt if cache else build_corrupt(cfg),
         rank=rank,
@@ -177,7 +177,7 @@ def build_extract_loader(
         seed=cfg.SEED,
         round=round,
         device=device,
-        workers=loader.NUM_WORKERS,
+        workers=min(loader.NUM_WORKERS, usable_processors()),
         cache=cache,
         corrupt=cache.corrupt if cache else build_corrupt(cfg),
         indices=indices,

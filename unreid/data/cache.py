@@ -68,7 +68,7 @@ class ImageCache:
         self.device = torch.device(device)
         self.corrupt = corrupt or CorruptImages()
         self._left = int(budget_mb * _MIB)
-        self._threads = threads or _usable_processors()
+        self._threads = threads or usable_processors()
         self._kept: dict[tuple[tuple[str, ...], Resize], CachedImages | None] = {}
 
     def get(self, paths: Sequence[str], resize: Resize) -> CachedImages | None:
@@ -127,7 +127,7 @@ class ImageCache:
         return CachedImages(pixels, readable)
 
 
-def _usable_processors() -> int:
+def usable_processors() -> int:
     if hasattr(os, "sched_getaffinity"):  # knows about containers and taskset; not on every platform
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
