@@ -112,7 +112,8 @@ def main() -> None:
         line = f"{n:6d}{row['seconds']:8.2f}{row['cpu_seconds']:8.2f}{row['peak_mb']:8.0f}"
         if n <= args.textbook_up_to:
             slow = call(__file__, ["--child", "textbook", *common])
-            row["speedup"] = slow["seconds"] / ours["seconds"]
+            clock = "seconds" if args.device != "cpu" else "cpu_seconds"
+            row["speedup"] = slow[clock] / ours[clock]
             row["textbook_peak_mb"] = slow["peak_mb"]
             same = "equal" if slow["checksum"] == ours["checksum"] else "differ"
             times = f"{slow['seconds'] / args.merges:8.2f}{slow['cpu_seconds'] / args.merges:8.2f}"

@@ -5,7 +5,8 @@
 Both start from the same labels and run on the same matrix, each in a process of its own. The dense version evaluates
 the published formulas with whole arrays: complex features and a complex product per iteration, N x N arrays for
 distances, discrepancies and harmonic terms. ``--dense-iterations`` limits it (0: as many as ours); the ratio compares
-equal numbers of iterations. Peak memory is resident memory above features and the given matrix.
+equal numbers of iterations (the first ones, in which ours has nothing to reuse), by processor time on CPUs because
+that is disturbed least by other work. Peak memory is resident memory above features and the given matrix.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,15 +43,16 @@ def world(n: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def ours(x: Tensor, dist: Tensor, labels: Tensor, centroids: Tensor, block: int, elapsed: list[float]) -> Tensor:
     """Runs to the end and appends the seconds after every iteration to ``elapsed``."""
-    begin = time.perf_counter()
+    clock = time.perf_counter if x.is_cuda else time.process_time
+    begin = clock()
     for state in hdc.iterate(x, dist, labels, centroids, hdc.HDCOptions(block=block), overwrite_dist=True):
-        elapsed.append(time.perf_counter() - begin)  # the shift has been read back: the device is idle
+        elapsed.append(clock() - begin)  # the shift has been read back: the device is idle
         labels = state.core_labels
     return labels
 
 
 def dense(x: Tensor, dist: Tensor, labels: Tensor, centroids: Tensor, iterations: int) -> Tensor:
-    """The published procedure with whole arrays (relocation, which these data do not need, left out)."""
+    """The published procedure with whole arrays; only the rare relocation into empty clusters is shared with ours."""
     a, num_clusters = 1 - torch.exp(-dist), len(centroids)
     for _ in range(iterations):
         e, f = (torch.exp(1.9j * math.pi * rows) / math.sqrt(2) for rows in (x, centroids))
@@ -62,6 +65,7 @@ def dense(x: Tensor, dist: Tensor, labels: Tensor, centroids: Tensor, iterations
             best = members[term[:, members].argmax(1)]
             hd[:, cluster] = a.gather(1, best[:, None])[:, 0]
         own, labels = hd.min(1)
+        labels, own = hdc.relocate(labels, hdc.membership(hd, labels), own, hd)
         core = labels.clone()
         for cluster in labels.unique().tolist():
             members = torch.nonzero(labels == cluster).squeeze(1)
@@ -88,15 +92,15 @@ def child(args: argparse.Namespace) -> None:
             elapsed = [0.0] * args.dense_iterations[0]
         else:
             core = ours(x, dist, *start, args.block, elapsed)
-        checksum = int((core.cpu() * torch.arange(n)).sum())
+        labels = core.tolist()
     peak = meter.peak_mb
     if device.type == "cuda":
         peak = (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    row = {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": peak, "checksum": checksum}
+    row = {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": peak, "labels": labels}
     print(json.dumps({**row, "iterations": len(elapsed), "elapsed": elapsed}))
 
 
-def compare(args: argparse.Namespace, n: int, limit: int) -> dict[str, float]:
+def compare(args: argparse.Namespace, n: int, limit: int) -> dict[str, Any]:
     """Ours and the dense version at one size."""
     common = ["--sizes", n, "--dim", args.dim, "--threads", args.threads, "--device", args.device]
     ours = call(__file__, ["--child", "ours", "--block", args.block, *common])
@@ -112,8 +116,8 @@ def compare(args: argparse.Namespace, n: int, limit: int) -> dict[str, float]:
         "dense_seconds": slow["seconds"],
         "dense_cpu_seconds": slow["cpu_seconds"],
         "dense_peak_mb": slow["peak_mb"],
-        "speedup": slow["seconds"] / ours["elapsed"][iterations - 1],
-        "same_labels": ours["checksum"] == slow["checksum"] if iterations == ours["iterations"] else None,
+        "speedup": slow["seconds" if args.device != "cpu" else "cpu_seconds"] / ours["elapsed"][iterations - 1],
+        "agreement": float(np.mean(np.equal(ours["labels"], slow["labels"]))) if not limit else None,
     }
 
 
@@ -143,6 +147,7 @@ def main() -> None:
             f"{n:6d}{row['iterations']:6d}{row['seconds']:8.2f}{row['cpu_seconds']:8.2f}{row['peak_mb']:8.0f}"
             f"   {row['dense_iterations']:11d}{row['dense_seconds']:8.2f}{row['dense_cpu_seconds']:8.2f}"
             f"{row['dense_peak_mb']:8.0f}{row['speedup']:9.1f}x"
+            + ("" if row["agreement"] is None else f"{row['agreement']:11.2%}")
         )
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")

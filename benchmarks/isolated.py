@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
-def call(script: str, arguments: Sequence[object]) -> dict[str, float]:
+def call(script: str, arguments: Sequence[object]) -> dict[str, Any]:
     """Runs ``script`` with ``arguments`` in a fresh process and returns the JSON object on its last line of output."""
     command = [sys.executable, script, *(str(argument) for argument in arguments)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering import hdc
-from unreid.clustering.hdc.fit import _StopRule
+from unreid.clustering.hdc.iteration import _StopRule
 from unreid.utils.errors import UserError
 
 from .test_hdc_parts import slow_distance, symmetric, unit

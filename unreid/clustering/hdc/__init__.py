@@ -5,8 +5,8 @@ from __future__ import annotations
 from unreid.clustering.hdc.centroids import member_means, update_centroids
 from unreid.clustering.hdc.confidence import OwnConfidence
 from unreid.clustering.hdc.distances import distance_matrix
-from unreid.clustering.hdc.fit import HDCOptions, HDCState, assign, fit, iterate, membership
 from unreid.clustering.hdc.harmonic import HarmonicPass, discrepancy_, harmonic_discrepancy
+from unreid.clustering.hdc.iteration import HDCOptions, HDCState, assign, fit, iterate, membership
 from unreid.clustering.hdc.peripheral import detect_peripheral
 from unreid.clustering.hdc.relocation import relocate
 from unreid.clustering.hdc.seeding import draw_kmeanspp, initial_state, kmeanspp_on_matrix

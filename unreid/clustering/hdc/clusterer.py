@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
-from unreid.clustering.hdc.fit import HDCOptions, HDCState, check_sizes, fit
+from unreid.clustering.hdc.iteration import HDCOptions, HDCState, check_sizes, fit
 from unreid.clustering.hdc.seeding import INITS, initial_state
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.seed import np_generator_for
@@ -36,7 +36,7 @@ class HDC(Clusterer):
         use_centroids: return HDC's centroids (L2-normalised) for the memory; otherwise it takes the members' means.
         use_jaccard: discrepancies between samples come from the Jaccard graph; otherwise from the normalised
             distances of the features.
-        options: see :class:`~unreid.clustering.hdc.fit.HDCOptions`.
+        options: see :class:`~unreid.clustering.hdc.iteration.HDCOptions`.
 
     Raises:
         ValueError: for an unknown init or similarity, or C < 1.
