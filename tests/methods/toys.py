@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreid.config import load_config
+from unreid.engine.hooks import Hook
+from unreid.engine.precision import Precision
+from unreid.engine.rounds import RoundGuard
+from unreid.engine.trainer import Builders, Trainer
 from unreid.methods import Method, build_method
-from unreid.structures import Batch, Clustering, ModelOutput, Position, StepOutput
+from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPlan, StepOutput
+from unreid.utils.events import EventStorage
 
 DIM = 8
 PIXELS = 3 * 2 * 2
@@ -67,3 +74,61 @@ def train_step(method: Method, optimizer: torch.optim.Optimizer, batch: Batch, a
     optimizer.step()
     method.after_step(output.cache, at)
     return output
+
+
+class ToyLoader:
+    """Batches of fixed images, one per position of the training list; a pure function of (epoch, step)."""
+
+    def __init__(self, images: Tensor, camids: Tensor, plan: RoundPlan, views: int, batch_size: int) -> None:
+        self.images, self.camids, self.plan, self.views, self.batch_size = images, camids, plan, views, batch_size
+        self.members = torch.nonzero(plan.targets >= 0).flatten()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return self.plan.iters or len(self.members) // self.batch_size
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        for step in range(start_step, len(self)):
+            order = torch.randperm(len(self.members), generator=torch.Generator().manual_seed(1000 * epoch + step))
+            indices = self.members[order[: self.batch_size]]
+            yield Batch([self.images[indices]] * self.views, self.plan.targets[indices], self.camids[indices], indices)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def toy_trainer(
+    method: Method,
+    images: Tensor,
+    *,
+    hooks: Iterable[Hook] = (),
+    precision: Precision | None = None,
+    relabel_every: int = 1,
+    batch_size: int = 12,
+) -> Trainer:
+    """The engine's trainer on given images (N, 3, 2, 2) instead of files, with plain SGD."""
+
+    def extract(encoder: nn.Module, feature: str, round: int) -> Tensor:
+        encoder.eval()
+        with torch.no_grad():
+            output = encoder(images)
+        pooled = output.pooled if feature.startswith("pooled") else output.embedding
+        return F.normalize(pooled, dim=1) if feature == "pooled_l2" else pooled
+
+    return Trainer(
+        model=method.model,
+        method=method,
+        warmup=None,
+        builders=Builders(
+            loader=lambda plan, views, warmup: ToyLoader(images, method.camids, plan, len(views), batch_size),
+            extract=extract,
+            unreadable=lambda: np.empty(0, dtype=np.int64),
+            optimizer=lambda: torch.optim.SGD(method.model.parameters(), 0.1, momentum=0.9),
+            learning_rate=lambda epoch: 0.1,
+        ),
+        guard=RoundGuard(3),
+        precision=precision or Precision(),
+        storage=EventStorage([]),
+        hooks=hooks,
+        relabel_every=relabel_every,
+    )

@@ -17,7 +17,7 @@ from unreid.config import CfgNode
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.methods.base import METHODS, Extract, Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
-from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, broadcast_object, get_rank
+from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, from_main
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class BUC(Method):
         table: the lookup table, rebuilt in every round.
         epochs_first, epochs_later: epochs of the first and of every later round.
         lr_first, lr_later, lr_step: their learning rates, divided by ten after ``lr_step`` epochs of a round.
+        warmup_epochs: epochs of instance discrimination before the first round; they count as epochs of the run.
     """
 
     cluster_feature = "pooled_l2"
@@ -46,9 +47,10 @@ class BUC(Method):
         lr_first: float,
         lr_later: float,
         lr_step: int,
+        warmup_epochs: int = 0,
         **common: Any,
     ) -> None:
-        super().__init__(**common, epochs=epochs_first + (merger.rounds - 1) * epochs_later)
+        super().__init__(**common, epochs=warmup_epochs + epochs_first + (merger.rounds - 1) * epochs_later)
         self.merger = merger
         self.table = table
         self.epochs_first, self.epochs_later = epochs_first, epochs_later
@@ -66,6 +68,7 @@ class BUC(Method):
             lr_first=node.LR_FIRST,
             lr_later=node.LR_LATER,
             lr_step=node.LR_STEP,
+            warmup_epochs=cfg.WARMUP.EPOCHS,
             model=model,
             teacher=None,
             camids=camids,
@@ -78,16 +81,17 @@ class BUC(Method):
         features = None
         if round > 0:
             with self.phase("extract"):
-                features = extract(self.cluster_feature)
-            labels = None
-            if get_rank() == 0:
-                with self.phase("cluster"):
-                    labels = self.merger.merge(features)
-            self.merger.labels = broadcast_object(labels)
+                trained = extract(self.cluster_feature)
+            self.merger.labels = from_main(lambda: self._merge(trained))
+            features = trained
         labels = self.merger.labels
         if self.table.init == "cluster_mean":  # the table lives in the space of the training feature
             features = extract("embedding")
         return Clustering(labels, int(labels.max()) + 1, features=features)
+
+    def _merge(self, features: Tensor) -> Tensor:
+        with self.phase("cluster"):
+            return self.merger.merge(features)
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         self.table.reset(clustering.features, clustering)
@@ -107,7 +111,7 @@ class BUC(Method):
     def step(self, batch: Batch, at: Position) -> StepOutput:
         output = self.student(batch.views[0], batch.clip_len)
         features = all_gather_with_grad(output.embedding)
-        targets = all_gather_rows(batch.targets)
+        targets = all_gather_rows(batch.targets, equal=True)
         return StepOutput({"exclusive": self.table(features, targets)}, cache=(features.detach(), targets))
 
     def after_step(self, cache: tuple[Tensor, Tensor], at: Position) -> None:
