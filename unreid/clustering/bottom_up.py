@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unreid.clustering.bottom_up_edges import Edges
 from unreid.clustering.bottom_up_search import PairSearch, lightest_by_maximum
+from unreid.neighbors.torch_search import full_precision
 from unreid.structures import Clustering
 
 DISTANCES = ("sqeuclidean", "euclidean")
@@ -40,6 +41,7 @@ def cluster_means(features: Tensor, labels: Tensor, num_clusters: int) -> Tensor
     return (sums / torch.bincount(labels, minlength=num_clusters).clamp(min=1).unsqueeze(1)).float()
 
 
+@full_precision()
 def merge_clusters(
     features: Tensor,
     labels: Tensor,

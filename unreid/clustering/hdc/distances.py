@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unreid.neighbors.torch_search import full_precision
+
 EULER_ALPHA = 1.9  # phase of a feature value x is EULER_ALPHA * pi * x
 _CACHED_ELEMENTS = 1 << 17  # entries of a buffer that still fit into a CPU core's cache
 
@@ -76,6 +78,7 @@ class EulerCosine(Similarity):
         half_square = (real.square() - imaginary.square()).sum(1) / 2
         return Encoded(torch.cat([real, imaginary], 1), torch.stack([half_square, (real * imaginary).sum(1)], 1))
 
+    @full_precision()
     def cross(self, a: Encoded, b: Encoded) -> Tensor:
         product = a.matrix @ torch.cat(_times(b.matrix)).T
         real, imaginary = product.split(len(b), 1)
@@ -100,6 +103,7 @@ class Euclidean(Similarity):
         x = x.float()
         return Encoded(x, x.square().sum(1, keepdim=True))
 
+    @full_precision()
     def cross(self, a: Encoded, b: Encoded) -> Tensor:
         squared = torch.addmm(b.offset.T, a.matrix, b.matrix.T, alpha=-2).add_(a.offset)
         return squared.clamp_(min=0).sqrt_()
@@ -121,6 +125,7 @@ class Cosine(Similarity):
         x = F.normalize(x.float(), dim=1)
         return Encoded(x, x.new_empty(len(x), 0))
 
+    @full_precision()
     def cross(self, a: Encoded, b: Encoded) -> Tensor:
         return (a.matrix @ b.matrix.T).neg_().add_(1).clamp_(0, 2)
 
