@@ -67,7 +67,7 @@ def merge_clusters(
         size_penalty: weight lambda of the size term.
         distance: "sqeuclidean" or "euclidean".
         linkage: "min", "centroid" or "max".
-        block: rows of the distance matrix computed at once; memory is proportional to it.
+        block: rows of the distance matrix computed at once, at most.
         pool_factor: edges held at once, as a multiple of ``num_merges``.
 
     Returns:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unreid.clustering.bottom_up_edges import Edges, ForestPool, forest
 
+_BLOCK_ENTRIES = 1 << 22  # entries of a block at most: if all of them are duplicates, each becomes a proposal
 _PILOT_ROWS = 64  # rows whose pairs give the first bound
 _FLOOD = 1 << 18  # proposals of one block beyond which they are thinned before their weights are recomputed
 _ROUNDING = 2.0**-15  # slack for the rounding of |x|^2 + |y|^2 - 2<x, y>, relative to the largest |x|^2
@@ -27,7 +28,7 @@ class PairSearch:
         cluster: int64 (N,), cluster 0..C-1 of each node, on CPU.
         penalty: float64 (N,), >= 0, on CPU.
         squared: d is the squared Euclidean distance; otherwise its root.
-        block: rows of the product computed at once.
+        block: rows of the product computed at once, at most.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class PairSearch:
         self._cluster = cluster.numpy()
         self._penalty = penalty.to(features.device)
         self._squared = squared
-        self._block = block
+        self._block = min(block, max(_PILOT_ROWS, _BLOCK_ENTRIES // len(features)))
         self._norm = features.square().sum(1)
         self._slack = _ROUNDING * float(self._norm.max())
 
