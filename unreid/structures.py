@@ -118,8 +118,8 @@ class PairGraph:
         dense = torch.full((self.n, self.n), fill, dtype=torch.float32, device=self.dist.device)
         dense[self.i, self.j] = self.dist
         dense[self.j, self.i] = self.dist
-        dense.fill_diagonal_(0.0)
-        return dense + torch.diag(self.self_dist)
+        dense.diagonal().copy_(self.self_dist)
+        return dense
 
     def to(self, device: torch.device | str) -> PairGraph:
         """The same graph on another device."""

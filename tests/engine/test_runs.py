@@ -160,3 +160,17 @@ def test_the_selected_epoch_is_reported_with_how_it_was_selected(small_config: M
     results = run(small_config("TEST.SELECT", select, "TEST.EVAL_PERIOD", "1"))
     assert results["last"]["epoch"] == 3
     assert results["best"]["selected_by"] == ("label_free" if select == "label_free" else "best_test")
+
+
+def test_a_run_can_start_from_the_whole_network_of_another(small_config: MakeConfig) -> None:
+    """MODEL.INIT_PATH: the untrained score of the second run is the last of the first; optimiser and labels are new."""
+    source = small_config(output="source")
+    last = run(source)["last"]["Synthetic"]
+    checkpoint = str(Path(source.OUTPUT_DIR) / "checkpoint.pth")
+    adapted = run(
+        small_config(
+            *("MODEL.INIT_PATH", checkpoint, "MODEL.RECALIBRATE_BN", "0", "TEST.EVAL_START", "True"), output="adapted"
+        )
+    )
+    assert adapted["initial"]["Synthetic"] == last
+    assert adapted["last"]["epoch"] == 3

@@ -87,6 +87,25 @@ def hdc_iterations(cfg: Any) -> str:
     return ""
 
 
+def hdc_on_its_own_distances(cfg: Any) -> str:
+    """HDC takes what the pair graph does not hold for the largest distance, which only Jaccard has."""
+    names = {cfg.CLUSTER.NAME.lower(), cfg.CLUSTER.WARMUP.NAME.lower()}
+    if "hdc" in names and cfg.CLUSTER.HDC.USE_JACCARD and cfg.CLUSTER.METRIC != "jaccard":
+        return (
+            f"CLUSTER.NAME HDC reads Jaccard distances, not CLUSTER.METRIC {cfg.CLUSTER.METRIC}: set it to jaccard, or "
+            "CLUSTER.HDC.USE_JACCARD False for the distances of CLUSTER.HDC.SIMILARITY."
+        )
+    return ""
+
+
+def tight_radius_above_zero(cfg: Any) -> str:
+    """Agreement and self-paced DBSCAN also cluster at EPS - EPS_GAP."""
+    node = cfg.CLUSTER
+    if node.NAME.lower() in ("agreementdbscan", "selfpaceddbscan") and node.EPS_GAP >= node.EPS:
+        return f"CLUSTER.EPS_GAP ({node.EPS_GAP}) must be below CLUSTER.EPS ({node.EPS}) with CLUSTER.NAME {node.NAME}."
+    return ""
+
+
 CHECKS: tuple[Check, ...] = (
     batch_holds_whole_groups,
     batch_splits_into_bn_chunks,
@@ -97,4 +116,6 @@ CHECKS: tuple[Check, ...] = (
     schedule_steps,
     nesterov_needs_momentum,
     hdc_iterations,
+    hdc_on_its_own_distances,
+    tight_radius_above_zero,
 )

@@ -77,6 +77,7 @@ _C.WARMUP.CHANNEL_JITTER = 0.25  # replaces INPUT.CHANNEL_JITTER during the warm
 # ---------------------------------------------------------------------------------------------------- model
 _C.MODEL = CN()
 _C.MODEL.DEVICE = "auto"  # "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N"
+_C.MODEL.INIT_PATH = ""  # checkpoint whose whole network the training starts from (transfer); empty: none
 _C.MODEL.BN_CHUNKS = 1  # train-mode BN over n equal parts of the global batch, as n GPUs under DataParallel
 _C.MODEL.SYNC_BN = False  # BN statistics over all processes; excludes BN_CHUNKS > 1
 _C.MODEL.STANDARDIZE = False  # standardise every image and channel before the network

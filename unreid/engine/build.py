@@ -13,6 +13,7 @@ from torch import nn
 from unreid.config import CfgNode
 from unreid.data.build import build_cache
 from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.checkpoint import load_model
 from unreid.engine.constraints import build_test_modifiers, build_train_constraints
 from unreid.engine.data import Data, Extraction, build_data, round_loader, unlabelled_batches
 from unreid.engine.hooks import (
@@ -94,7 +95,10 @@ def build_trainer(
 ) -> Trainer:
     """The whole run: data, model, method, hooks; ``resumed``: a checkpoint will be loaded into it."""
     data = build_data(cfg)
-    model = build_model(cfg, device, len(data.tracklets), pretrained=not resumed)
+    init = cfg.MODEL.INIT_PATH if not resumed else ""
+    model = build_model(cfg, device, len(data.tracklets), pretrained=not (resumed or init))
+    if init:
+        load_model(init, model)
     cache = build_cache(cfg, device)
     if cfg.MODEL.RECALIBRATE_BN and not resumed:
         count = cfg.MODEL.RECALIBRATE_BN
