@@ -11,7 +11,7 @@ from torch import Tensor
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.grouping import group_by_class
 from unreid.memory.means import segment_means
-from unreid.memory.update_rules import blend_in_order
+from unreid.memory.update_rules import UPDATE_RULES, blend_in_order
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 
@@ -69,6 +69,11 @@ class HybridMemory(Memory):
         for key, value in (("NEGATIVES", cfg.MEMORY.NEGATIVES), ("SMOOTH", cfg.MEMORY.SMOOTH)):
             if value:
                 raise UserError(f"MEMORY.{key} does not work with HybridMemory: set it to 0.")
+        if UPDATE_RULES.get(cfg.MEMORY.UPDATE) is not UPDATE_RULES.get("all"):
+            raise UserError(
+                f"HybridMemory moves the row of every sample, so MEMORY.UPDATE {cfg.MEMORY.UPDATE} does not work: "
+                "set it to all."
+            )
         return cls(
             dim,
             temp=cfg.MEMORY.TEMP,

@@ -14,6 +14,7 @@ A method is a composition of parts (clusterer, memory, losses) and holds no loop
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from unreid.clustering.base import Clusterer, build_clusterer
-from unreid.config import CfgNode
+from unreid.config import CfgNode, get_cfg
 from unreid.constraints import TrainConstraints
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder
@@ -49,10 +50,12 @@ class Method:
         model: the bare student; ``student`` is what a step calls (the same, or its distributed wrapper).
         teacher: the mean teacher or None.
         epochs: planned epochs of the run.
+        ignored: config keys that this method has no use for; a config that sets them is refused.
     """
 
     cluster_feature = "embedding"
     retrieval_feature = "embedding"
+    ignored: tuple[str, ...] = ("METHOD.EXTRAS",)
 
     def __init__(
         self,
@@ -215,7 +218,17 @@ class Method:
 
 
 def build_method(cfg: CfgNode, *, model: nn.Module, camids: Tensor | list[int]) -> Method:
-    """The method that ``METHOD.NAME`` names."""
+    """The method that ``METHOD.NAME`` names; :class:`UserError` if the config asks for parts it cannot take."""
+    kind = METHODS.get(cfg.METHOD.NAME)
+    defaults = get_cfg()
+    for key in kind.ignored:
+        default = _value(defaults, key)
+        if _value(cfg, key) != default:
+            raise UserError(f"{cfg.METHOD.NAME} has no use for {key} {_value(cfg, key)}: leave it at {default}.")
     device = next(model.parameters()).device
     camids = torch.as_tensor(camids, dtype=torch.int64, device=device)
-    return METHODS.get(cfg.METHOD.NAME).from_config(cfg, model=model, camids=camids)
+    return kind.from_config(cfg, model=model, camids=camids)
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    return functools.reduce(getattr, key.split("."), cfg)

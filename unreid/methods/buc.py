@@ -14,10 +14,12 @@ from torch import Tensor
 
 from unreid.clustering.bottom_up import BottomUp
 from unreid.config import CfgNode
+from unreid.memory.base import MEMORIES
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.methods.base import METHODS, Extract, Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, from_main
+from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class BUC(Method):
         warmup_epochs: epochs of instance discrimination before the first round; they count as epochs of the run.
     """
 
+    ignored = ("METHOD.EXTRAS", "MODEL.EMA.ENABLED", "CLUSTER.NAME", "CLUSTER.FEATURE", "OPTIM.SUB_BATCH")
     cluster_feature = "pooled_l2"
     retrieval_feature = "pooled_l2"
 
@@ -58,6 +61,10 @@ class BUC(Method):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> BUC:
+        if MEMORIES.get(cfg.MEMORY.NAME) is not ExclusiveTable:
+            raise UserError(
+                f"BUC learns against its own table, not MEMORY.NAME {cfg.MEMORY.NAME}: set it to ExclusiveTable."
+            )
         node = cfg.METHOD.BUC
         video = cfg.DATALOADER.TRAIN_FRAMES == "subset"
         return cls(

@@ -15,7 +15,7 @@ from torch import Tensor
 from unreid.config import CfgNode
 from unreid.memory import build_memory
 from unreid.memory.base import Memory
-from unreid.methods.base import METHODS, Method
+from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.parts import Part, Rows, build_parts, combined_weights, gather_rows, memory_fields
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows
@@ -30,6 +30,7 @@ class ClusterContrast(Method):
     """
 
     own_parts: tuple[str, ...] = ()
+    ignored = ("OPTIM.SUB_BATCH",)
 
     def __init__(
         self,
@@ -66,6 +67,15 @@ class ClusterContrast(Method):
             grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle",
             **common,
         )
+
+    def label(self, round: int, extract: Extract) -> Clustering:
+        """As the base; where another feature is clustered (``CLUSTER.FEATURE``) the memory is filled from its own."""
+        clustering = super().label(round, extract)
+        if self.cluster_feature != "embedding":
+            with self.phase("extract"):
+                clustering.features = extract("embedding")
+            clustering.centroids = None
+        return clustering
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         assert clustering.features is not None

@@ -75,25 +75,29 @@ class SupportSamples(Part):
         if not self.in_memory and self.lp_weight == 0:
             return rows
         degree = interpolation_degree(at.progress, 1.0, self.base)
-        if "similarity" in memory.accepts and rows.features.requires_grad:
-            found = support_similarities(rows.features, memory.rows, rows.targets, degree=degree, **self._choice)
-            supports, extras = found.supports, {"support_pairs": found.pairs}
-            if self.in_memory:
+        features, targets = rows.features[: rows.real], rows.targets[: rows.real]
+        extras = dict(rows.extras)
+        if "similarity" in memory.accepts and features.requires_grad:
+            found = support_similarities(features, memory.rows, targets, degree=degree, **self._choice)
+            supports, extras["support_pairs"] = found.supports, found.pairs
+            if self.in_memory and len(rows.features) == rows.real:  # no other part has added rows
                 extras["similarity"] = found.rows
         else:
-            supports = support_samples(rows.features, memory.rows, rows.targets, degree=degree, **self._choice)
-            extras = {"support_pairs": rows.features.float() @ supports.features.T} if self.lp_weight else {}
+            supports = support_samples(features, memory.rows, targets, degree=degree, **self._choice)
+            if self.lp_weight:
+                extras["support_pairs"] = features.float() @ supports.features.T
         extras["support_targets"] = supports.targets
         if not self.in_memory:
-            return replace(rows, extras={**rows.extras, **extras})
-        per_row = len(supports.targets) // len(rows.targets)
+            return replace(rows, extras=extras)
+        per_row = len(supports.targets) // rows.real
+        camids, indices = (field[: rows.real].repeat_interleave(per_row) for field in (rows.camids, rows.indices))
         return Rows(
             features=torch.cat((rows.features.to(supports.features.dtype), supports.features)),
             targets=torch.cat((rows.targets, supports.targets)),
-            camids=torch.cat((rows.camids, rows.camids.repeat_interleave(per_row))),
-            indices=torch.cat((rows.indices, rows.indices.repeat_interleave(per_row))),
+            camids=torch.cat((rows.camids, camids)),
+            indices=torch.cat((rows.indices, indices)),
             real=rows.real,
-            extras={**rows.extras, **extras},
+            extras=extras,
         )
 
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:

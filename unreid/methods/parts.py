@@ -64,7 +64,7 @@ class Part:
         return cls()
 
     def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
-        """Rows for the memory's loss and update; the first ``rows.real`` must stay as they are."""
+        """Rows for the memory's loss and update: those given, and equally many more for every image after them."""
         return rows
 
     def weights(self, rows: Rows) -> Tensor | None:
@@ -97,7 +97,10 @@ def memory_fields(memory: Memory, rows: Rows, reliable: Tensor | None) -> dict[s
     Args:
         reliable: bool (N,) over the training list, or None where the clusterer gives no reliabilities.
     """
-    fields: dict[str, Any] = {name: rows.extras[name] for name in memory.accepts if name in rows.extras}
+    count = len(rows.features)  # what a part computed before another one added rows does not fit any more
+    fields: dict[str, Any] = {
+        name: rows.extras[name] for name in memory.accepts if name in rows.extras and len(rows.extras[name]) == count
+    }
     if "camids" in memory.needs:
         fields["camids"] = rows.camids
     if "indices" in memory.needs:

@@ -37,6 +37,11 @@ class SpCL(ClusterContrast):
                 "SpCL clusters the rows of its memory, one an image: set MEMORY.NAME HybridMemory, "
                 "or METHOD.SPCL.FRESH_FEATURES True for another memory."
             )
+        if not method.fresh_features and method.cluster_feature != "embedding":
+            raise UserError(
+                f"SpCL clusters the rows of its memory, so CLUSTER.FEATURE {cfg.CLUSTER.FEATURE} needs "
+                "METHOD.SPCL.FRESH_FEATURES True."
+            )
         return method
 
     def label(self, round: int, extract: Extract) -> Clustering:
