@@ -1,0 +1,190 @@
+"""Any clusterer with any memory and any part, from the config alone; what makes no sense is one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.methods.conftest import MakeConfig
+from tests.methods.toys import DIM, at_step, toy_batch, toy_clustering, toy_method
+from unreid.clustering import AgreementDBSCAN
+from unreid.engine.checkpoint import load_run
+from unreid.engine.run import run
+from unreid.memory import ClusterMemory, DiversityMemory
+from unreid.memory.base import Memory
+from unreid.methods.ccc import CameraEntropy
+from unreid.methods.cluster_contrast import ClusterContrast
+from unreid.methods.ise import SupportSamples
+from unreid.methods.parts import PARTS, Part, Rows
+from unreid.structures import Position
+from unreid.utils.errors import UserError
+
+EMA = ("MODEL.EMA.ENABLED", "True")
+DIVERSE = ("MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v5")
+HYBRID = ("MEMORY.NAME", "HybridMemory")
+AGREEMENT = ("CLUSTER.NAME", "AgreementDBSCAN")
+SELF_PACED = ("CLUSTER.NAME", "SelfPacedDBSCAN", "DATALOADER.SAMPLER.SINGLETON", "repeat")
+HDC = ("CLUSTER.NAME", "HDC", "CLUSTER.MIN_SIZE", "2")
+KMEANS = ("CLUSTER.NAME", "KMeans")
+CIE = ("METHOD.EXTRAS", "['camera_entropy']")
+SUPPORTS = ("METHOD.EXTRAS", "['support_samples']")
+ALL_PARTS = ("METHOD.EXTRAS", "['support_samples', 'camera_entropy']")
+
+SENSIBLE: dict[str, tuple[str, tuple[str, ...]]] = {
+    # ISE's supports over CDSM's diversity memory with its clustering and its teacher
+    "ISE, diversity memory, agreement, teacher": ("ISE", (*DIVERSE, *AGREEMENT, *EMA)),
+    "Cluster Contrast, CIE": ("ClusterContrast", CIE),
+    "SpCL, CIE": ("SpCL", (*HYBRID, *SELF_PACED, *CIE)),
+    "SpCL, supports": ("SpCL", (*HYBRID, *SELF_PACED, *SUPPORTS)),
+    "SpCL, HDC on its rows": ("SpCL", (*HYBRID, *HDC)),
+    "SpCL, teacher": ("SpCL", (*HYBRID, *SELF_PACED, *EMA)),
+    "SpCL's labels, diversity memory": ("SpCL", (*DIVERSE, *SELF_PACED, "METHOD.SPCL.FRESH_FEATURES", "True")),
+    "CDSM, HDC": ("CDSM", (*DIVERSE, *HDC, *EMA)),
+    "CDSM, supports, CIE": ("CDSM", (*DIVERSE, *AGREEMENT, *EMA, *ALL_PARTS)),
+    "ISE, HDC, CHD, CIE": ("ISE", (*HDC, "MEMORY.UPDATE", "chd", *CIE)),
+    "ISE, hybrid memory": ("ISE", HYBRID),
+    "3C, agreement, v4": ("CCC", (*AGREEMENT, "MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v4")),
+    "Cluster Contrast, k-means, v3": ("ClusterContrast", (*KMEANS, *DIVERSE[:2], "MEMORY.UPDATE", "v3")),
+    "Cluster Contrast, self-paced": ("ClusterContrast", SELF_PACED),
+    "Cluster Contrast, hybrid memory": ("ClusterContrast", HYBRID),
+    "Cluster Contrast, BUC's table": ("ClusterContrast", ("MEMORY.NAME", "ExclusiveTable")),
+    "Cluster Contrast, cosine, adaptive": (
+        "ClusterContrast",
+        ("CLUSTER.METRIC", "cosine", "CLUSTER.ADAPTIVE", "True", "CLUSTER.RHO", "0.05"),
+    ),
+    "3C, another feature clustered": ("CCC", (*HDC, "CLUSTER.FEATURE", "l2", "MODEL.EMBED_DIM", "12")),
+}
+
+SENSELESS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "parts on BUC": ("BUC", CIE, r"BUC has no use for METHOD\.EXTRAS"),
+    "a clusterer for BUC": ("BUC", HDC, r"BUC has no use for CLUSTER\.NAME HDC"),
+    "a teacher for BUC": ("BUC", EMA, r"BUC has no use for MODEL\.EMA\.ENABLED"),
+    "a memory for BUC": ("BUC", HYBRID, r"BUC learns.*HybridMemory.*ExclusiveTable"),
+    "CDSM without teacher": ("CDSM", DIVERSE, r"CDSM.*MODEL\.EMA\.ENABLED"),
+    "SpCL without rows": ("SpCL", SELF_PACED, r"SpCL.*MEMORY\.NAME HybridMemory"),
+    "SpCL on another feature": ("SpCL", (*HYBRID, "CLUSTER.FEATURE", "raw"), r"SpCL.*FRESH_FEATURES"),
+    "CDSM's rule in a plain memory": ("ClusterContrast", ("MEMORY.UPDATE", "v5"), r"rule named 'v5'.*Available: all"),
+    "3C's rule in the diversity memory": ("CDSM", (*DIVERSE[:2], *EMA, "MEMORY.UPDATE", "chd"), r"named 'chd'"),
+    "a rule for the hybrid memory": ("SpCL", (*HYBRID, "MEMORY.UPDATE", "chd"), r"HybridMemory.*MEMORY\.UPDATE chd"),
+    "negatives of the hybrid memory": ("SpCL", (*HYBRID, "MEMORY.NEGATIVES", "4"), r"MEMORY\.NEGATIVES"),
+    "HDC on cosine distances": ("CCC", (*HDC, "CLUSTER.METRIC", "cosine"), r"HDC.*Jaccard"),
+    "a gap beyond the radius": ("CDSM", (*AGREEMENT, *EMA, "CLUSTER.EPS_GAP", "0.8"), r"CLUSTER\.EPS_GAP"),
+    "too few clusters for supports": (
+        "ISE",
+        (*KMEANS, "CLUSTER.NUM_CLUSTERS", "2", "METHOD.ISE.TOPK", "2"),
+        r"METHOD\.ISE\.TOPK = 2.*2",
+    ),
+    "an unknown part": ("ISE", ("METHOD.EXTRAS", "['suport_samples']"), r"Did you mean 'support_samples'"),
+    "parts of a batch": ("ClusterContrast", ("OPTIM.SUB_BATCH", "8"), r"no use for OPTIM\.SUB_BATCH"),
+}
+
+
+@pytest.mark.parametrize("name", SENSIBLE)
+def test_a_combination_trains(name: str, tiny_config: MakeConfig) -> None:
+    method, overrides = SENSIBLE[name]
+    short = ("OPTIM.EPOCHS", "2", "DATALOADER.ITERS", "2")
+    cfg = tiny_config("METHOD.NAME", method, *short, *overrides)
+    assert run(cfg)["finished"]
+    state = load_run(Path(cfg.OUTPUT_DIR) / "checkpoint.pth")
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+    bank = state["method"]["memory"]["bank"]
+    assert len(bank) and torch.isfinite(bank).all() and bank.any()
+
+
+@pytest.mark.parametrize("name", SENSELESS)
+def test_a_senseless_combination_is_one_sentence(name: str, tiny_config: MakeConfig) -> None:
+    method, overrides, message = SENSELESS[name]
+    with pytest.raises(UserError, match=message) as raised:
+        run(tiny_config("METHOD.NAME", method, *overrides))
+    assert "\n" not in str(raised.value).strip()
+
+
+# --------------------------------------------------------------------------- what the combinations are made of
+
+LABELS = torch.tensor([-1, 0, 0, 0, 0, -1, 1, 1, 1, 1, 2, 2, 2, 2])
+CAMIDS = torch.arange(len(LABELS)) % 3
+BATCH = torch.tensor([6, 9, 7, 8, 11, 13, 10, 12, 1, 4, 2, 3])
+
+
+def test_supports_over_the_diversity_memory_are_built_from_its_centres_and_the_teacher() -> None:
+    parts = ("METHOD.NAME", "ISE", *DIVERSE, *AGREEMENT, *EMA, "MEMORY.NUM_INSTANCES", 2)
+    method = toy_method(*parts, camids=CAMIDS)
+    assert isinstance(method.memory, DiversityMemory) and isinstance(method.clusterer, AgreementDBSCAN)
+    method.plan(toy_clustering(LABELS, reliable=torch.ones(len(LABELS), dtype=torch.bool)), 0)
+    assert len(method.memory.bank) == 3 * 3  # a centre and two slots for each of three clusters
+    with torch.no_grad():
+        method.teacher.model.linear.weight.neg_()
+    batch = toy_batch(BATCH, LABELS, CAMIDS)
+    output = method.step(batch, at_step(39))
+    assert output.losses.keys() == {"memory", "label_preserving"}
+    real, supports = output.cache.features.chunk(2)
+    torch.testing.assert_close(real, -method.model(batch.views[0]).embedding.detach())
+    rows = method.memory.rows
+    own = rows[batch.targets]
+    for feature, support, centre, label in zip(real, supports, own, batch.targets.tolist()):
+        near = max((c for c in range(3) if c != label), key=lambda c: float(feature @ rows[c]))
+        direction = F.normalize(feature + 0.24 * (rows[near] - centre), dim=0)
+        assert float(support @ direction) > 0.999
+
+
+def test_parts_come_once_and_in_order() -> None:
+    method = toy_method("METHOD.NAME", "ISE", "METHOD.EXTRAS", "['cie', 'support_samples']", camids=CAMIDS)
+    assert [type(part) for part in method.parts] == [SupportSamples, CameraEntropy]
+
+
+class Mirror(Part):
+    """Adds the mirror image of every row given."""
+
+    def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
+        return Rows(
+            torch.cat((rows.features, rows.features.flip(1))),
+            rows.targets.repeat(2),
+            rows.camids.repeat(2),
+            rows.indices.repeat(2),
+            rows.real,
+            rows.extras,
+        )
+
+
+@pytest.mark.parametrize("order", ["['mirror', 'support_samples']", "['support_samples', 'mirror']"])
+def test_parts_that_add_rows_get_along_in_any_order(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Supports are made of images only; what was computed for fewer rows is not used for more."""
+    monkeypatch.setitem(PARTS._table, "mirror", Mirror)
+    method = toy_method("METHOD.EXTRAS", order, camids=CAMIDS)
+    assert isinstance(method, ClusterContrast) and isinstance(method.memory, ClusterMemory)
+    method.plan(toy_clustering(LABELS), 0)
+    batch = toy_batch(BATCH, LABELS, CAMIDS)
+    output = method.step(batch, at_step(20))
+    rows = output.cache
+    assert torch.equal(rows.features[: len(BATCH)], method.model(batch.views[0]).embedding.detach())
+    assert len(rows.features) == len(BATCH) * (3 if order.startswith("['mirror'") else 4)
+    torch.testing.assert_close(output.losses["memory"], method.memory(rows.features, rows.targets))
+    alone = toy_method("METHOD.EXTRAS", "['support_samples']", camids=CAMIDS)
+    alone.plan(toy_clustering(LABELS), 0)
+    expected = alone.step(batch, at_step(20)).losses["label_preserving"]
+    torch.testing.assert_close(output.losses["label_preserving"], expected)
+    method.after_step(rows, at_step(20))
+
+
+@pytest.mark.parametrize("feature", ["raw", "l2"])
+def test_the_memory_lives_in_the_space_of_the_training_feature_whatever_is_clustered(feature: str) -> None:
+    method = toy_method("CLUSTER.FEATURE", feature, "CLUSTER.NAME", "KMeans", "CLUSTER.NUM_CLUSTERS", 3, camids=CAMIDS)
+    generator = torch.Generator().manual_seed(0)
+    spaces = {
+        name: F.normalize(torch.randn(len(LABELS), width, generator=generator), dim=1)
+        for name, width in (("pooled", 20), ("pooled_l2", 21), ("embedding", DIM))
+    }
+    asked = []
+
+    def extract(name: str) -> torch.Tensor:
+        asked.append(name)
+        return spaces[name]
+
+    clustering = method.label(0, extract)
+    method.plan(clustering, 0)
+    assert asked == [{"raw": "pooled", "l2": "pooled_l2"}[feature], "embedding"]
+    means = torch.stack([spaces["embedding"][clustering.labels == c].mean(0) for c in range(3)])
+    torch.testing.assert_close(method.memory.bank, F.normalize(means, dim=1))
