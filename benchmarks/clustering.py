@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
 import tempfile
 import time
@@ -54,9 +55,11 @@ def clock(device: torch.device) -> float:
 
 
 def search(args: argparse.Namespace) -> dict[str, Any]:
-    """Neighbour lists, saved for the others, and the time of the plain product."""
+    """Features and neighbour lists, saved for the others, and the time of the plain product."""
     device = torch.device(args.device)
-    x = world(args.sizes[0], args.dims[0], args.regime).to(device)
+    x = world(args.sizes[0], args.dims[0], args.regime)
+    np.save(args.folder / "features.npy", x.numpy())
+    x = x.to(device)
     knn(x[:500], K1, backend=args.knn)
     start = clock(device)
     distance, index = knn(x, K1, backend=args.knn)
@@ -66,46 +69,74 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
     for rows in x.split(block):
         rows @ x.T
     product = clock(device) - start
-    np.savez(args.lists, distance=distance.cpu().numpy(), index=index.cpu().numpy())
+    np.save(args.folder / "distance.npy", distance.cpu().numpy())
+    np.save(args.folder / "index.npy", index.cpu().numpy())
     return {"seconds": seconds, "product_seconds": product}
 
 
-def label(args: argparse.Namespace) -> dict[str, Any]:
-    """Graph and labels by one contender: stage times, peak memory, and the result for comparison."""
-    device = torch.device(args.device if args.child == "torch" else "cpu")
-    x = world(args.sizes[0], args.dims[0], args.regime).to(device)
-    with np.load(args.lists) as saved:
-        lists = tuple(torch.from_numpy(saved[key]).to(device) for key in ("distance", "index"))
-    if args.child != "dense":  # imports, thread pools, compilation
-        dbscan(jaccard_graph(x[:300], k1=K1, k2=K2, radius=EPS, backend=args.child), EPS)
-        return sparse(args, x, lists, device)
-    index = lists[1].numpy()
-    dense_labels(dense_jaccard(x[:300].numpy(), index[:300] % 300, K1, K2), EPS, MIN_SAMPLES)
+def load(folder: Path, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, distances and indices, read without a detour that would raise the process's peak memory."""
+    parts = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("features", "distance", "index"))
+    x, distance, index = (part.to(device) for part in parts)
+    return x, distance, index
+
+
+def dense(args: argparse.Namespace) -> dict[str, Any]:
+    """The N x N way."""
+    x, _, index = (part.numpy() for part in load(args.folder, torch.device("cpu")))
+    dense_labels(dense_jaccard(x[:300], index[:300] % 300, K1, K2), EPS, MIN_SAMPLES)  # imports
     with Meter() as meter:
-        distance = dense_jaccard(x.numpy(), index, K1, K2)
-        graph_done = time.perf_counter()
+        distance = dense_jaccard(x, index, K1, K2)
+        middle = time.perf_counter()
         labels = dense_labels(distance, EPS + 1e-6, MIN_SAMPLES)
-        stages = {"dbscan": time.perf_counter() - graph_done}
+        stages = {"dbscan": time.perf_counter() - middle}
     i, j = np.nonzero(np.triu(distance <= max(LABEL_EPS) + 1e-6, 1))
     every = {f"labels_{eps}": dense_labels(distance, eps + 1e-6, MIN_SAMPLES) for eps in LABEL_EPS}
-    np.savez(args.result, i=i, j=j, dist=distance[i, j], labels=labels, **every)
+    np.savez(args.folder / "dense.npz", i=i, j=j, dist=distance[i, j], labels=labels, **every)
     return {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": meter.peak_mb, "stages": stages}
 
 
-def sparse(args: argparse.Namespace, x: Tensor, lists: Any, device: torch.device) -> dict[str, Any]:
-    backend = _BACKENDS[args.child]
-    times = [("", clock(device))]
+def sparse(args: argparse.Namespace) -> dict[str, Any]:
+    """Graph and labels by one back-end: the stage as a user calls it, then its parts, then results to compare."""
+    device = torch.device(args.device if args.child == "torch" else "cpu")
+    x, *lists = load(args.folder, device)
+    neighbors = lists[0], lists[1]
+    settings = {"k1": K1, "k2": K2, "backend": args.child}
+    small = 2 * K1  # imports, thread pools, compilation
+    dbscan(jaccard_graph(x[:small], radius=EPS, **settings), EPS)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
     with Meter() as meter:
-        rows = support_weights(x, *lists, round(K1 / 2) + 1)
-        times.append(("support", clock(device)))
-        mean = backend.mean_rows(rows, lists[1][:, :K2])
-        times.append(("mean", clock(device)))
-        backend.pair_distances(mean, EPS + 1e-6)
-        times.append(("min-sum", clock(device)))
-    graph_meter = meter
+        start = clock(device)
+        graph = jaccard_graph(x, radius=EPS, neighbors=neighbors, **settings)
+        middle = clock(device)
+        labels, _ = dbscan(graph, EPS, MIN_SAMPLES)
+        end = clock(device)
+    row = {"seconds": end - start, "cpu_seconds": meter.cpu_seconds, "peak_mb": meter.peak_mb}
+    if device.type == "cuda":
+        row["peak_mb"] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    stages, counts = parts_of_the_stage(x, neighbors, args.child, device)
+    wide = jaccard_graph(x, radius=max(LABEL_EPS), neighbors=neighbors, **settings)
+    every = {f"labels_{eps}": dbscan(wide, eps, MIN_SAMPLES)[0].cpu().numpy() for eps in LABEL_EPS}
+    pairs = {key: getattr(wide, key).cpu().numpy() for key in ("i", "j", "dist")}
+    np.savez(args.folder / f"{args.child}.npz", labels=labels.cpu().numpy(), **pairs, **every)
+    return {**row, "stages": stages | {"dbscan": end - middle}, "pairs": len(graph) / len(x), **counts}
+
+
+def parts_of_the_stage(
+    x: Tensor, neighbors: tuple[Tensor, Tensor], name: str, device: torch.device
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of each step, and the sizes per sample that they depend on."""
+    backend = _BACKENDS[name]
+    times = [clock(device)]
+    rows = support_weights(x, *neighbors, round(K1 / 2) + 1)
+    times.append(clock(device))
+    mean = backend.mean_rows(rows, neighbors[1][:, :K2])
+    times.append(clock(device))
+    backend.pair_distances(mean, EPS + 1e-6)
+    times.append(clock(device))
+    stages = {key: end - begin for key, begin, end in zip(("support", "mean", "min-sum"), times, times[1:])}
     column = torch.bincount(mean.column, minlength=len(x))
     counts = {
         "entries": len(rows.value) / len(x),
@@ -113,23 +144,7 @@ def sparse(args: argparse.Namespace, x: Tensor, lists: Any, device: torch.device
         "adds": float((column * (column - 1) / 2).sum() / len(x)),
         "longest_column": int(column.max()),
     }
-    del rows, mean
-    with Meter() as meter:  # the whole stage as a user calls it
-        start = clock(device)
-        graph = jaccard_graph(x, k1=K1, k2=K2, radius=EPS, backend=args.child, neighbors=lists)
-        middle = clock(device)
-        labels, _ = dbscan(graph, EPS, MIN_SAMPLES)
-        end = clock(device)
-    wide = jaccard_graph(x, k1=K1, k2=K2, radius=max(LABEL_EPS), backend=args.child, neighbors=lists)
-    every = {f"labels_{eps}": dbscan(wide, eps, MIN_SAMPLES)[0].cpu().numpy() for eps in LABEL_EPS}
-    pairs = {key: getattr(wide, key).cpu().numpy() for key in ("i", "j", "dist")}
-    np.savez(args.result, labels=labels.cpu().numpy(), **pairs, **every)
-    stages = {name: later - earlier for (_, earlier), (name, later) in zip(times, times[1:])} | {"dbscan": end - middle}
-    peak = max(meter.peak_mb, graph_meter.peak_mb)
-    if device.type == "cuda":
-        peak = (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    row = {"seconds": end - start, "cpu_seconds": meter.cpu_seconds, "peak_mb": peak, "stages": stages}
-    return row | {"pairs": len(graph) / len(x), **counts}
+    return stages, counts
 
 
 def compare(first: Path, second: Path) -> dict[str, Any]:
@@ -149,17 +164,16 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
 
 def measure(args: argparse.Namespace, n: int, dim: int, folder: Path) -> dict[str, Any]:
     """One size: search once, contenders in interleaved rounds, results compared."""
-    common = ["--sizes", n, "--dims", dim, "--regime", args.regime, "--device", args.device, "--threads", args.threads]
-    lists = folder / "lists.npz"
+    common = ["--sizes", n, "--dims", dim, "--regime", args.regime, "--device", args.device]
+    common += ["--threads", args.threads, "--knn", args.knn, "--folder", folder]
     row: dict[str, Any] = {"n": n, "dim": dim, "regime": args.regime}
-    row["knn"] = call(__file__, ["--child", "knn", "--lists", lists, "--knn", args.knn, *common])
+    row["knn"] = call(__file__, ["--child", "knn", *common])
     contenders = [*args.backends, *(["dense"] if n <= args.dense_up_to else [])]
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for repeat in range(args.repeats):
         for name in contenders:
             if name != "dense" or repeat == 0:
-                output = ["--lists", lists, "--result", folder / f"{name}.npz"]
-                results[name].append(call(__file__, ["--child", name, *output, *common]))
+                results[name].append(call(__file__, ["--child", name, *common]))
     for name, runs in results.items():
         best = min(runs, key=lambda run: run["seconds"])
         median = statistics.median(run["seconds"] for run in runs)
@@ -202,13 +216,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, default=None, help="also write the numbers here")
     parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
-    parser.add_argument("--lists", type=Path, default=None, help=argparse.SUPPRESS)
-    parser.add_argument("--result", type=Path, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.child:
-        print(json.dumps(search(args) if args.child == "knn" else label(args)))
+        print(json.dumps({"knn": search, "dense": dense}.get(args.child, sparse)(args)))
         return
     if args.device != "cpu":
         args.backends = ["torch"]
@@ -219,10 +232,9 @@ def main() -> None:
                 rows.append(measure(args, n, dim, Path(folder)))
                 show(rows[-1])
     if args.json:
-        versions = {"torch": torch.__version__, "threads": args.threads or torch.get_num_threads()}
-        args.json.write_text(
-            json.dumps({"command": vars(args) | {"json": None}, **versions, "rows": rows}, indent=1, default=str) + "\n"
-        )
+        command = {key: str(value) for key, value in vars(args).items() if key not in ("json", "child", "folder")}
+        versions = {"torch": torch.__version__, "numpy": np.__version__, "cpu": platform.processor()}
+        args.json.write_text(json.dumps({"command": command, "versions": versions, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

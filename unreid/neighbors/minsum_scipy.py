@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unreid.neighbors.support import SparseRows
 
-_TRIPLES = 2**20  # (i, column, j) triples expanded at once
+_TRIPLES = 2**18  # (i, column, j) triples expanded at once
 
 
 def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:

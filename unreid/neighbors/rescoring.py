@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 _CHUNK_BYTES = {"cpu": 2**20, "cuda": 2**28}  # gathered rows held at once: about one cache on CPU
 
@@ -24,6 +25,9 @@ def squared_distances(features: Tensor, left: Tensor, right: Tensor) -> Tensor:
         float32 (P,), each entry independent of the other pairs; relative error below ``D * 2**-24``.
     """
     chunk = max(1, _CHUNK_BYTES.get(features.device.type, 2**24) // (8 * max(1, features.shape[1])))
+    pairs = len(left)
+    if features.is_cuda:  # its reductions depend on the number of rows: fill the last chunk up
+        left, right = (pad(part, (0, -pairs % chunk)) for part in (left, right))
     out = features.new_empty(len(left))
     ours = features.new_empty(min(chunk, len(left)), features.shape[1])
     theirs = torch.empty_like(ours)
@@ -32,7 +36,18 @@ def squared_distances(features: Tensor, left: Tensor, right: Tensor) -> Tensor:
         a = torch.index_select(features, 0, left[start:stop], out=ours[: stop - start])
         b = torch.index_select(features, 0, right[start:stop], out=theirs[: stop - start])
         torch.linalg.vector_norm(a.sub_(b), dim=1, out=out[start:stop])
-    return out.square_()
+    return out[:pairs].square_()
+
+
+def squared_norms(features: Tensor) -> Tensor:
+    """float64 (N,): squared norms of float32 rows, without a float64 copy of them."""
+    out = torch.empty(len(features), dtype=torch.float64, device=features.device)
+    chunk = max(1, _CHUNK_BYTES.get(features.device.type, 2**24) // (8 * max(1, features.shape[1])))
+    wide = torch.empty(min(chunk, len(features)), features.shape[1], dtype=torch.float64, device=features.device)
+    for start in range(0, len(features), chunk):
+        part = features[start : start + chunk]
+        torch.sum(wide[: len(part)].copy_(part).square_(), dim=1, out=out[start : start + chunk])
+    return out
 
 
 def order_candidates(features: Tensor, rows: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:

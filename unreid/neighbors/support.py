@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unreid.neighbors.rescoring import squared_distances
+from unreid.neighbors.rescoring import squared_distances, squared_norms
 
 _COMPARED = {"cpu": 2**18, "cuda": 2**25}  # comparisons of the reciprocity test held at once
 _MARKED = {"cpu": 2**26, "cuda": 2**30}  # cells (bytes) of the membership table
@@ -68,7 +68,7 @@ def support_weights(features: Tensor, distance: Tensor, index: Tensor, half_widt
     """
     n, width = index.shape
     device = index.device
-    square = torch.cat([_squares(part) for part in features.split(128 if device.type == "cpu" else 2**14)])
+    square = squared_norms(features)
     short = index.int()
     member = reciprocal(short, width)
     half = short[:, :half_width].masked_fill(~reciprocal(short, half_width), n)
@@ -133,11 +133,7 @@ def _supports(features: Tensor, lists: _Lists, first: int, last: int, table: Ten
 
 def _segment_softmax(logits: Tensor, count: Tensor, row: Tensor) -> Tensor:
     """float32 softmax of float64 ``logits`` within consecutive segments of ``count`` entries, ``row`` their number."""
-    top = torch.segment_reduce(logits, "max", lengths=count)
+    top = torch.segment_reduce(logits, "max", lengths=count, unsafe=True)
     weight = (logits - top[row]).exp_()
-    total = torch.segment_reduce(weight, "sum", lengths=count)
+    total = torch.segment_reduce(weight, "sum", lengths=count, unsafe=True)
     return (weight / total[row]).float()
-
-
-def _squares(rows: Tensor) -> Tensor:
-    return rows.double().square_().sum(1)

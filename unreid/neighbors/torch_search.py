@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unreid.neighbors.rescoring import order_candidates, order_pairs
+from unreid.neighbors.rescoring import order_candidates, order_pairs, squared_norms
 from unreid.neighbors.symmetric_scan import symmetric_candidates
 
 logger = logging.getLogger(__name__)
@@ -69,13 +69,15 @@ class Scorer:
         """
         unit, dim = _UNIT[torch.float32], features.shape[1]
         growth = dim * unit / (1 - dim * unit)
-        norm = _row_norms(features)
+        norm = squared_norms(features).sqrt()
         largest = norm.max()
         product = growth * norm * largest
         table = features
         if dtype != torch.float32:
             table = features.to(dtype)
-            lost = torch.cat([_row_norms(x - y.float()) for x, y in zip(features.split(4096), table.split(4096))])
+            lost = torch.cat(
+                [squared_norms(x - y.float()) for x, y in zip(features.split(4096), table.split(4096))]
+            ).sqrt()
             product = 1.02 * product + lost * largest + 1.01 * norm * lost.max()
             if not features.is_cuda:
                 product = product + 1.02 * _UNIT[dtype] * norm * largest
@@ -166,7 +168,7 @@ def certified_lists(
     if len(doubtful) == 0:
         return distance, index
     logger.debug("%d of %d lists searched a second time", len(doubtful), len(queries))
-    for part in doubtful.split(max(1, _PAIRS.get(features.device.type, 2**21) // n)):
+    for part in doubtful.split(512):
         distance[part], index[part] = _search_again(features, scorer, queries[part], distance[part, -1], k)
     return distance, index
 
@@ -214,17 +216,19 @@ def _smallest(scores: Tensor, count: int, group: int = 16) -> tuple[Tensor, Tens
 def _search_again(features: Tensor, scorer: Scorer, rows: Tensor, kth: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The lists of ``rows`` among everything whose score does not exceed the limit for distance ``kth`` (Q,)."""
     limit = scorer.limit(rows, kth)[:, None]
-    columns = max(1, _SCORE_BYTES.get(features.device.type, 2**26) // (4 * len(rows)))
-    left, right = [], []
+    device = features.device.type
+    columns = max(1, _SCORE_BYTES.get(device, 2**26) // (4 * len(rows)))
+    left, right, total = [], [], 0
     for start in range(0, len(features), columns):
         stop = min(start + columns, len(features))
         near = (scorer.scores(rows, start, stop) <= limit).nonzero()
         left.append(near[:, 0])
         right.append(near[:, 1] + start)
+        total += len(near)
+        if total > _PAIRS.get(device, 2**21) and len(rows) > 1:  # many duplicates: fewer rows at once
+            half = len(rows) // 2
+            parts = [_search_again(features, scorer, rows[s], kth[s], k) for s in (slice(half), slice(half, None))]
+            return torch.cat([parts[0][0], parts[1][0]]), torch.cat([parts[0][1], parts[1][1]])
     pairs = torch.cat(left), torch.cat(right)
     order = pairs[0].argsort(stable=True)
     return order_pairs(features, rows, pairs[0][order], pairs[1][order], k)
-
-
-def _row_norms(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
