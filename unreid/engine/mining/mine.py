@@ -1,0 +1,240 @@
+"""Relations of a dataset's tracklets, written for ``PICKLE_PATH``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import unreid
+from unreid.config import CfgNode
+from unreid.constraints import (
+    Records,
+    RelationFile,
+    TravelTable,
+    describe,
+    learn_travel,
+    load_pseudo_labels,
+    mine_overlaps,
+    passes_of_clusters,
+    record_keys,
+    save_relation,
+    shared_tracks,
+    travel_from_times,
+)
+from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO_TEMPORAL
+from unreid.constraints.picture import draw_travel
+from unreid.data.datasets import build_dataset
+from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.mining.report import log_links, log_travel
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+SECOND_STAGE = (
+    "STS needs walking times, which are learnt from the pseudo labels of a run. Train once without it "
+    "(CLUSTER.STR_OPTION False TEST.STR_OPTION False), then mine again with "
+    "--sts-from <OUTPUT_DIR of that run>/pseudo_labels.npz."
+)
+
+
+@dataclass(frozen=True)
+class Mining:
+    """What the command line asks for; see ``--help``."""
+
+    min_overlap: int = 0
+    exclude_pairs: tuple[tuple[int, int], ...] = ()
+    level: str = "clip"
+    sts_from: str = ""
+    allow_labels: bool = False
+    bin: int = 100
+    max_lag: int = 20_000
+    min_count: int = 20
+    unknown: float | None = None
+
+
+@dataclass
+class _Job:
+    """One dataset side by side with its file names."""
+
+    cfg: CfgNode
+    options: Mining
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, key: str) -> Path:
+        """``PICKLE_PATH`` and the stem that a config key names."""
+        node = self.cfg.CLUSTER if key.startswith("CLUSTER.") else self.cfg.TEST
+        name = getattr(node, key.partition(".")[2]) or DEFAULT_STEMS[key]
+        return (Path(self.cfg.PICKLE_PATH) / name).with_suffix(".npz")
+
+    def save(self, key: str, kind: str, rows: Records, columns: Records | None, **content: Any) -> Path:
+        path = self.path(key)
+        meta = {**self.meta, "kind": kind, **content.pop("meta", {})}
+        save_relation(path, RelationFile(meta, rows, columns, **content))
+        logger.info("wrote %s (%.1f kB)", path, path.stat().st_size / 1000)
+        return path
+
+
+DEFAULT_STEMS = {
+    "CLUSTER.ICDBSCAN_CONSTRAINT_PATH": "cannotlink_pts",
+    "CLUSTER.STR_PATH": "spatio_temporal_relation_train",
+    "CLUSTER.CCE_PATH": "cross_camera_relation_train",
+    "TEST.CONSTRAINT_PATH": "overlap_relation",
+    "TEST.STR_PATH": "spatio_temporal_relation_infer",
+    "TEST.CCE_PATH": "cross_camera_relation_infer",
+}
+
+
+def mine(cfg: CfgNode, options: Mining) -> list[Path]:
+    """Derives and writes every relation that the dataset of ``cfg`` allows.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: several datasets, unknown cameras, a source that cannot be used, or nothing to learn from.
+    """
+    train, test = mining_datasets(cfg)
+    job = _Job(cfg, options, _meta(train, cfg))
+    logger.info("reading the tracklets of %s in %s", train.name, train.folder)
+    records = _train_records(train)
+    sides = _test_records(test) if test.has_test else None
+    written = [job.save("CLUSTER.CCE_PATH", SAME_CAMERA, records, None)]
+    if sides is not None:
+        written.append(job.save("TEST.CCE_PATH", SAME_CAMERA, *sides))
+    if not records.has_time or (sides is not None and not sides[0].has_time):
+        reason = (
+            f"{train.name}: file names hold no time on a clock that the cameras share, so TOC and STS cannot be mined; "
+            "only the same-camera relations (SCP) are."
+        )
+        if options.sts_from:
+            raise UserError(reason)
+        logger.warning(reason)
+        return written
+    written += _mine_overlaps(job, records, sides)
+    if options.sts_from:
+        written += _mine_travel(job, train, records, sides)
+    else:
+        logger.info(SECOND_STAGE)
+    return written
+
+
+# ------------------------------------------------------------------------------------------------ the relations
+
+
+def _mine_overlaps(job: _Job, records: Records, sides: tuple[Records, Records] | None) -> list[Path]:
+    options = job.options
+    arguments: dict[str, Any] = {"min_overlap": options.min_overlap, "exclude": options.exclude_pairs}
+    meta = {"parameters": {"min_overlap": options.min_overlap, "level": options.level}}
+    meta["parameters"]["exclude_pairs"] = [[a + 1, b + 1] for a, b in options.exclude_pairs]
+    links = mine_overlaps(records, level=options.level, **arguments)
+    log_links("training", records, records, links)
+    written = [job.save("CLUSTER.ICDBSCAN_CONSTRAINT_PATH", CANNOT_LINK, records, None, links=links, meta=meta)]
+    if sides is not None:
+        links = mine_overlaps(*sides, **arguments)
+        log_links("query x gallery", *sides, links)
+        written.append(job.save("TEST.CONSTRAINT_PATH", OVERLAP, *sides, links=links, meta=meta))
+    return written
+
+
+def _mine_travel(job: _Job, train: ReIDDataset, records: Records, sides: tuple[Records, Records] | None) -> list[Path]:
+    travel, examples, source = _travel(job, train, records)
+    meta = {"source": source, "supervised": job.options.sts_from == "identity"}
+    parameters = {"bin": job.options.bin, "max_lag": job.options.max_lag, "min_count": job.options.min_count}
+    meta["parameters"] = parameters
+    log_travel(travel, examples, train.frame_rate)
+    written = [job.save("CLUSTER.STR_PATH", SPATIO_TEMPORAL, records, None, travel=travel, meta=meta)]
+    if sides is not None:
+        written.append(job.save("TEST.STR_PATH", SPATIO_TEMPORAL, *sides, travel=travel, meta=meta))
+    picture = written[0].with_suffix(".png")
+    draw_travel(picture, travel, examples, train.frame_rate)
+    logger.info("picture of the walking times: %s", picture)
+    return [*written, picture]
+
+
+def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTable, np.ndarray | None, str]:
+    """The table, the examples behind it (None if it was given), and where it comes from."""
+    options = job.options
+    cameras = max(int(records.camids.max()) + 1, len(train.camera_starts or ()))
+    shape: dict[str, Any] = {"bin": options.bin, "max_lag": options.max_lag, "unknown": options.unknown}
+    if options.sts_from.endswith(".json"):
+        times = _read_times(Path(options.sts_from), cameras)
+        return travel_from_times(times, cameras, train.frame_rate or 1.0, **shape), None, options.sts_from
+    if options.sts_from == "identity":
+        if not options.allow_labels:
+            raise UserError(
+                "--sts-from identity reads identity labels, so what uses it is no longer unsupervised: add "
+                "--allow-labels if you mean it, or give the pseudo_labels.npz of a run."
+            )
+        labels, source = np.where(train.train.truth.pids > 0, train.train.truth.pids, -1), "identity"
+        logger.warning("walking times are learnt WITH identity labels; the files say so")
+    else:
+        labels, found = load_pseudo_labels(options.sts_from, records.keys.tolist())
+        source = f"{options.sts_from} ({found.get('method')}, epoch {found.get('epoch')})"
+        if found.get("sts"):
+            logger.warning("%s comes from a run with STS: it confirms what it was told", options.sts_from)
+    pairs = passes_of_clusters(records, labels)
+    try:
+        travel, examples = learn_travel(*pairs, cameras, min_count=options.min_count, **shape)
+    except ValueError as error:
+        raise UserError(f"{options.sts_from} is too little to learn walking times from: {error}.") from None
+    return travel, examples, source
+
+
+def _read_times(path: Path, cameras: int) -> dict[tuple[int, int], tuple[float, float]]:
+    """``{"1-5": [mean, std]}`` in seconds, cameras from 1."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        times = {parse_pair(name): (float(mean), float(std)) for name, (mean, std) in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} must hold walking times like {{"1-5": [mean_s, std_s]}} ({error}).') from None
+    for (a, b), (_, std) in times.items():
+        if max(a, b) >= cameras or std <= 0:
+            raise UserError(f"{path}: {a + 1}-{b + 1} must name two of {cameras} cameras and a deviation above 0.")
+    return times
+
+
+# ------------------------------------------------------------------------------------------------ the records
+
+
+def mining_datasets(cfg: CfgNode) -> tuple[ReIDDataset, ReIDDataset]:
+    """The training and the test set of a config, which may be one."""
+    names, tests = list(cfg.DATASETS.NAMES), list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
+    if len(names) != 1 or len(tests) != 1:
+        raise UserError(f"Relations are mined for one dataset at a time, not for {', '.join([*names, *tests])}.")
+    train = build_dataset(names[0], cfg)
+    if not train.has_cameras:
+        raise UserError(f"{train.name} has no camera labels, so there is nothing to mine.")
+    return train, train if names == tests else build_dataset(tests[0], cfg)
+
+
+def _train_records(dataset: ReIDDataset) -> Records:
+    tracklets = dataset.train.tracklets
+    return describe(tracklets, record_keys(tracklets, [dataset.folder]), dataset.camera_starts)
+
+
+def _test_records(dataset: ReIDDataset) -> tuple[Records, Records]:
+    splits = dataset.query.tracklets, dataset.gallery.tracklets
+    keys = [record_keys(tracklets, [dataset.folder]) for tracklets in splits]
+    tracks = shared_tracks(*keys)
+    query, gallery = (describe(splits[k], keys[k], dataset.camera_starts, tracks[k]) for k in (0, 1))
+    return query, gallery
+
+
+def _meta(dataset: ReIDDataset, cfg: CfgNode) -> dict[str, Any]:
+    meta = {"dataset": dataset.name, "mode": cfg.DATASETS.MODE, "unreid": unreid.__version__, "supervised": False}
+    if cfg.DATASETS.MODE == "dense":
+        meta["dense_step"] = cfg.DATASETS.DENSE_STEP
+    return meta
+
+
+def parse_pair(text: str) -> tuple[int, int]:
+    """``2-8``, cameras from 1, as 0-based numbers."""
+    one, separator, other = text.strip().partition("-")
+    if not separator or int(one) < 1 or int(other) < 1:
+        raise ValueError(f"{text!r} is no camera pair like 2-8")
+    return int(one) - 1, int(other) - 1
