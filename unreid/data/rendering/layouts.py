@@ -148,12 +148,12 @@ def _msmt17(knobs: WorldKnobs, train: str, test: str) -> Plan:
         nth = passage.repeat * knobs.images_per_camera[1] + index
         return f"{pid:04d}/{pid:04d}_{nth:03d}_{passage.camera + 1:02d}_0303morning_{frame:04d}_0.jpg"
 
+    # The set has neither distractors nor junk; numbered from 0 like everybody, two of them could share a name.
+    knobs = replace(knobs, distractors=0, junk=0)
     plan = image_plan(knobs, ("list_train", "list_query", "list_gallery"), name)
     rolls = []
     lists: dict[str, list[str]] = {"list_train": [], "list_val": [], "list_query": [], "list_gallery": []}
     for roll in plan.rolls:
-        if roll.passage.half not in (Half.TRAIN, Half.TEST):
-            continue
         paths = [target[0].partition("/") for target in roll.targets]
         for position, (listed, _, path) in enumerate(paths):
             held_out = listed == "list_train" and position == len(paths) - 1
