@@ -1,0 +1,159 @@
+"""Pseudo labels of very many samples on one machine: approximate neighbours, sparse Jaccard graph, DBSCAN.
+
+    python benchmarks/scale.py [--sizes 100000 300000 1000000] [--knn faiss_ivf] [--folder DIR] [--json FILE]
+
+Features lie in a memory-mapped file; search and labelling are processes of their own. Memory is resident memory above
+that at the start of the stage; it includes the pages of the file that are mapped at the time, which the system may
+take back. Recall is that of the lists against exact ones of a sample; labels are compared with those of exact lists
+(adjusted Rand index) up to ``--exact-up-to`` samples. The last columns give growth exponents from size to size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from isolated import Meter, call
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from unreid.clustering import dbscan
+from unreid.neighbors import jaccard_graph, knn
+from unreid.neighbors.faiss_search import recall_of
+
+K1, K2, EPS = 30, 6, 0.6
+MEMBERS = 17  # samples per identity
+LATENT = 48  # dimensions that identities and samples vary in; the rest of the space holds little
+NOISE, AMBIENT = 0.7, 0.2  # of a sample within those dimensions and outside, relative to its centre
+CHUNK = 2**16
+STAGES = ("search", "graph", "dbscan")
+
+
+def write_features(path: Path, n: int, dim: int) -> None:
+    """float32 (N, D) unit rows around N / 17 centres of low intrinsic dimension, in random order, chunk by chunk."""
+    generator = torch.Generator().manual_seed(0)
+    latent = min(LATENT, dim)
+    centers = normalize(torch.randn(-(-n // MEMBERS), latent, generator=generator), dim=1)
+    frame = torch.linalg.qr(torch.randn(dim, latent, generator=generator))[0].T
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, dim))
+    for start in range(0, n, CHUNK):
+        size = min(CHUNK, n - start)
+        owner = torch.randint(len(centers), (size,), generator=generator)
+        rows = centers[owner] + NOISE * torch.randn(size, latent, generator=generator) / latent**0.5
+        rows = rows @ frame + AMBIENT * torch.randn(size, dim, generator=generator) / dim**0.5
+        table[start : start + size] = normalize(rows, dim=1).numpy()
+    table.flush()
+
+
+def mapped(folder: Path) -> Tensor:
+    """The features without reading them (copy-on-write, so that torch accepts the array)."""
+    return torch.from_numpy(np.load(folder / "features.npy", mmap_mode="c"))
+
+
+def search(args: argparse.Namespace) -> dict[str, Any]:
+    """Neighbour lists into files, and their recall on a sample."""
+    x = mapped(args.folder)
+    knn(x[:2000].clone(), 5, backend=args.knn)  # imports
+    with Meter() as meter:
+        distance, index = knn(x, K1, backend=args.knn, nprobe=args.nprobe, ef_search=args.ef_search)
+    np.save(args.folder / "distance.npy", distance.numpy())
+    np.save(args.folder / "index.npy", index.numpy())
+    row = {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": meter.peak_mb}
+    sample = torch.from_numpy(np.random.default_rng(1).permutation(len(x))[:500])
+    return row | {"recall": recall_of(index[sample], knn(x, K1, queries=sample)[1])}
+
+
+def label(args: argparse.Namespace) -> dict[str, Any]:
+    """Graph and labels from the lists in the files."""
+    x = mapped(args.folder)
+    lists = tuple(torch.from_numpy(np.load(args.folder / f"{name}.npy")) for name in ("distance", "index"))
+    small = x[:100].clone()
+    dbscan(jaccard_graph(small, k1=K1, k2=K2, radius=EPS, backend=args.backend), EPS)  # imports
+    with Meter() as graph_meter:
+        graph = jaccard_graph(x, k1=K1, k2=K2, radius=EPS, backend=args.backend, neighbors=(lists[0], lists[1]))
+    with Meter() as label_meter:
+        labels, _ = dbscan(graph, EPS)
+    np.save(args.folder / f"labels_{args.knn}.npy", labels.numpy())
+    row: dict[str, Any] = {"pairs": len(graph), "clusters": int(labels.max()) + 1}
+    for name, meter in (("graph", graph_meter), ("dbscan", label_meter)):
+        row[name] = {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": meter.peak_mb}
+    return row | {"outliers": int((labels < 0).sum())}
+
+
+def run(args: argparse.Namespace, n: int, kind: str, folder: Path) -> dict[str, Any]:
+    common = ["--knn", kind, "--folder", folder, "--nprobe", args.nprobe, "--ef-search", args.ef_search]
+    common += ["--threads", args.threads, "--backend", args.backend]
+    found = call(__file__, ["--child", "search", *common])
+    return {"n": n, "knn": kind, "search": found, **call(__file__, ["--child", "label", *common])}
+
+
+def measure(args: argparse.Namespace, n: int, folder: Path) -> dict[str, Any]:
+    """One size; with the exact labels where those are affordable."""
+    write_features(folder / "features.npy", n, args.dim)
+    row = run(args, n, args.knn, folder)
+    if n <= args.exact_up_to:
+        from sklearn.metrics import adjusted_rand_score
+
+        row["exact"] = run(args, n, "torch", folder)
+        labels = [np.load(folder / f"labels_{kind}.npy") for kind in (args.knn, "torch")]
+        row["ari"] = adjusted_rand_score(labels[1], labels[0])
+    return row
+
+
+def show(row: dict[str, Any], previous: dict[str, Any] | None) -> None:
+    print(f"\nN {row['n']}, {row['knn']}: recall {row['search']['recall']:.3f}, {row['clusters']} clusters, ", end="")
+    print(f"{row['outliers']} outliers, {row['pairs'] / row['n']:.1f} pairs a sample", end="")
+    print(f", ARI to exact {row['ari']:.4f}" if "ari" in row else "")
+    for stage in STAGES:
+        part = row[stage]
+        line = f"  {stage:8}{part['seconds']:9.1f} s {part['cpu_seconds']:9.1f} cpu s {part['peak_mb']:8.0f} MiB"
+        line += f" {1024 * part['peak_mb'] / row['n']:7.2f} KiB a sample"
+        if previous:
+            ratio = part["cpu_seconds"] / max(previous[stage]["cpu_seconds"], 1e-3)
+            line += f"   grows as N^{math.log(ratio) / math.log(row['n'] / previous['n']):.2f}"
+        if "exact" in row:
+            line += f"   exact lists: {row['exact'][stage]['cpu_seconds']:.1f} cpu s"
+        print(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--knn", default="faiss_ivf", help="faiss_ivf, faiss_hnsw, or an exact search")
+    parser.add_argument("--nprobe", type=int, default=32)
+    parser.add_argument("--ef-search", type=int, default=128)
+    parser.add_argument("--backend", default="scipy", choices=["scipy", "numba", "torch"])
+    parser.add_argument("--exact-up-to", type=int, default=100_000, help="largest N compared with exact lists")
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where features and lists are put; default: temporary"
+    )
+    parser.add_argument("--json", type=Path, default=None, help="also write the numbers here")
+    parser.add_argument("--child", choices=["search", "label"], default=None, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.child:
+        print(json.dumps(search(args) if args.child == "search" else label(args)))
+        return
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for n in args.sizes:
+            rows.append(measure(args, n, Path(folder)))
+            show(rows[-1], rows[-2] if len(rows) > 1 else None)
+    if args.json:
+        command = {key: str(value) for key, value in vars(args).items() if key not in ("json", "child", "folder")}
+        versions = {"torch": torch.__version__, "numpy": np.__version__, "cpu": platform.processor()}
+        args.json.write_text(json.dumps({"command": command, "versions": versions, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
