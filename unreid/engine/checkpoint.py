@@ -81,6 +81,22 @@ def load_model(path: str | Path, model: nn.Module) -> dict[str, Any]:
         UserError: the file is missing, unreadable, or does not fit the configured model.
     """
     content = read_file(path)
-    weights = weights_for(content, model, str(path))
+    weights = _fitting(weights_for(content, model, str(path)), model, path)
     model.load_state_dict({**model.state_dict(), **weights})
     return content.get("results", {}) if isinstance(content, dict) else {}
+
+
+def _fitting(weights: dict[str, torch.Tensor], model: nn.Module, path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights without a classifier; :class:`UserError` unless they are exactly the rest of ``model``."""
+    expected = {key: value.shape for key, value in model.state_dict().items() if not key.startswith("classifier.")}
+    weights = {key: value for key, value in weights.items() if not key.startswith("classifier.")}
+    missing = [key for key in expected if key not in weights]
+    unknown = [key for key in weights if key not in expected]
+    wrong = [key for key in weights if key in expected and weights[key].shape != expected[key]]
+    for problem, keys in (("lacks", missing), ("has the unknown", unknown), ("has another shape for", wrong)):
+        if keys:
+            raise UserError(
+                f"{path} does not fit the configured model: it {problem} {keys[0]!r} ({len(keys)} tensors in all); "
+                "use the config it was trained with (MODEL.BACKBONE.NAME, MODEL.POOLING.NAME, MODEL.EMBED_DIM)."
+            )
+    return weights
