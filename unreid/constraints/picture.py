@@ -33,6 +33,7 @@ def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, fr
             panel.tick_params(labelsize=5)
             found = "" if examples is None else f", n = {int(examples[a, b])}"
             panel.set_title(f"{a + 1} to {b + 1}{found}", fontsize=6)
-    figure.supxlabel(f"lag in {'frames' if frame_rate is None else 'seconds'} (negative: the second camera first)")
-    figure.supylabel("plausibility p")
+    time = "frames" if frame_rate is None else "seconds"
+    figure.supxlabel(f"lag in {time} (negative: the second camera first)", fontsize=8)
+    figure.supylabel("plausibility p", fontsize=8)
     figure.savefig(path, dpi=130)
