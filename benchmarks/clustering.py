@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from unreid.clustering import dbscan
 from unreid.neighbors import jaccard_graph, knn
-from unreid.neighbors.jaccard import _BACKENDS
+from unreid.neighbors.jaccard import BACKENDS
 from unreid.neighbors.support import support_weights
 
 K1, K2, EPS, MIN_SAMPLES = 30, 6, 0.6, 4
@@ -128,7 +128,7 @@ def parts_of_the_stage(
     x: Tensor, neighbors: tuple[Tensor, Tensor], name: str, device: torch.device
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds of each step, and the sizes per sample that they depend on."""
-    backend = _BACKENDS[name]
+    backend = BACKENDS[name]
     times = [clock(device)]
     rows = support_weights(x, *neighbors, round(K1 / 2) + 1)
     times.append(clock(device))

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from unreid.clustering import AgreementDBSCAN, dbscan
+from unreid.clustering import AgreementDBSCAN, SelfPacedDBSCAN, dbscan
 from unreid.clustering.agreement import agreement
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.config import get_cfg
 from unreid.neighbors import jaccard_graph
+from unreid.utils.errors import UserError
 
 
 def iou_by_sets(first: list[int], second: list[int]) -> list[float]:
@@ -71,6 +72,13 @@ def test_the_rules_gate_members_and_never_outliers() -> None:
         assert agreement(labels, tight, loose, 1, rule=rule)["reliable"].tolist() == wanted
     with pytest.raises(ValueError, match="or, and, off"):
         AgreementDBSCAN(rule="xor")
+
+
+@pytest.mark.parametrize("clusterer", [AgreementDBSCAN, SelfPacedDBSCAN])
+def test_the_tight_radius_must_stay_positive(clusterer: type) -> None:
+    for gap in (-0.1, 0.5, 0.6):
+        with pytest.raises(UserError, match="EPS_GAP"):
+            clusterer(0.5, gap)
 
 
 def test_one_graph_serves_the_three_radii() -> None:

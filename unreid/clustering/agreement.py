@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
-from unreid.clustering.dbscan import dbscan
+from unreid.clustering.dbscan import check_gap, dbscan
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
 
@@ -54,6 +54,7 @@ class AgreementDBSCAN(Clusterer):
     ) -> None:
         if rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
+        check_gap(eps, gap)
         self.eps = eps
         self.gap = gap
         self.min_samples = min_samples

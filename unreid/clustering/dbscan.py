@@ -11,6 +11,7 @@ from unreid.clustering.adaptive_eps import adaptive_eps
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.errors import UserError
 
 
 def dbscan(graph: PairGraph, eps: float, min_samples: int = 4, tol: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -82,6 +83,12 @@ def _lowest_by_scipy(i: Tensor, j: Tensor, n: int) -> Tensor:
     _, component = connected_components(edges, directed=False)
     _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
     return torch.from_numpy(first[inverse.reshape(-1)].astype(np.int64))
+
+
+def check_gap(eps: float, gap: float) -> None:
+    """Raises :class:`UserError` unless ``eps - gap`` is a radius."""
+    if not 0 <= gap < eps:
+        raise UserError(f"CLUSTER.EPS_GAP must be at least 0 and below CLUSTER.EPS = {eps}, not {gap}.")
 
 
 @CLUSTERERS.register("DBSCAN")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
-from unreid.clustering.dbscan import dbscan
+from unreid.clustering.dbscan import check_gap, dbscan
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
 
@@ -98,6 +98,7 @@ class SelfPacedDBSCAN(Clusterer):
         tol: float = 1e-6,
         quantile: float = 0.9,
     ) -> None:
+        check_gap(eps, gap)
         self.eps = eps
         self.gap = gap
         self.min_samples = min_samples

@@ -1,8 +1,8 @@
 """k-reciprocal Jaccard distances as a sparse graph: every pair up to a radius, memory O(N k).
 
 The distance is that of Zhong et al. (CVPR 2017) as the cluster-contrast family uses it. Two rows whose supports share
-no column are at distance exactly 1, so only pairs that meet in a column are ever visited; the result equals the dense
-N x N computation (``docs`` and tests show how).
+no column are at distance exactly 1, so only pairs that meet in a column are ever visited: the graph holds what the
+dense N x N matrix holds up to the radius.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ class _Backend(NamedTuple):
     pair_distances: Callable[[SparseRows, float], tuple[Tensor, Tensor, Tensor]]
 
 
-_BACKENDS = {
+BACKENDS = {
     "scipy": _Backend(minsum_scipy.mean_rows, minsum_scipy.pair_distances),
     "torch": _Backend(minsum_torch.mean_rows, minsum_torch.pair_distances),
     "numba": _Backend(minsum_numba.mean_rows, minsum_numba.pair_distances),
 }
-JACCARD_BACKENDS = ("auto", *_BACKENDS)
 
 
 @torch.no_grad()
@@ -120,11 +119,11 @@ def _sizes(n: int, k1: int, k2: int, k1_includes_self: bool) -> tuple[int, int, 
 def _backend(name: str, device: torch.device) -> _Backend:
     if name == "auto":
         name = "scipy" if device.type == "cpu" else "torch"
-    if name not in _BACKENDS:
-        raise UserError(f"There is no Jaccard backend {name!r}; choose one of {', '.join(JACCARD_BACKENDS)}.")
+    if name not in BACKENDS:
+        raise UserError(f"There is no Jaccard backend {name!r}; choose one of {', '.join(('auto', *BACKENDS))}.")
     if name != "torch" and device.type != "cpu":
         raise UserError(f"CLUSTER.BACKEND {name} works on a CPU, but the features are on {device}: use torch or auto.")
-    return _BACKENDS[name]
+    return BACKENDS[name]
 
 
 def _checked_lists(neighbors: tuple[Tensor, Tensor], n: int, width: int) -> tuple[Tensor, Tensor]:
