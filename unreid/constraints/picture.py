@@ -16,24 +16,23 @@ def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, fr
         examples: int64 (A, A), or None where the table was given.
         frame_rate: frames per second; None: the axis shows frames.
     """
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
     count = travel.cameras
     unit = 1.0 if frame_rate is None else frame_rate
     lags = (np.arange(travel.table.shape[2]) - travel.origin) * travel.bin / unit
-    figure = Figure(figsize=(2.0 * count, 1.6 * count), layout="constrained")
+    figure = Figure(figsize=(2.0 * count, 1.6 * count))
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.06, top=0.97, hspace=0.35, wspace=0.1)
     for a in range(count):
         for b in range(a, count):
             panel = figure.add_subplot(count, count, a * count + b + 1)
             panel.plot(lags, travel.table[a, b], linewidth=0.8)
-            panel.set_ylim(0, 1.05)
-            panel.tick_params(labelsize=5)
+            panel.set(ylim=(0, 1.05), yticks=[0, 1])
+            panel.tick_params(labelsize=5, labelleft=a == b)
+            panel.locator_params(axis="x", nbins=4)
             found = "" if examples is None else f", n = {int(examples[a, b])}"
-            panel.set_title(f"{a + 1} to {b + 1}{found}", fontsize=6)
+            panel.set_title(f"{a + 1} to {b + 1}{found}", fontsize=6, pad=2)
     time = "frames" if frame_rate is None else "seconds"
     figure.supxlabel(f"lag in {time} (negative: the second camera first)", fontsize=8)
     figure.supylabel("plausibility p", fontsize=8)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
