@@ -13,6 +13,7 @@ from tests.configs.conftest import SMALL_WORLDS
 from unreid.config import CfgNode, load_config
 from unreid.engine.build import build_storage, build_trainer
 from unreid.engine.checkpoint import load_run
+from unreid.engine.mining import Mining, mine
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
 from unreid.methods import METHODS
@@ -28,10 +29,14 @@ def config(path: Path, dataset_root: DatasetRoot, output: Path, *overrides: Any)
     """A shipped config on rendered data, without pre-trained weights, with batches of 16."""
     shipped = load_config(path)
     root = dataset_root([*shipped.DATASETS.NAMES, *shipped.DATASETS.TESTS])
-    places = ["DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), "PICKLE_PATH", str(root)]
+    places = ["DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), "PICKLE_PATH", str(output / "pickles")]
     quiet = ["LOG.TENSORBOARD", False, "LOG.CLUSTER_IMAGES", 0, "DATALOADER.NUM_WORKERS", 0, "MODEL.DEVICE", "cpu"]
     small = ["DATALOADER.TRAIN_BATCH_SIZE", 16, "MODEL.BACKBONE.PRETRAIN", False]
-    return load_config(path, [*SMALL_WORLDS, *places, *quiet, *small, *overrides])
+    cfg = load_config(path, [*SMALL_WORLDS, *places, *quiet, *small, *overrides])
+    if any((cfg.CLUSTER.STR_OPTION, cfg.CLUSTER.CCE_OPTION, cfg.CLUSTER.ICDBSCAN_OPTION, cfg.TEST.OVERLAP_CONSTRAINT)):
+        # Two runs would be the way without labels; here any relation will do.
+        mine(cfg, Mining(sts_from="identity", allow_labels=True, min_count=1))
+    return cfg
 
 
 def labelled(trainer: Trainer) -> Clustering:
