@@ -1,6 +1,6 @@
 """Pseudo labels of very many samples on one machine: approximate neighbours, sparse Jaccard graph, DBSCAN.
 
-    python benchmarks/scale.py [--sizes 100000 300000 1000000] [--knn faiss_ivf] [--folder DIR] [--json FILE]
+    python benchmarks/scale.py [--sizes 100000 300000 1000000] [--knn faiss_hnsw] [--folder DIR] [--json FILE]
 
 Features lie in a memory-mapped file; search and labelling are processes of their own. Memory is resident memory above
 that at the start of the stage; it includes the pages of the file that are mapped at the time, which the system may
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--knn", default="faiss_ivf", help="faiss_ivf, faiss_hnsw, or an exact search")
+    parser.add_argument("--knn", default="faiss_hnsw", help="faiss_hnsw, faiss_ivf, or an exact search")
     parser.add_argument("--nprobe", type=int, default=32)
     parser.add_argument("--ef-search", type=int, default=128)
     parser.add_argument("--backend", default="scipy", choices=["scipy", "numba", "torch"])

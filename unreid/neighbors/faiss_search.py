@@ -68,7 +68,8 @@ def _approximate_lists(features: Tensor, queries: Tensor, k: int, propose: Propo
 def build_index(features: Tensor, kind: str, *, nprobe: int = 32, ef_search: int = 128, seed: int = 0) -> Any:
     """A faiss index over all rows, filled block by block (``features`` may be memory-mapped).
 
-    IVF has about ``4 sqrt(N)`` lists trained on at most 64 rows a list; HNSW has 32 links a node.
+    IVF has about ``4 sqrt(N)`` lists trained on at most 64 rows a list, the same for the same seed. HNSW has 32 links a
+    node; threads insert in no fixed order, so two builds differ a little unless ``OMP_NUM_THREADS`` is 1.
     """
     import faiss
 
