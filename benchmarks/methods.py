@@ -5,8 +5,8 @@
     python benchmarks/methods.py --ablation          # the four rows of ISE's ablation
 
 Each run is a process of its own with one thread; ``--jobs`` of them work at a time. A seed decides the initial weights,
-the order of the list and all that is drawn, so runs of one seed are compared in pairs; that they did start from the same
-weights is checked. The score is that of the last epoch. The pairs of ``--set`` go to every run.
+the order of the list and all that is drawn, so runs of one seed are compared in pairs; that they did start from the
+same weights is checked. The score is that of the last epoch. The pairs of ``--set`` go to every run.
 
 Results go to ``--out`` as JSON (``--append`` keeps the file's other runs) and to the screen as a table;
 ``--write-docs`` puts the table into ``docs/benchmarks.md``.
@@ -215,7 +215,8 @@ def write_docs(path: Path, name: str, table: str, seeds: Sequence[int], command:
     text = path.read_text() if path.exists() else INTRO.format(machine=machine())
     how = (
         f"Mean ± standard deviation over seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: `{command}`. "
-        "One thread a run, two runs at a time on a machine that did other work as well."
+        "One thread a run, two runs at a time. All runs of a seed start from the same weights; the untrained scores "
+        "differ where a method resizes its test images (3C) or retrieves with another feature (BUC)."
     )
     path.write_text(replace_block(text, name, f"{how}\n\n{table}"))
 
