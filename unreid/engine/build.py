@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -182,13 +184,17 @@ def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: t
     if cfg.OPTIM.COMPILE:
         student = torch.compile(student)  # type: ignore[assignment]
     if get_world_size() > 1:
-        student = nn.parallel.DistributedDataParallel(
+        wrapper = nn.parallel.DistributedDataParallel
+        # BN statistics are rank 0's and are sent before every extraction, not before every forward pass. The latest
+        # torch has a new name for the switch.
+        renamed = "forward_sync_buffers" in inspect.signature(wrapper).parameters
+        quiet: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+        student = wrapper(
             student,
             device_ids=[device.index] if device.type == "cuda" else None,
-            # BN statistics are rank 0's and are sent before every extraction, not before every forward pass.
-            broadcast_buffers=False,
             # The warm-up and the cluster-memory methods leave the classifier of AuxUSL's networks alone.
             find_unused_parameters=cfg.MODEL.CLASSIFIER,
+            **quiet,
         )
     for method in methods:
         method.student = student

@@ -240,7 +240,8 @@ def one_voice() -> Iterator[None]:
     except Exception as error:
         if first_to_fail():
             raise
-        logger.error("this process ends because another one failed; what it noticed: %s", error)
+        logger.warning("this process ends because another one failed first")
+        logger.debug("what it noticed: %s", error)
         raise PeerFailedError("another process of the run failed first") from error
 
 
