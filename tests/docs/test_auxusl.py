@@ -1,0 +1,43 @@
+"""What docs/auxusl.md names exists: keys, values, files and options."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.docs.blocks import DOCS
+from unreid import constraints
+from unreid.config import load_config
+from unreid.engine.mining.command import parser
+
+TEXT = (DOCS / "auxusl.md").read_text()
+KEYS = sorted(set(re.findall(r"`([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+)(?: [^`]*)?`", TEXT)))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_exists(key: str) -> None:
+    node: Any = load_config()
+    for part in key.split("."):
+        assert hasattr(node, part), key
+        node = getattr(node, part)
+
+
+def test_settings_are_valid() -> None:
+    pairs = re.findall(r"`([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+) ([\w.]+)`", TEXT)
+    assert len(pairs) >= 6
+    for key, value in pairs:
+        load_config(None, [key, value])
+
+
+def test_configs_options_and_functions_exist() -> None:
+    names = set(re.findall(r"`?(?:configs/)?(AuxUSL_\w+\.yml)", TEXT))
+    assert len(names) >= 5
+    for name in names:
+        load_config(DOCS.parent / "configs" / name)
+    known = parser().format_help()
+    for option in set(re.findall(r"(--[a-z-]+)", TEXT)):
+        assert option in known, option
+    for name in ("mine_overlaps", "learn_travel", "SpatioTemporalFactor"):
+        assert name in constraints.__all__
