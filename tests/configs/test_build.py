@@ -76,10 +76,11 @@ def test_it_builds_a_run_whose_batches_and_memory_fit(path: Path, dataset_root: 
 def test_it_trains_two_iterations_at_its_real_size_and_scores(
     path: Path, dataset_root: DatasetRoot, tmp_path: Path
 ) -> None:
-    """As shipped but for the batch; BUC runs its first two rounds, one epoch each."""
+    """As shipped but for the batch (clips of four frames at most); BUC runs its first two rounds, one epoch each."""
     short = ("OPTIM.EPOCHS", 1, "DATALOADER.ITERS", 2, "DATALOADER.ITERS_CLUSTER_MULTIPLIER", -1.0, "WARMUP.EPOCHS", 0)
     rounds = ("METHOD.BUC.ROUNDS", 2, "METHOD.BUC.EPOCHS_FIRST", 1, "METHOD.BUC.EPOCHS_LATER", 1)
-    cfg = config(path, dataset_root, tmp_path, *short, *rounds)
+    clips = ("DATALOADER.TRAIN_SEQ_LEN", min(4, load_config(path).DATALOADER.TRAIN_SEQ_LEN))
+    cfg = config(path, dataset_root, tmp_path, *short, *rounds, *clips)
     results = run(cfg)
     epochs = 2 if cfg.METHOD.NAME == "BUC" else 1
     assert results["finished"] and results["last"]["epoch"] == epochs

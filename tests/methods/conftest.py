@@ -19,7 +19,7 @@ TINY_RUN = [
     *("WARMUP.EPOCHS", "0"),
     *("CLUSTER.NUM_CLUSTERS", "10"),
     *("CLUSTER.WARMUP.ROUNDS", "1"),
-    *("METHOD.BUC.MERGE_PERCENT", "0.25"),  # three rounds
+    *("METHOD.BUC.MERGE_PERCENT", "0.25", "METHOD.BUC.ROUNDS", "0"),  # three rounds
     *("METHOD.BUC.EPOCHS_FIRST", "1"),
     *("METHOD.BUC.EPOCHS_LATER", "1"),
 ]

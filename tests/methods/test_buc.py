@@ -98,6 +98,10 @@ def test_the_shipped_configs_hold_the_numbers_of_the_paper(file: str, later: int
     assert cfg.TEST.SELECT == "round:16"
 
 
+def test_a_warm_up_adds_its_epochs_to_the_run() -> None:
+    assert buc("WARMUP.EPOCHS", 6).epochs == 6 + buc().epochs == 6 + 3 + 4 * 2
+
+
 def test_nothing_is_extracted_before_the_first_round_and_the_normalised_pooled_feature_later() -> None:
     method, asked = buc(), []
 

@@ -63,6 +63,11 @@ SENSELESS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "a clusterer for BUC": ("BUC", HDC, r"BUC has no use for CLUSTER\.NAME HDC"),
     "a teacher for BUC": ("BUC", EMA, r"BUC has no use for MODEL\.EMA\.ENABLED"),
     "a memory for BUC": ("BUC", HYBRID, r"BUC learns.*HybridMemory.*ExclusiveTable"),
+    "too many rounds of BUC": (
+        "BUC",
+        ("MEMORY.NAME", "ExclusiveTable", "METHOD.BUC.ROUNDS", "9"),
+        r"METHOD\.BUC\.ROUNDS 9.*one cluster",
+    ),
     "CDSM without teacher": ("CDSM", DIVERSE, r"CDSM.*MODEL\.EMA\.ENABLED"),
     "SpCL without rows": ("SpCL", SELF_PACED, r"SpCL.*MEMORY\.NAME HybridMemory"),
     "SpCL on another feature": ("SpCL", (*HYBRID, "CLUSTER.FEATURE", "raw"), r"SpCL.*FRESH_FEATURES"),

@@ -66,9 +66,16 @@ class BUC(Method):
                 f"BUC learns against its own table, not MEMORY.NAME {cfg.MEMORY.NAME}: set it to ExclusiveTable."
             )
         node = cfg.METHOD.BUC
+        merger = BottomUp.from_config(cfg, len(camids))
+        left = len(camids) - (merger.rounds - 1) * merger.merges
+        if left < 2:
+            raise UserError(
+                f"METHOD.BUC.ROUNDS {merger.rounds} with MERGE_PERCENT {node.MERGE_PERCENT} would merge all "
+                f"{len(camids)} samples into one cluster: lower one of them."
+            )
         video = cfg.DATALOADER.TRAIN_FRAMES == "subset"
         return cls(
-            merger=BottomUp.from_config(cfg, len(camids)),
+            merger=merger,
             table=ExclusiveTable.from_config(cfg, model.feature_dim, camids.device),
             epochs_first=node.EPOCHS_FIRST,
             epochs_later=node.EPOCHS_LATER or (5 if video else 2),
