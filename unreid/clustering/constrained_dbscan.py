@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -157,11 +158,17 @@ def relax(links: Links, graph: PairGraph, eps: float, relaxed: float, tol: float
     return Links.from_pairs(rows[keep], links.index[keep], (count, count))
 
 
+def inner_clusterers(clusterer: Clusterer | None) -> Iterator[Clusterer]:
+    """The clusterers that do the work inside one that a config composed."""
+    if isinstance(clusterer, SizeFilter):
+        yield from inner_clusterers(clusterer.clusterer)
+    elif isinstance(clusterer, ScheduledClusterer):
+        for _, stage in clusterer.stages:
+            yield from inner_clusterers(stage)
+    elif clusterer is not None:
+        yield clusterer
+
+
 def find_constrained(clusterer: Clusterer | None) -> ConstrainedDBSCAN | None:
     """The constrained DBSCAN inside a clusterer as a config composes it, or None."""
-    if isinstance(clusterer, ConstrainedDBSCAN):
-        return clusterer
-    if isinstance(clusterer, SizeFilter):
-        return find_constrained(clusterer.clusterer)
-    stages = [stage for _, stage in clusterer.stages] if isinstance(clusterer, ScheduledClusterer) else []
-    return next((found for found in map(find_constrained, stages) if found is not None), None)
+    return next((part for part in inner_clusterers(clusterer) if isinstance(part, ConstrainedDBSCAN)), None)

@@ -10,7 +10,7 @@ from unreid.constraints.travel import TravelTable
 
 
 def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, frame_rate: float | None) -> None:
-    """One panel per camera pair (a <= b): plausibility over the lag, with the number of examples behind it.
+    """One panel per known camera pair (a <= b): plausibility over the lag, with the number of examples behind it.
 
     Args:
         examples: int64 (A, A), or None where the table was given.
@@ -25,10 +25,12 @@ def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, fr
     figure.subplots_adjust(left=0.05, right=0.99, bottom=0.06, top=0.97, hspace=0.35, wspace=0.1)
     for a in range(count):
         for b in range(a, count):
+            if not np.ptp(travel.table[a, b]):
+                continue  # unknown: one value for every lag
             panel = figure.add_subplot(count, count, a * count + b + 1)
             panel.plot(lags, travel.table[a, b], linewidth=0.8)
             panel.set(ylim=(0, 1.05), yticks=[0, 1])
-            panel.tick_params(labelsize=5, labelleft=a == b)
+            panel.tick_params(labelsize=5, labelleft=b in (a, a + 1))
             panel.locator_params(axis="x", nbins=4)
             found = "" if examples is None else f", n = {int(examples[a, b])}"
             panel.set_title(f"{a + 1} to {b + 1}{found}", fontsize=6, pad=2)

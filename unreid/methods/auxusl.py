@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreid.clustering.constrained_dbscan import find_constrained
+from unreid.clustering import HDC
+from unreid.clustering.constrained_dbscan import find_constrained, inner_clusterers
 from unreid.config import CfgNode
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.losses import MutualTeachingLoss, Outputs, nearest_clusters
@@ -86,6 +87,12 @@ class AuxUSL(Method):
     # ------------------------------------------------------------------------------------------ labelling
 
     def constrain(self, constraints: TrainConstraints) -> None:
+        for part in inner_clusterers(self.clusterer) if constraints.modifiers else ():
+            if part.radius is None or isinstance(part, HDC):  # HDC reads far pairs too, whose changes are not stored
+                raise UserError(
+                    "CLUSTER.CCE_OPTION and STR_OPTION change distances of near pairs, which is not what "
+                    f"{type(part).__name__} clusters by: use CLUSTER.NAME DBSCAN."
+                )
         self.modifiers = constraints.modifiers
         if constraints.links is not None:
             clusterer = find_constrained(self.clusterer)

@@ -170,7 +170,7 @@ def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTabl
                 "--sts-from identity reads identity labels, so what uses it is no longer unsupervised: add "
                 "--allow-labels if you mean it, or give the pseudo_labels.npz of a run."
             )
-        labels, source = np.where(train.train.truth.pids > 0, train.train.truth.pids, -1), "identity"
+        labels, source = train.train.truth.pids, "identity"
         logger.warning("walking times are learnt WITH identity labels; the files say so")
     else:
         labels, found = load_pseudo_labels(options.sts_from, records.keys.tolist())
