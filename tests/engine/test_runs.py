@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,11 @@ def test_a_run_leaves_results_metrics_and_a_checkpoint_that_scores_the_same(smal
     assert {f"phase/{phase}/seconds" for phase in ("extract", "neighbors", "cluster", "train", "evaluate")} <= names
     for file in ("config.yaml", "environment.json", "log.txt", "model_best.pth"):
         assert (folder / file).is_file(), file
+    with (folder / "rounds.csv").open() as table:
+        rounds = list(csv.DictReader(table))
+    assert [row["round"] for row in rounds] == ["0", "1"]  # the warm-up is no round
+    assert float(rounds[-1]["Synthetic mAP"]) == round(results["last"]["Synthetic"]["mAP"], 2)
+    assert int(rounds[0]["clusters"]) >= 2 and int(rounds[0]["largest"]) >= float(rounds[0]["mean_size"])
 
     again = run(small_config("RESUME", str(folder / "checkpoint.pth"), "TEST.EVAL_ONLY", "True", output="eval"))
     assert again["Synthetic"]["mAP"] == results["last"]["Synthetic"]["mAP"]

@@ -22,6 +22,7 @@ from unreid.engine.hooks import (
     CheckpointHook,
     DiagnosticsHook,
     EvaluationHook,
+    HistoryHook,
     Hook,
     LossGuard,
     ProgressHook,
@@ -171,6 +172,7 @@ def build_hooks(
         DiagnosticsHook(data.tracklets, data.truth, pictures=cfg.LOG.CLUSTER_IMAGES),
         # Scores first, so that the checkpoint holds them, and both before the writers flush.
         evaluation,
+        HistoryHook(output_dir, evaluation),
         checkpoint,
         PseudoLabelHook(output_dir, data.keys, {"method": cfg.METHOD.NAME, "sts": cfg.CLUSTER.STR_OPTION}),
         *([ProgressHook()] if cfg.LOG.PROGRESS else []),

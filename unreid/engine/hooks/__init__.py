@@ -4,6 +4,7 @@ from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.checkpoint import CheckpointHook, SignalHook
 from unreid.engine.hooks.diagnostics import DiagnosticsHook
 from unreid.engine.hooks.evaluation import EvaluationHook
+from unreid.engine.hooks.history import HistoryHook
 from unreid.engine.hooks.monitoring import DivergedError, LossGuard, ProgressHook, ScalarHook
 from unreid.engine.hooks.pseudo_labels import PseudoLabelHook
 from unreid.engine.hooks.rank_check import RankCheckHook, RankMismatchError
@@ -13,6 +14,7 @@ __all__ = [
     "DiagnosticsHook",
     "DivergedError",
     "EvaluationHook",
+    "HistoryHook",
     "Hook",
     "LossGuard",
     "ProgressHook",
