@@ -1,6 +1,6 @@
 """The demonstration behind ``make demo``: render, train, evaluate, and say what came out and where it is.
 
-    python tools/demo.py [--config-file F] [KEY VALUE ...]
+python tools/demo.py [--config-file F] [KEY VALUE ...]
 """
 
 from __future__ import annotations
