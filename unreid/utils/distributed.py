@@ -201,7 +201,8 @@ def init_from_env(device: str = "auto") -> torch.device:
 
 def _join(device: torch.device) -> None:
     if _job.store is None:
-        _job.store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        _job.store = dist.PrefixStore(f"start{_restarts()}", store)
     _job.runs += 1
     _job.first_to_fail = None
     dist.init_process_group(
@@ -212,6 +213,23 @@ def _join(device: torch.device) -> None:
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=TIMEOUT,
     )
+
+
+def _restarts() -> int:
+    """How often torchrun has started these processes anew, where it keeps its store meanwhile.
+
+    The store then holds the addresses of processes that are gone, and a new start needs new keys. Every machine counts
+    for itself, so that this is only good for one.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return 0
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if restarts and int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "Restarts on several machines need a new store each time: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the "
+            "environment of torchrun."
+        )
+    return restarts
 
 
 def first_to_fail() -> bool:
