@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from tests.conftest import needs_cuda
-from unreid.utils.phases import PhaseTimer, peak_rss_mib
+from unreid.utils.phases import MIB, PhaseTimer, peak_rss_mib
 
 
 def _resettable() -> bool:
@@ -40,7 +40,8 @@ def test_a_peak_belongs_to_its_phase_and_to_those_around_it() -> None:
     base = peak_rss_mib()
     with timer.phase("outer"):
         with timer.phase("big"):
-            np.ones(8_000_000)  # 61 MiB, freed at once
+            with mmap.mmap(-1, 64 * MIB) as pages:  # not from the heap, where free pages may be resident already
+                pages.write(bytes(1) * (64 * MIB))
         with timer.phase("small"):
             pass
     stats = timer.totals
