@@ -39,9 +39,9 @@ def test_a_peak_belongs_to_its_phase_and_to_those_around_it() -> None:
     timer = PhaseTimer()
     base = peak_rss_mib()
     with timer.phase("outer"):
-        with timer.phase("big"):
-            with mmap.mmap(-1, 64 * MIB) as pages:  # not from the heap, where free pages may be resident already
-                pages.write(bytes(1) * (64 * MIB))
+        # Pages of the kernel's, not of the heap, where free ones may be resident already.
+        with timer.phase("big"), mmap.mmap(-1, 64 * MIB) as pages:
+            pages.write(bytes(64 * MIB))
         with timer.phase("small"):
             pass
     stats = timer.totals
