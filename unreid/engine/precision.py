@@ -25,6 +25,7 @@ class Precision:
         self.dtype = DTYPES.get(amp)
         self.clip_grad = clip_grad
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp == "fp16")
+        self._scale = self.scaler.get_scale()
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.dtype is None:
@@ -37,10 +38,12 @@ class Precision:
         if self.clip_grad > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_grad)
-        before = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
         self.scaler.step(optimizer)
         self.scaler.update()
-        return not self.scaler.is_enabled() or self.scaler.get_scale() >= before
+        if not self.scaler.is_enabled():
+            return True
+        before, self._scale = self._scale, self.scaler.get_scale()  # the one place where a step waits for the device
+        return self._scale >= before
 
     def state_dict(self) -> dict[str, Any]:
         return self.scaler.state_dict()
@@ -48,3 +51,4 @@ class Precision:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
             self.scaler.load_state_dict(state)
+            self._scale = self.scaler.get_scale()

@@ -23,6 +23,8 @@ from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+SMALL_BATCH = 64
+
 
 @METHODS.register("BUC")
 class BUC(Method):
@@ -130,7 +132,9 @@ class BUC(Method):
 
     def after_step(self, cache: tuple[Tensor, Tensor], at: Position) -> None:
         features, targets = cache
-        self.table.update(features, targets)
+        # In a batch as small as BUC's all samples may be of one cluster: a bound that spares a look at the device.
+        bound = len(targets) if len(targets) <= SMALL_BATCH else None
+        self.table.update(features, targets, num_instances=bound)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "merger": self.merger.state_dict(), "table": self.table.state_dict()}
