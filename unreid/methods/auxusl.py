@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from unreid.clustering import HDC
 from unreid.clustering.constrained_dbscan import find_constrained, inner_clusterers
-from unreid.config import CfgNode
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.losses import MutualTeachingLoss, Outputs, nearest_clusters
 from unreid.memory.means import segment_means
@@ -26,6 +25,9 @@ from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, ModelOutput, PairGraph, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
 from unreid.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 @METHODS.register("AuxUSL")

@@ -17,13 +17,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from unreid.clustering.base import Clusterer, build_clusterer
-from unreid.config import CfgNode, get_cfg
 from unreid.constraints import TrainConstraints
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder
@@ -31,6 +30,9 @@ from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan,
 from unreid.utils.distributed import from_main, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 METHODS: Registry[type[Method]] = Registry("method")
 
@@ -219,6 +221,8 @@ class Method:
 
 def build_method(cfg: CfgNode, *, model: nn.Module, camids: Tensor | list[int]) -> Method:
     """The method that ``METHOD.NAME`` names; :class:`UserError` if the config asks for parts it cannot take."""
+    from unreid.config import get_cfg
+
     kind = METHODS.get(cfg.METHOD.NAME)
     defaults = get_cfg()
     for key in kind.ignored:

@@ -7,19 +7,21 @@ then the closest clusters merge; network and labels grow up together.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from unreid.clustering.bottom_up import BottomUp
-from unreid.config import CfgNode
 from unreid.memory.base import MEMORIES
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.methods.base import METHODS, Extract, Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, from_main
 from unreid.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 logger = logging.getLogger(__name__)
 

@@ -6,15 +6,17 @@ the memory (CHD, ``MEMORY.UPDATE``); the step is Cluster Contrast's.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from unreid.config import CfgNode
 from unreid.losses.camera_entropy import camera_entropy_weights
 from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.parts import PARTS, Part, Rows
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 @PARTS.register("camera_entropy", "cie")

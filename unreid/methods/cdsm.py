@@ -7,14 +7,16 @@ A mean teacher labels, updates the memory and is evaluated; clusters of three ra
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from unreid.config import CfgNode
 from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 @METHODS.register("CDSM")

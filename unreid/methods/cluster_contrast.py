@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from unreid.config import CfgNode
 from unreid.memory import build_memory
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.parts import Part, Rows, build_parts, combined_weights, gather_rows, memory_fields
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 @METHODS.register("ClusterContrast", "cc")

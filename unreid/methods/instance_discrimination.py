@@ -6,17 +6,19 @@ The label-free warm-up for networks that start from random weights: the engine r
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreid.config import CfgNode
 from unreid.methods.base import Extract, Method
 from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_with_grad
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 class InstanceDiscrimination(Method):

@@ -7,12 +7,11 @@ and update like images, and a label-preserving loss keeps them near their own cl
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from unreid.config import CfgNode
 from unreid.losses.label_preserving import label_preserving_loss_of
 from unreid.losses.support_samples import interpolation_degree, support_samples
 from unreid.losses.support_similarity import support_similarities
@@ -21,6 +20,9 @@ from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.parts import PARTS, Part, Rows
 from unreid.structures import Position
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 @PARTS.register("support_samples")

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from unreid.config import CfgNode
 from unreid.memory.base import Memory
 from unreid.structures import Batch, Position
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
 from unreid.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 PARTS: Registry[type[Part]] = Registry("part")
 

@@ -6,16 +6,18 @@ images train. After the first round the memory rows themselves are clustered.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from unreid.config import CfgNode
 from unreid.memory.hybrid_memory import HybridMemory
 from unreid.methods.base import METHODS, Extract
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 
 @METHODS.register("SpCL")
