@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unreid.neighbors.support import SparseRows
 
-_TRIPLES = 2**18  # (i, column, j) triples expanded at once
+_TRIPLES = 2**19  # (i, column, j) triples expanded at once
 
 
 def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:
@@ -53,9 +53,13 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
         ours = slice(start[first], start[last])
         count = partners.many[ours]
         ends = np.cumsum(count, dtype=np.int64)
-        at = np.repeat(partners.after[ours] - (ends - count), count) + np.arange(int(count.sum()))
-        minimum = np.minimum(np.repeat(value[ours], count), partners.weight[at])
-        shared = sp.csr_matrix((minimum, partners.owner[at], np.concatenate([[0], ends])), shape=(len(count), n))
+        at = np.repeat(partners.after[ours] - (ends - count), count)
+        at += np.arange(len(at))
+        minimum = np.repeat(value[ours], count)
+        np.minimum(minimum, partners.weight.take(at, mode="clip"), out=minimum)  # "clip" only saves a check
+        owner = partners.owner.take(at, mode="clip")
+        starts = np.concatenate([[0], ends]).astype(np.int32 if len(at) < 2**31 else np.int64)
+        shared = sp.csr_matrix((minimum, owner, starts), shape=(len(count), n))
         chooser = (np.ones(len(count), np.float32), np.arange(len(count)), start[first : last + 1] - start[first])
         sums = sp.csr_matrix(chooser, shape=(last - first, len(count))) @ shared  # adds the entries of each row
         found.append(_within(sums, first, limit))
