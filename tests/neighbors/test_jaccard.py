@@ -93,12 +93,13 @@ def test_backends_agree_on_pairs_and_bits_of_distance() -> None:
     assert (graphs[0].dist - graphs[1].dist).abs().max() <= 2e-6
 
 
-def test_block_sizes_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cells", [100, 700])  # less than a row, and two rows
+def test_block_sizes_do_not_change_a_bit(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = world(300)
     usual = {name: jaccard_graph(x, k1=12, radius=0.7, backend=name) for name in ("scipy", "torch")}
     monkeypatch.setattr(minsum_scipy, "_TRIPLES", 50)
     monkeypatch.setattr(minsum_torch, "_TRIPLES", {"cpu": 50})
-    monkeypatch.setattr(minsum_torch, "_CELLS", {"cpu": 700})
+    monkeypatch.setattr(minsum_torch, "_CELLS", {"cpu": cells})
     monkeypatch.setattr(support, "_ROWS", {"cpu": 7})
     monkeypatch.setattr(support, "_COMPARED", {"cpu": 1})
     for name, graph in usual.items():

@@ -16,7 +16,7 @@ from torch import Tensor
 from unreid.neighbors.minsum_scipy import row_blocks
 from unreid.neighbors.support import SparseRows
 
-_TRIPLES = {"cpu": 2**19, "cuda": 2**26}  # (i, column, j) triples expanded at once
+_TRIPLES = {"cpu": 2**18, "cuda": 2**26}  # (i, column, j) triples expanded at once
 _CELLS = {"cpu": 2**20, "cuda": 2**28}  # cells of the table of sums
 _ONE = 2**30  # fixed-point unit
 
@@ -48,13 +48,14 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
     n = len(rows)
     device = rows.value.device
     weight = (rows.value.double() * _ONE).round_().int()
-    owner = torch.repeat_interleave(torch.arange(n, device=device), rows.start.diff())
+    owner = torch.repeat_interleave(torch.arange(n, dtype=torch.int32, device=device), rows.start.diff())
     order = torch.argsort(rows.column, stable=True)  # entries by (column, row)
     after = torch.empty_like(order)
     after[order] = torch.arange(1, len(order) + 1, device=device)
     end = torch.bincount(rows.column, minlength=n).cumsum(0)
-    partners = end[rows.column] - after  # the rest of the column: rows j > i that share it
+    partners = (end[rows.column] - after).int()  # the rest of the column: rows j > i that share it
     row_of, weight_of = owner[order], weight[order]
+    del order, end
     before = torch.zeros(len(partners) + 1, dtype=torch.int64, device=device)
     torch.cumsum(partners, 0, out=before[1:])
     cells = _CELLS.get(device.type, 2**22)
@@ -62,10 +63,11 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
     least = max(1, math.floor(2 * (1 - limit) / (2 - limit) * _ONE) - 64)  # no pair with a smaller sum is within limit
     start = rows.start.tolist()
     found = []
-    for first, last in row_blocks(before[rows.start].cpu().numpy(), _TRIPLES.get(device.type, 2**20), cells // n):
+    budget = _TRIPLES.get(device.type, 2**20)
+    for first, last in row_blocks(before[rows.start].cpu().numpy(), budget, max(1, cells // n)):
         ours = slice(start[first], start[last])
         at, entry = _ranges(after[ours], partners[ours])
-        cell = ((owner[ours] - first) * n)[entry] + row_of[at]
+        cell = ((owner[ours].long() - first) * n)[entry] + row_of[at]
         sums = table[: (last - first) * n]
         sums.index_add_(0, cell, torch.minimum(weight[ours][entry], weight_of[at]))
         cell = (sums >= least).nonzero()[:, 0]
