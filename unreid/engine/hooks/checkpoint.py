@@ -94,6 +94,9 @@ class SignalHook(Hook):
     A signal to one of several processes ends all of them, after the same step.
     """
 
+    def __init__(self) -> None:
+        self._previous: dict[int, Any] = {}  # stays empty when a hook before this one fails
+
     def before_train(self) -> None:
         self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
 
