@@ -45,6 +45,13 @@ def one_kind_of_bn(cfg: Any) -> str:
     return ""
 
 
+def recalibration_without_cameras(cfg: Any) -> str:
+    """The batches that BN statistics are re-estimated from are images alone."""
+    if cfg.MODEL.RECALIBRATE_BN and cfg.MODEL.BACKBONE.CAMERAS:
+        return "MODEL.RECALIBRATE_BN does not work with MODEL.BACKBONE.CAMERAS > 0: set one of them to 0."
+    return ""
+
+
 def jaccard_radius_below_one(cfg: Any) -> str:
     """The pair graph holds no pair without a common neighbour: their Jaccard distance is 1."""
     if cfg.CLUSTER.METRIC == "jaccard" and cfg.CLUSTER.EPS >= 1:
@@ -111,6 +118,7 @@ CHECKS: tuple[Check, ...] = (
     batch_splits_into_bn_chunks,
     batch_splits_into_sub_batches,
     one_kind_of_bn,
+    recalibration_without_cameras,
     jaccard_radius_below_one,
     expansion_within_neighbourhood,
     schedule_steps,

@@ -26,6 +26,7 @@ from unreid.utils.distributed import (
     get_rank,
     get_world_size,
 )
+from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,21 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
             testable.append(datasets[name])
         else:
             logger.warning("%s has no query and gallery: its evaluation is skipped", name)
+    if cfg.MODEL.BACKBONE.CAMERAS:
+        lists = [tracklets, *(split.tracklets for dataset in testable for split in (dataset.query, dataset.gallery))]
+        check_cameras(cfg.MODEL.BACKBONE.CAMERAS, lists)
     keys = record_keys(tracklets, [datasets[name].folder for name in names])
     return Data(tracklets, truth, testable, keys)
+
+
+def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:
+    """Raises ``UserError`` unless a camera embedding of ``rows`` rows has one for every record's camera."""
+    cameras = 1 + max((tracklet.camid for tracklets in lists for tracklet in tracklets), default=-1)
+    if cameras > rows:
+        raise UserError(
+            f"The data have {cameras} cameras and MODEL.BACKBONE.CAMERAS is {rows}: set it to {cameras} or more, or to "
+            "0 for no camera embedding."
+        )
 
 
 class Extraction:
@@ -106,10 +120,17 @@ class Extraction:
                 device=self.device,
                 flip=self.cfg.TEST.FLIP and round is None,
                 amp=self.cfg.TEST.AMP,
+                camids=self._camids([tracklets[row] for row in share]),
             )
             missing = torch.from_numpy(loader.unreadable)
         self.unreadable = all_gather_rows(missing.to(self.device)).cpu().numpy()
         return all_gather_rows(features)
+
+    def _camids(self, tracklets: list[Tracklet]) -> Tensor | None:
+        """int64 (N,) where the model has a camera embedding."""
+        if not self.cfg.MODEL.BACKBONE.CAMERAS:
+            return None
+        return torch.tensor([tracklet.camid for tracklet in tracklets], dtype=torch.int64)
 
 
 def round_loader(

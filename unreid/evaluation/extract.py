@@ -25,6 +25,7 @@ def extract_features(
     device: torch.device | str,
     flip: bool = False,
     amp: str = "off",
+    camids: Tensor | None = None,
 ) -> Tensor:
     """Features of N samples; the frames of a sample pass the model one by one and are averaged.
 
@@ -40,6 +41,7 @@ def extract_features(
         device: where the features are collected and the batches are moved, the model's.
         flip: average with the mirror image, frame by frame; embeddings are normalised after it.
         amp: "off", "bf16" or "fp16": autocast of the forward pass. Sums are float32 in any case.
+        camids: int64 (N,), for a model with a camera embedding; None: the model gets images only.
 
     Returns:
         float32 (N, D) on ``device``.
@@ -66,10 +68,12 @@ def extract_features(
     device = torch.device(device)
     sums = torch.zeros(num_samples, _width(model, feature), device=device)
     frames = torch.zeros(num_samples, device=device)
+    camids = None if camids is None else camids.to(device)
     with _eval_mode(model):
         for images, owners in loader:
             images, owners = images.to(device, non_blocking=True), owners.to(device, non_blocking=True)
-            values = _frame_features(model, images, feature, flip, AMP_DTYPES[amp])
+            more = {} if camids is None else {"camids": camids[owners]}
+            values = _frame_features(model, images, feature, flip, AMP_DTYPES[amp], more)
             if not sums.shape[1]:
                 sums = values.new_zeros(num_samples, values.shape[1])
             _add_rows(sums, owners, values)
@@ -78,13 +82,15 @@ def extract_features(
     return F.normalize(mean) if feature == "pooled_l2" else mean
 
 
-def _frame_features(model: nn.Module, images: Tensor, feature: str, flip: bool, dtype: torch.dtype | None) -> Tensor:
-    """float32 (F, D), one row per frame."""
+def _frame_features(
+    model: nn.Module, images: Tensor, feature: str, flip: bool, dtype: torch.dtype | None, more: dict[str, Tensor]
+) -> Tensor:
+    """float32 (F, D), one row per frame; ``more``: what the model takes besides images."""
     views = (images, images.flip(3)) if flip else (images,)
     values = []
     for view in views:
         with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
-            output: ModelOutput = model(view)
+            output: ModelOutput = model(view, **more)
         values.append((output.embedding if feature == "embedding" else output.pooled).float())
     if not flip:
         return values[0]

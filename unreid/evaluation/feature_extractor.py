@@ -79,6 +79,11 @@ class FeatureExtractor:
         """The extractor that a run's config describes, around a loaded model."""
         from unreid.data.build import build_test_transform
 
+        if cfg.MODEL.BACKBONE.CAMERAS:
+            raise UserError(
+                "FeatureExtractor takes images without cameras, and this model has a camera embedding "
+                f"(MODEL.BACKBONE.CAMERAS {cfg.MODEL.BACKBONE.CAMERAS}): use tools/main.py with TEST.EVAL_ONLY True."
+            )
         return cls(
             model,
             build_test_transform(cfg),

@@ -130,8 +130,8 @@ class AuxUSL(Method):
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of the global batch, or of one part of it."""
-        student = self._current(self.student(batch.views[0], batch.clip_len))
-        teacher = self._current(self.teacher(batch.views[-1], batch.clip_len))
+        student = self._current(self.student(batch.views[0], batch.clip_len, batch.camids))
+        teacher = self._current(self.teacher(batch.views[-1], batch.clip_len, batch.camids))
         return self.loss(
             Outputs(*(all_gather_with_grad(output) for output in student)),
             Outputs(*(all_gather_rows(output, equal=True) for output in teacher)),

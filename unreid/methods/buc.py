@@ -127,7 +127,7 @@ class BUC(Method):
         )
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
-        output = self.student(batch.views[0], batch.clip_len)
+        output = self.student(batch.views[0], batch.clip_len, batch.camids)
         features = all_gather_with_grad(output.embedding)
         targets = all_gather_rows(batch.targets, equal=True)
         return StepOutput({"exclusive": self.table(features, targets)}, cache=(features.detach(), targets))

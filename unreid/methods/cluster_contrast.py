@@ -88,7 +88,7 @@ class ClusterContrast(Method):
         return super().plan(clustering, round)
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
-        rows = gather_rows(self.student(batch.views[0], batch.clip_len).embedding, batch)
+        rows = gather_rows(self.student(batch.views[0], batch.clip_len, batch.camids).embedding, batch)
         expanded = self.expand(rows, at)
         loss = self.memory(
             expanded.features,
@@ -133,7 +133,7 @@ class ClusterContrast(Method):
     def teacher_rows(self, batch: Batch, rows: Rows) -> Rows:
         """The teacher's view of the student's ``rows`` (train mode, so that its BN statistics follow)."""
         assert self.teacher is not None
-        features = self.teacher(batch.views[-1], batch.clip_len).embedding
+        features = self.teacher(batch.views[-1], batch.clip_len, batch.camids).embedding
         return replace(rows, features=all_gather_rows(features, equal=True))
 
     def state_dict(self) -> dict[str, Any]:

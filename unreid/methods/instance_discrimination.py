@@ -60,7 +60,8 @@ class InstanceDiscrimination(Method):
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
         clips = torch.cat(tuple(batch.views))
-        first, second = self.student(clips, batch.clip_len).embedding.chunk(2)
+        camids = batch.camids.repeat(len(batch.views))
+        first, second = self.student(clips, batch.clip_len, camids).embedding.chunk(2)
         features = torch.cat((all_gather_with_grad(first), all_gather_with_grad(second)))
         return StepOutput({"instance": nt_xent(features, self.temp)})
 
