@@ -229,7 +229,8 @@ def main() -> None:
     table = markdown(results, rows)
     print(table)
     if args.write_docs:
-        write_docs(DOCS, "auxusl-ablation", table, args.seeds, "python benchmarks/auxusl_ablation.py")
+        made_by = "`python benchmarks/auxusl_ablation.py`. All rows of a seed start from the same weights."
+        write_docs(DOCS, "auxusl-ablation", table, args.seeds, made_by)
 
 
 if __name__ == "__main__":

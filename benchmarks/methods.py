@@ -33,6 +33,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.isolated import Meter, call  # noqa: E402
 
 DOCS = ROOT / "docs" / "benchmarks.md"
+SAME_START = (
+    "One thread a run, two runs at a time. All runs of a seed start from the same weights; the untrained scores "
+    "differ where a method resizes its test images (3C) or retrieves with another feature (BUC)."
+)
 INTRO = "# Benchmarks\n\nMachine: {machine}.\n"
 
 
@@ -210,14 +214,10 @@ def replace_block(text: str, name: str, content: str) -> str:
     return text[: text.index(begin)] + block + text[text.index(end) + len(end) :]
 
 
-def write_docs(path: Path, name: str, table: str, seeds: Sequence[int], command: str) -> None:
+def write_docs(path: Path, name: str, table: str, seeds: Sequence[int], made_by: str) -> None:
     """Puts the table and how it was made into the page; makes the page if there is none."""
     text = path.read_text() if path.exists() else INTRO.format(machine=machine())
-    how = (
-        f"Mean ± standard deviation over seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: `{command}`. "
-        "One thread a run, two runs at a time. All runs of a seed start from the same weights; the untrained scores "
-        "differ where a method resizes its test images (3C) or retrieves with another feature (BUC)."
-    )
+    how = f"Mean ± standard deviation over seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {made_by}"
     path.write_text(replace_block(text, name, f"{how}\n\n{table}"))
 
 
@@ -268,7 +268,7 @@ def main() -> None:
     print(text)
     if args.write_docs:
         command = "python benchmarks/methods.py" + (" --ablation" if args.ablation else "")
-        write_docs(DOCS, block, text, sorted({result.seed for result in results}), command)
+        write_docs(DOCS, block, text, sorted({result.seed for result in results}), f"`{command}`. {SAME_START}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_a_missing_page_is_made_with_its_machine(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     write_docs(page, "methods", markdown(RUNS, ["base", "new"]), [1, 2], "command")
     text = page.read_text()
-    assert text.startswith("# Benchmarks") and "Machine: " in text and "seeds 1, 2: `command`" in text
+    assert text.startswith("# Benchmarks") and "Machine: " in text and "seeds 1, 2: command" in text
 
 
 @pytest.mark.parametrize("name", [*METHODS, *ABLATION])
