@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-BENCHMARKS := clustering evaluation memory hdc buc_merge loader scale
+BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader communication scale
+GPU_BENCHMARKS := train_step extraction cuda_clustering end_to_end
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint bench bench-gpu bench-methods clean
@@ -52,9 +53,8 @@ bench: $(STAMP)
 bench-gpu: $(STAMP)
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \
 	    { echo "bench-gpu needs a CUDA device that torch can use"; exit 1; }
-	@for name in $(BENCHMARKS); do \
-	    grep -q -e '"--device"' benchmarks/$$name.py || continue; \
-	    echo "== $$name"; $(BIN)/python benchmarks/$$name.py --device cuda || exit 1; \
+	@for name in $(GPU_BENCHMARKS); do \
+	    echo "== $$name"; $(BIN)/python benchmarks/$$name.py --device cuda --json || exit 1; \
 	done
 
 bench-methods: $(STAMP)

@@ -1,0 +1,108 @@
+"""A training step never makes the host wait for a GPU: no value is read, no shape depends on values.
+
+Without a GPU, the operations of a step on the CPU are watched instead: those that would wait on CUDA are known.
+``train_step.py`` of the benchmarks counts the real waits on a GPU.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.distributed.jobs import METHODS
+from unreid.config import CfgNode
+from unreid.engine.run import run
+from unreid.engine.trainer import Trainer
+from unreid.memory import cluster_memory, diversity_memory, hybrid_memory
+from unreid.memory.grouping import group_by_class
+from unreid.structures import Batch
+
+READS = {"_local_scalar_dense", "equal", "is_nonzero"}
+SHAPES = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount", "repeat_interleave"}
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+# Adam's step counter is on the device with its fused form; the loss guard reads every step on a CPU only.
+EXCUSED = ("/torch/optim/", "engine/hooks/monitoring.py")
+
+
+class Watch(TorchDispatchMode):
+    """Collects "operation, line of the package" of what would wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().partition("::")[2].partition(".")[0]
+        by_mask = name in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1])
+        if name in READS | SHAPES or by_mask:
+            self.note(name)
+        return func(*args, **(kwargs or {}))
+
+    def note(self, name: str) -> None:
+        stack = traceback.extract_stack()
+        if not any(part in frame.filename for frame in stack for part in EXCUSED):
+            caller = next(frame for frame in reversed(stack) if "/unreid/" in frame.filename)
+            self.found.append(f"{name}, {Path(caller.filename).name}:{caller.lineno} {caller.line}")
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Watches every step but the first two, which set up optimiser and caches."""
+    watch = Watch()
+    active = False
+    step = Trainer._run_step
+
+    def watched_step(self: Trainer, batch: Batch) -> None:
+        nonlocal active
+        if self.state.global_step < 2:
+            return step(self, batch)
+        active = True
+        with watch:
+            step(self, batch)
+        active = False
+
+    def watched(method: Callable[..., Any], tensor: torch.Tensor, *args: Any) -> Any:
+        if active:
+            watch.note(method.__name__)
+        return method(tensor, *args)
+
+    monkeypatch.setattr(Trainer, "_run_step", watched_step)
+    for name in ("tolist", "numpy", "cpu"):  # these do not pass the dispatcher on a CPU
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda *args, _original=original: watched(_original, *args))
+    for memory in (cluster_memory, hybrid_memory, diversity_memory):  # as on a GPU
+        monkeypatch.setattr(memory, "group_by_class", as_on_a_gpu)
+    return watch
+
+
+def as_on_a_gpu(targets: torch.Tensor, *, num_instances: int | None = None, **options: Any) -> Any:
+    return group_by_class(targets, num_instances=num_instances, static=num_instances is not None, **options)
+
+
+def short(small_config: Callable[..., CfgNode], method: str) -> CfgNode:
+    file, own = METHODS[method]
+    one_round = ("WARMUP.EPOCHS", "0", "OPTIM.EPOCHS", "1", "PRINT_PERIOD", "1000")
+    return small_config(*own, *one_round, file=file)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_waits(small_config: Callable[..., CfgNode], watch: Watch, method: str) -> None:
+    run(short(small_config, method))
+    assert watch.found == []
+
+
+def test_a_wait_would_be_found(
+    small_config: Callable[..., CfgNode], watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The groups of a batch without the bound that makes their shape known."""
+    monkeypatch.setattr(
+        cluster_memory, "group_by_class", lambda targets, **options: group_by_class(targets, static=False)
+    )
+    run(short(small_config, "ClusterContrast"))
+    assert watch.found and all("grouping.py" in line for line in watch.found)
