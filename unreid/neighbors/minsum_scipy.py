@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from unreid.neighbors.support import SparseRows
 
-_TRIPLES = 2**19  # (i, column, j) triples expanded at once
+_TRIPLES = 2**19  # (i, column, j) triples expanded at once, by all threads
 
 
 def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:
@@ -43,28 +45,38 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
     Returns:
         int64 (E,), int64 (E,), float32 (E,): i, j and ``1 - m / (2 - m)`` with m the sum of minima.
     """
-    import scipy.sparse as sp
-
-    n = len(rows)
-    start, value = rows.start.numpy(), rows.value.numpy()
     partners = column_partners(rows)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for first, last in row_blocks(partners.before_row, _TRIPLES):
-        ours = slice(start[first], start[last])
-        count = partners.many[ours]
-        ends = np.cumsum(count, dtype=np.int64)
-        at = np.repeat(partners.after[ours] - (ends - count), count)
-        at += np.arange(len(at))
-        minimum = np.repeat(value[ours], count)
-        np.minimum(minimum, partners.weight.take(at, mode="clip"), out=minimum)  # "clip" only saves a check
-        owner = partners.owner.take(at, mode="clip")
-        starts = np.concatenate([[0], ends]).astype(np.int32 if len(at) < 2**31 else np.int64)
-        shared = sp.csr_matrix((minimum, owner, starts), shape=(len(count), n))
-        chooser = (np.ones(len(count), np.float32), np.arange(len(count)), start[first : last + 1] - start[first])
-        sums = sp.csr_matrix(chooser, shape=(last - first, len(count))) @ shared  # adds the entries of each row
-        found.append(_within(sums, first, limit))
+    threads = torch.get_num_threads()
+    # A sparse product clears N counters, so that smaller blocks would make the time quadratic.
+    blocks = row_blocks(partners.before_row, max(_TRIPLES // threads, len(rows)))
+    work = partial(_block_pairs, rows, partners, limit=limit)
+    with ThreadPoolExecutor(threads) as pool:  # numpy and scipy let go of the interpreter
+        found = list(pool.map(work, blocks))
     i, j, distance = (torch.from_numpy(np.concatenate(part)) for part in zip(*found))
     return i, j, distance
+
+
+def _block_pairs(
+    rows: SparseRows, partners: Partners, block: tuple[int, int], limit: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of the rows ``block`` = [first, last)."""
+    import scipy.sparse as sp
+
+    n, (first, last) = len(rows), block
+    start, value = rows.start.numpy(), rows.value.numpy()
+    ours = slice(start[first], start[last])
+    count = partners.many[ours]
+    ends = np.cumsum(count, dtype=np.int64)
+    at = np.repeat(partners.after[ours] - (ends - count), count)
+    at += np.arange(len(at))
+    minimum = np.repeat(value[ours], count)
+    np.minimum(minimum, partners.weight.take(at, mode="clip"), out=minimum)  # "clip" only saves a check
+    owner = partners.owner.take(at, mode="clip")
+    starts = np.concatenate([[0], ends]).astype(np.int32 if len(at) < 2**31 else np.int64)
+    shared = sp.csr_matrix((minimum, owner, starts), shape=(len(count), n))
+    chooser = (np.ones(len(count), np.float32), np.arange(len(count)), start[first : last + 1] - start[first])
+    sums = sp.csr_matrix(chooser, shape=(last - first, len(count))) @ shared  # adds the entries of each row
+    return _within(sums, first, limit)
 
 
 class Partners(NamedTuple):
