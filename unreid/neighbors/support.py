@@ -17,6 +17,7 @@ from unreid.neighbors.rescoring import squared_distances, squared_norms
 _COMPARED = {"cpu": 2**18, "cuda": 2**25}  # comparisons of the reciprocity test held at once
 _MARKED = {"cpu": 2**26, "cuda": 2**30}  # cells (bytes) of the membership table
 _ROWS = {"cpu": 1024, "cuda": 2**15}  # rows whose supports are made at once
+_FEWEST_ROWS = 256  # however large N is: with fewer, the calls cost more than the work
 
 
 @dataclass
@@ -73,7 +74,8 @@ def support_weights(features: Tensor, distance: Tensor, index: Tensor, half_widt
     member = reciprocal(short, width)
     half = short[:, :half_width].masked_fill(~reciprocal(short, half_width), n)
     lists = _Lists(index, distance, member, half, (half < n).sum(1, dtype=torch.int32))
-    marks = max(1, min(_MARKED.get(device.type, 2**26) // (n + 1), _ROWS.get(device.type, 1024), n))
+    marks = max(_MARKED.get(device.type, 2**26) // (n + 1), _FEWEST_ROWS)
+    marks = max(1, min(marks, _ROWS.get(device.type, 1024), n, (2**31 - 1) // (n + 1)))  # cells are int32
     table = torch.zeros(marks * (n + 1), dtype=torch.uint8, device=device)
     counts, columns, values = [], [], []
     for first in range(0, n, marks):
