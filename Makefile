@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader communication scale
-GPU_BENCHMARKS := train_step extraction cuda_clustering end_to_end
+GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint bench bench-gpu bench-methods clean

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("train_step", "extraction", "cuda_clustering", "end_to_end")
+SCRIPTS = ("train_step", "extraction", "cuda_clustering", "negatives", "end_to_end")
 
 RUN_ALL = """
 import importlib, sys
@@ -36,6 +36,7 @@ def test_every_script_runs_prints_and_writes(tmp_path: Path) -> None:
     assert all({"command", "date", "machine", "versions", "arguments"} <= record.keys() for record in records.values())
     assert records["train_step"]["loop_of_bare"] > 0
     assert records["cuda_clustering"]["labels"][0]["clusters"] > 1
+    assert 0 < records["negatives"]["rows"][1]["gradient_cosine"] <= 1
     assert set(records["extraction"]["precisions"]) == {"off", "bf16"}
     phases = records["end_to_end"]["phases"]
     assert phases["ours"].keys() == phases["reference"].keys()

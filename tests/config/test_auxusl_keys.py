@@ -154,10 +154,10 @@ def test_documented_keys_keep_their_defaults(key: str) -> None:
 
 @pytest.mark.parametrize("key", ALL_DEFAULTS)
 def test_every_old_key_is_accepted(key: str) -> None:
-    cfg = get_cfg()
-    cfg.merge_from_list([key, ALL_DEFAULTS[key]])
-    cfg = get_cfg()
-    cfg.merge_from_list([key, str(ALL_DEFAULTS[key])])
+    typed, written = get_cfg(), get_cfg()
+    typed.merge_from_list([key, ALL_DEFAULTS[key]])
+    written.merge_from_list([key, str(ALL_DEFAULTS[key])])
+    assert typed == written, "a value means the same in a file and on the command line"
 
 
 @pytest.mark.parametrize(

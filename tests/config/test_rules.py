@@ -37,8 +37,8 @@ FREE_TEXT = {
 }
 
 
-def test_defaults_are_valid() -> None:
-    load_config()
+def test_defaults_are_valid_and_loading_changes_none() -> None:
+    assert load_config() == get_cfg()
 
 
 def test_rules_name_existing_keys() -> None:

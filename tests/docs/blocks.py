@@ -1,10 +1,13 @@
-"""Code blocks of a documentation page."""
+"""Code blocks, commands and config keys of a documentation page."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from pathlib import Path
+from typing import Any
+
+from unreid.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -19,3 +22,15 @@ def commands(page: str, program: str) -> list[list[str]]:
     text = (DOCS / page).read_text().replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines() if line.startswith(f"    {program} ")]
     return [shlex.split(line.removeprefix(program)) for line in lines]
+
+
+def named_keys(text: str) -> list[str]:
+    """Config keys in code, with or without a value behind them."""
+    return sorted(set(re.findall(r"`([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+)(?: [^`]*)?`", text)))
+
+
+def assert_key_exists(key: str) -> None:
+    node: Any = load_config()
+    for part in key.split("."):
+        assert hasattr(node, part), key
+        node = getattr(node, part)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
-from tests.docs.blocks import DOCS
+from tests.docs.blocks import DOCS, assert_key_exists, named_keys
 from unreid import constraints
 from unreid.config import load_config
 from unreid.engine.mining.command import parser
 
 TEXT = (DOCS / "auxusl.md").read_text()
-KEYS = sorted(set(re.findall(r"`([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+)(?: [^`]*)?`", TEXT)))
+KEYS = named_keys(TEXT)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_exists(key: str) -> None:
-    node: Any = load_config()
-    for part in key.split("."):
-        assert hasattr(node, part), key
-        node = getattr(node, part)
+    assert_key_exists(key)
 
 
 def test_settings_are_valid() -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
-from tests.docs.blocks import DOCS
+from tests.docs.blocks import DOCS, assert_key_exists, named_keys
 from unreid.clustering import CLUSTERERS
 from unreid.config import load_config
 from unreid.data.samplers import SAMPLERS
@@ -15,15 +14,12 @@ from unreid.memory import DIVERSITY_MODES, UPDATE_RULES
 from unreid.methods import METHODS
 
 TEXT = (DOCS / "methods.md").read_text()
-KEYS = sorted(set(re.findall(r"`([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+)(?: [^`]*)?`", TEXT)))
+KEYS = named_keys(TEXT)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_exists(key: str) -> None:
-    node: Any = load_config()
-    for part in key.split("."):
-        assert hasattr(node, part), key
-        node = getattr(node, part)
+    assert_key_exists(key)
 
 
 def test_settings_in_one_piece_are_valid() -> None:
