@@ -64,7 +64,8 @@ class HistoryHook(Hook):
             atomic_write_text(self.folder / "rounds.csv", self._table())
 
     def after_train(self) -> None:
-        if is_main() and sum(len(row) > 6 for row in self.rows) > 1:
+        scored = [row for row in self.rows if any(column.endswith(" mAP") for column in row)]
+        if is_main() and len(scored) > 1:
             draw_rounds(self.rows, self.folder / "rounds.png")
             logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
 
