@@ -8,12 +8,13 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-gpu bench-methods clean
+.PHONY: help install demo test lint torture bench bench-gpu bench-methods clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
 	@echo "make test           lint and test suite"
 	@echo "make lint           ruff and mypy only"
+	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make bench          speed and memory of the parts"
 	@echo "make bench-gpu      the parts that have a CUDA path, on the GPU"
 	@echo "make bench-methods  every method on the rendered data set"
@@ -44,6 +45,9 @@ lint: $(STAMP)
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+torture: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture $(PARTS)
 
 bench: $(STAMP)
 	@for name in $(BENCHMARKS); do \
