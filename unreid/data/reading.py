@@ -12,13 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from unreid.data.augment_params import sized_crop_box
+from unreid.data.decoding import read_image
 from unreid.utils.errors import UserError
+
+__all__ = ["CorruptImages", "Resize", "read_image", "read_pixels"]
 
 logger = logging.getLogger(__name__)
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-# What Pillow raises for files that are missing, truncated, of no known format, or broken inside.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,6 @@ class Resize:
             image = image.crop((left, top, left + w, top + h))
         resized = image.resize((width, height), _FILTERS[self.interpolation])
         return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-
-
-def read_image(path: str) -> Image.Image:
-    """The decoded RGB image.
-
-    Raises:
-        UserError: the file is missing, truncated or not an image; the message names it.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except _UNREADABLE as error:
-        raise UserError(f"Cannot read image {path}: {error}.") from error
 
 
 def read_pixels(paths: Sequence[str], resize: Resize, out: Tensor, crops: np.ndarray | None = None) -> np.ndarray:
@@ -105,12 +93,21 @@ class CorruptImages:
         """
         unreadable = sorted(set(paths))
         if unreadable and not self.skip:
-            more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+            more = f" {len(unreadable) - 1} more cannot be read." if len(unreadable) > 1 else ""
             raise UserError(
-                f"Cannot read image {unreadable[0]}{more}: replace it, or set DATALOADER.SKIP_CORRUPT True to leave "
+                f"{_why(unreadable[0])}{more} Replace what is unreadable, or set DATALOADER.SKIP_CORRUPT True to leave "
                 "such images out."
             )
         for path in unreadable:
             if path not in self.paths:
                 self.paths.add(path)
-                logger.warning("Cannot read image %s: it is left out (%d so far).", path, len(self.paths))
+                logger.warning("%s It is left out (%d so far).", _why(path), len(self.paths))
+
+
+def _why(path: str) -> str:
+    """The sentence for an unreadable file; it comes from trying again, as workers tell only which files those were."""
+    try:
+        read_image(path)
+    except UserError as error:
+        return str(error)
+    return f"Cannot read image {path}: it could not be read a moment ago."
