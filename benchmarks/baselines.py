@@ -1,8 +1,8 @@
 """Non-learned features: what a re-ID score must be compared with before anything was learned.
 
-All functions read image files and return unit rows, so that a dot product is a cosine. They need NumPy and OpenCV
-only, nothing of the package. On the rendered benchmark (default preset) the localised histogram is much stronger than
-an untrained network: quote both next to every learned number.
+All functions read image files, as training reads them, and return unit rows, so that a dot product is a cosine. For the
+rest they need NumPy and OpenCV only. On the rendered benchmark (default preset) the localised histogram is much
+stronger than an untrained network: quote both next to every learned number.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def striped_histogram_features(
 
         height, width = image.shape[:2]
         top, left = round(height * (1 - crop[0]) / 2), round(width * (1 - crop[1]) / 2)
-        hsv = cv2.cvtColor(image[top : height - top, left : width - left], cv2.COLOR_BGR2HSV)
+        hsv = cv2.cvtColor(image[top : height - top, left : width - left], cv2.COLOR_RGB2HSV)
         parts = np.array_split(hsv, stripes, axis=0)
         return np.concatenate([_histogram(part) for part in parts])
 
@@ -71,11 +71,11 @@ def _histogram(hsv: np.ndarray) -> np.ndarray:
 def _per_image(paths: Sequence[str], size: tuple[int, int], describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     import cv2
 
+    from unreid.data.reading import read_image
+
     rows = []
     for path in paths:
-        image = cv2.imread(path, cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f"cannot read {path}")
+        image = np.asarray(read_image(path))
         if image.shape[:2] != size:
             image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
         rows.append(describe(image))

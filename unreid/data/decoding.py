@@ -117,7 +117,8 @@ def _deep_grey(image: Image.Image) -> np.ndarray:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes a loaded image upright; Pillow has done it already for TIFF."""
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION))
+        value = image.getexif().get(_ORIENTATION)
+        return _TURNS.get(value) if isinstance(value, int) else None
     except Exception:  # a broken or hostile EXIF block says nothing about the pixels
         return None
 
@@ -146,7 +147,7 @@ def _reason(error: Exception) -> str:
 def _quiet_pillow() -> None:
     """Leaves Pillow's warnings about damaged files out: a file that cannot be read is named by us, once.
 
-    Threads decode, and :func:`warnings.catch_warnings` works for one thread alone; so the filter stays, for Pillow alone.
+    Threads decode, and :func:`warnings.catch_warnings` is not for threads; so the filter stays, for Pillow alone.
     """
     if not any(item[0] == "ignore" and getattr(item[3], "pattern", None) == _PILLOW for item in warnings.filters[:8]):
         warnings.filterwarnings("ignore", module=_PILLOW)

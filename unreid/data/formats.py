@@ -11,13 +11,13 @@ from functools import cache
 _NOT_DECODED = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "IPTC", "MPEG"})
 # Image suffixes that Pillow does not register (as long as no plug-in of it does), to tell them from other files.
 _OTHER_IMAGES = frozenset(
-    ".avif .heic .heif .hif .jxl .jxr .wdp .webp .svg .exr .hdr .xcf .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 "
-    ".raf .pef .srw".split()
+    (".avif", ".heic", ".heif", ".hif", ".jxl", ".jxr", ".wdp", ".webp", ".svg", ".exr", ".hdr", ".xcf", ".raw")
+    + (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw")
 )
 # Never images, and often many beside them: not worth a look inside.
 _PLAIN = frozenset(
-    ".txt .csv .tsv .json .jsonl .xml .yml .yaml .md .html .log .ini .db .py .npy .npz .mat .pkl .pth .pt .zip .tar .gz "
-    ".pdf .mp4 .avi .mov .mkv".split()
+    (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yml", ".yaml", ".md", ".html", ".log", ".ini", ".db", ".py")
+    + (".npy", ".npz", ".mat", ".pkl", ".pth", ".pt", ".zip", ".tar", ".gz", ".pdf", ".mp4", ".avi", ".mov", ".mkv")
 )
 # Formats whose first bytes leave no doubt.
 _BY_CONTENT = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "JPEG2000", "AVIF", "QOI", "PSD")
@@ -64,11 +64,6 @@ def left_out_as(path: str) -> str | None:
     if _has_image_content(path):
         return f"{shown} with the content of an image" if suffix else None
     return shown or "without suffix"
-
-
-def is_doubtful(reason: str) -> bool:
-    """True when a reason of :func:`left_out_as` concerns what looks like an image."""
-    return " " in reason and reason != "without suffix"
 
 
 def why_not_an_image(path: str | os.PathLike[str]) -> str | None:
@@ -124,7 +119,7 @@ def _without_decoder() -> frozenset[str]:
     from PIL import Image
 
     named = {suffix for suffix, name in Image.registered_extensions().items() if name in _NOT_DECODED}
-    return (named | _OTHER_IMAGES) - image_suffixes()
+    return frozenset(named | _OTHER_IMAGES) - image_suffixes()
 
 
 @cache

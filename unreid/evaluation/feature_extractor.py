@@ -141,7 +141,7 @@ class FeatureExtractor:
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"There is no file or folder {folder}.")
-        names = image_tree(folder)
+        names = image_tree(folder, FeatureExtractor.__name__)
         if not names:
             raise UserError(f"There is no image below {folder}.")
         return [folder / name for name in names]
@@ -155,7 +155,7 @@ class FeatureExtractor:
         """
         if isinstance(images, str | Path):
             path = Path(images)
-            return self._from_paths([path] if path.is_file() else self.list_images(path))
+            return self._from_paths([path] if path.exists() and not path.is_dir() else self.list_images(path))
         if isinstance(images, Sequence) and images and all(isinstance(item, str | Path) for item in images):
             return self._from_paths([Path(item) for item in images])
         if isinstance(images, Tensor) and images.is_floating_point():
@@ -167,10 +167,12 @@ class FeatureExtractor:
 
     def _from_paths(self, paths: list[Path]) -> Tensor:
         from unreid.data.extract_loader import ExtractLoader
+        from unreid.data.formats import why_not_an_image
 
         for path in paths:
-            if not path.is_file():
-                raise UserError(f"There is no image {path}.")
+            reason = why_not_an_image(path)
+            if reason is not None:
+                raise UserError(f"There is no image {path}: it {reason}.")
         records = [Tracklet((str(path),), camid=0, trackid=i) for i, path in enumerate(paths)]
         loader = ExtractLoader(
             records, self.transform, batch_size=self.batch_size, device=self.device, workers=self.workers

@@ -150,13 +150,14 @@ def _cell(path: str, colour: tuple[int, int, int], caption: str) -> np.ndarray:
     """A framed crop over its caption; a crossed-out grey one where the file cannot be read."""
     import cv2
 
+    from unreid.data.reading import read_image
+
     height, width = CROP
-    image: Any = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
+    try:
+        image: Any = cv2.resize(np.asarray(read_image(path)), (width, height), interpolation=cv2.INTER_AREA)
+    except UserError:
         image = np.full((height, width, 3), 200, dtype=np.uint8)
         cv2.line(image, (0, 0), (width, height), INK, 1)
-    else:
-        image = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     framed = cv2.copyMakeBorder(image, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=colour)
     cell = np.full((framed.shape[0] + CAPTION, framed.shape[1], 3), PAPER, dtype=np.uint8)
     cell[: framed.shape[0]] = framed

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from unreid.data.datasets.base import DATASETS, ReIDDataset
 from unreid.data.datasets.dukemtmcreid import WITHDRAWN
-from unreid.data.datasets.files import folder_names, image_names
+from unreid.data.datasets.files import ImageListing
 from unreid.data.datasets.statistics import Counts
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
@@ -90,13 +90,15 @@ class DukeMTMCVideoReID(ReIDDataset):
         tracklets: list[Tracklet] = []
         pids: list[int] = []
         strangers = 0
-        for person in filter(str.isdecimal, folder_names(base)):
-            for track in folder_names(base / person):
-                found = _read_track(base / person / track, len(tracklets))
+        listing = ImageListing()
+        for person in filter(str.isdecimal, listing.folders(base)):
+            for track in listing.folders(base / person):
+                found = _read_track(base / person / track, listing, len(tracklets))
                 strangers += found.strangers
                 if found.tracklet is not None:
                     tracklets.append(found.tracklet)
                     pids.append(int(person))
+        listing.log(self.name, base)
         if not tracklets:
             raise UserError(f"{self.name}: {base} has no tracklet like 0001/0001/0001_C6_F0099_X30823.jpg.")
         if strangers:
@@ -111,9 +113,9 @@ class _Track(NamedTuple):
     strangers: int
 
 
-def _read_track(folder: Path, trackid: int) -> _Track:
+def _read_track(folder: Path, listing: ImageListing, trackid: int) -> _Track:
     """One folder as a tracklet, images in order of their number F, of one person and camera; None when no name fits."""
-    names = image_names(folder)
+    names = listing.names(folder)
     matches = [match for match in map(_NAME.match, names) if match]
     if not matches:
         return _Track(None, len(names))

@@ -145,7 +145,7 @@ class ImageFolder(ReIDDataset):
 
     def _scan(self, split: str) -> list[Crop]:
         base = self.split_folders[split]
-        names = image_tree(self.folder / base)
+        names = image_tree(self.folder / base, self.name)
         if Path(base) == Path("."):
             others = tuple(f"{name}/" for name in self.split_folders.values() if Path(name) != Path("."))
             names = [name for name in names if not name.startswith(others)]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from unreid.data.datasets.base import DATASETS, ReIDDataset
-from unreid.data.datasets.files import folder_names
+from unreid.data.datasets.files import ImageListing
 from unreid.data.datasets.statistics import Counts
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
@@ -76,25 +76,33 @@ class MARS(ReIDDataset):
         if table.ndim != 2 or table.shape[1] != 4:
             raise UserError(f"{table_file}: expected four columns, found a table of shape {table.shape}.")
         images = self.folder / f"bbox_{part}"
-        present = set(folder_names(images))
+        listing = ImageListing()
+        present = {folder: set(listing.names(images / folder)) for folder in listing.folders(images)}
+        listing.log(self.name, images)
         tracklets: list[Tracklet] = []
         pids: list[int] = []
-        missing = 0
+        missing = lost = 0
         for row in self._rows(split, len(table)):
             members = _members(names, table[row].tolist(), table_file, int(row))
             pid, camera = int(table[row, 2]), int(table[row, 3])
             if pid == _JUNK:
                 continue
-            if members[0][:4] not in present:
+            paths = tuple(str(images / name[:4] / name) for name in members if name in present.get(name[:4], ()))
+            lost += len(members) - len(paths)
+            if not paths:
                 missing += 1
                 continue
-            paths = tuple(str(images / name[:4] / name) for name in members)
             tracklets.append(Tracklet(paths, camera - 1, int(row)))
             pids.append(pid)
         if not tracklets:
             raise UserError(f"MARS: {images} has none of the folders that {table_file.name} speaks of.")
-        if missing:
-            logger.warning("MARS: %d tracklets were left out, their folders are not in %s", missing, images)
+        if lost:
+            logger.warning(
+                "MARS: %d listed images are not in %s; %d tracklets were left out, they have none",
+                lost,
+                images,
+                missing,
+            )
         return tracklets, pids
 
     def _rows(self, split: str, total: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from unreid.data.datasets.base import DATASETS
-from unreid.data.datasets.files import image_tree
+from unreid.data.datasets.files import image_tree, listed_files
 from unreid.data.datasets.named_files import NamedFilesDataset
 from unreid.data.datasets.statistics import Counts
 from unreid.structures import Tracklet
@@ -107,11 +107,11 @@ class MSMT17(NamedFilesDataset):
         if form.train is None or form.test is None:
             return super()._parse(split)
         folder = self.folder / (form.train if split == "train" else form.test)
-        present = set(image_tree(folder))
         listed: dict[str, int] = {}
         for name in ("list_train.txt", "list_val.txt") if split == "train" else (f"list_{split}.txt",):
             listed.update(_read_list(self.folder / name))
         rows = [(path, pid, _LISTED_NAME.match(path.rpartition("/")[2])) for path, pid in sorted(listed.items())]
+        present = listed_files(folder, [path for path, _, match in rows if match], image_tree(folder, self.name))
         usable = [(path, pid, match) for path, pid, match in rows if match and path in present]
         if not usable:
             raise UserError(f"MSMT17: none of the {len(rows)} images that the lists name for {split} is in {folder}.")

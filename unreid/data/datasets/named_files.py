@@ -46,7 +46,7 @@ class NamedFilesDataset(ReIDDataset):
 
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         folder = self.split_folder(split)
-        names = image_names(folder)
+        names = image_names(folder, self.name)
         tracklets: list[Tracklet] = []
         pids: list[int] = []
         strangers: list[str] = []
