@@ -11,6 +11,7 @@ from typing import TextIO
 ROOT = "unreid"
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 _OURS = "_unreid_handler"
+_UNWRITABLE = "backslashreplace"  # file names need not be text in any encoding
 
 
 class _Console(logging.StreamHandler[TextIO]):
@@ -23,6 +24,11 @@ class _Console(logging.StreamHandler[TextIO]):
     def stream(self) -> TextIO:  # type: ignore[override]
         """The current standard output."""
         return sys.stdout
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with ``\\x..`` or ``\\u....`` for what the console's encoding cannot show, such as names of files."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return super().format(record).encode(encoding, _UNWRITABLE).decode(encoding)
 
 
 def setup_logging(
@@ -50,7 +56,7 @@ def setup_logging(
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         name = "log.txt" if rank == 0 else f"log.rank{rank}.txt"
-        _attach(logger, logging.FileHandler(folder / name, encoding="utf-8"), _FORMAT)
+        _attach(logger, logging.FileHandler(folder / name, encoding="utf-8", errors=_UNWRITABLE), _FORMAT)
     return logger
 
 

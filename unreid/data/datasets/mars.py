@@ -97,12 +97,9 @@ class MARS(ReIDDataset):
         if not tracklets:
             raise UserError(f"MARS: {images} has none of the folders that {table_file.name} speaks of.")
         if lost:
-            logger.warning(
-                "MARS: %d listed images are not in %s; %d tracklets were left out, they have none",
-                lost,
-                images,
-                missing,
-            )
+            logger.warning("MARS: %d listed images are not in %s", lost, images)
+        if missing:
+            logger.warning("MARS: %d tracklets were left out, none of their images is there", missing)
         return tracklets, pids
 
     def _rows(self, split: str, total: int) -> np.ndarray:
