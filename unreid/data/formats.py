@@ -33,6 +33,11 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
 
 
+def is_image_name(name: str) -> bool:
+    """True when the suffix of a file name, in any case, is that of a format that is read."""
+    return suffix_of(name) in image_suffixes()
+
+
 def suffix_of(name: str) -> str:
     """The lower-case suffix of a file name with its dot, or an empty text."""
     stem, dot, suffix = name.rpartition(".")

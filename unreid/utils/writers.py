@@ -88,7 +88,7 @@ class TensorBoardWriter:
         resume_step: steps already done; TensorBoard hides what an earlier run wrote after them.
 
     Raises:
-        UserError: TensorBoard is not installed.
+        UserError: TensorBoard is not installed, or cannot write to a folder whose name is not UTF-8.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], resume_step: int | None = None) -> None:
@@ -99,7 +99,13 @@ class TensorBoardWriter:
                 f"LOG.TENSORBOARD needs the package {error.name}: install tensorboard, or set LOG.TENSORBOARD False."
             ) from error
         purge = None if resume_step is None else resume_step + 1
-        self._writer = SummaryWriter(str(log_dir), purge_step=purge)
+        try:
+            self._writer = SummaryWriter(str(log_dir), purge_step=purge)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"TensorBoard cannot write to {log_dir}, whose name is not UTF-8: choose another OUTPUT_DIR, or set "
+                "LOG.TENSORBOARD False."
+            ) from error
 
     def write(self, events: Events) -> None:
         """Hand everything to TensorBoard, which writes in a thread of its own."""

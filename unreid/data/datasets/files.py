@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from unreid.data.formats import image_suffixes, kind_of, left_out_as, suffix_of, why_not_an_image
+from unreid.data.formats import is_image_name, kind_of, left_out_as, why_not_an_image
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_FOLDER_LIKE_FILE = "folder named like an image"
 _LISTED_FILE = "link to a file that is listed already"
 _LISTED_FOLDER = "link to a folder that is listed already"
 _SHOWN, _LONG = 10, 300  # reasons in one line of the log, characters of a path there
@@ -59,6 +60,13 @@ class _Entries(NamedTuple):
     links: list[str]
 
 
+class _Target(NamedTuple):
+    """Where a link leads: a real path."""
+
+    path: str
+    is_folder: bool
+
+
 class ImageListing:
     """Lists the image files of one split, from one folder or many.
 
@@ -76,6 +84,7 @@ class ImageListing:
         self._first: dict[str, str] = {}
         self._entered: set[str] = set()  # real paths of folders
         self._linked: set[str] = set()  # real paths of files that were taken through a link
+        self._real_folders: dict[str, str] = {}
 
     def names(self, folder: Path) -> list[str]:
         """Sorted names of the image files directly in ``folder``.
@@ -88,15 +97,15 @@ class ImageListing:
             self._leave_out(_LISTED_FOLDER, str(folder))
             return []
         entries = self._read(base)
-        for name in entries.folders:
-            self._leave_out("folder", f"{base}/{name}")
-        linked = []
+        folders, linked = entries.folders, []
         for name in entries.links:
             target = self._follow(f"{base}/{name}")
-            if target is not None and os.path.isdir(target):
-                self._leave_out("folder", f"{base}/{name}")
-            elif target is not None and self._is_new_image(f"{base}/{name}", target):
+            if target is not None and target.is_folder:
+                folders.append(name)
+            elif target is not None and self._is_new_image(f"{base}/{name}", target.path):
                 linked.append(name)
+        for name in folders:
+            self._leave_out(_FOLDER_LIKE_FILE if is_image_name(name) else "folder", f"{base}/{name}")
         return sorted(entries.images + linked)
 
     def tree(self, folder: Path) -> list[str]:
@@ -115,12 +124,12 @@ class ImageListing:
                 target = self._follow(path)
                 if target is None:
                     continue
-                if not os.path.isdir(target):
-                    found += [relative] if self._is_new_image(path, target) else []
-                elif f"{base}/".startswith(f"{target.rstrip('/')}/"):
+                if not target.is_folder:
+                    found += [relative] if self._is_new_image(path, target.path) else []
+                elif f"{base}/".startswith(f"{target.path.rstrip('/')}/"):
                     self._leave_out("link that leads upwards", path)
                 else:
-                    starts.append((f"{relative}/", target))
+                    starts.append((f"{relative}/", target.path))
         return sorted(found)
 
     def _walk(self, prefix: str, start: str, found: list[str]) -> list[tuple[str, str]]:
@@ -195,7 +204,7 @@ class ImageListing:
         if name.startswith("."):
             self._leave_out("hidden", entry.path)
         elif entry.is_file(follow_symlinks=False):
-            reason = None if suffix_of(name) in image_suffixes() else left_out_as(entry.path)
+            reason = None if is_image_name(name) else left_out_as(entry.path)
             if reason is None and self._linked and f"{folder}/{name}" in self._linked:
                 reason = _LISTED_FILE
             if reason is None:
@@ -226,8 +235,8 @@ class ImageListing:
         hidden = os.path.basename(target).startswith(".")
         return target in self._linked or (folder in self._entered and not hidden and left_out_as(target) is None)
 
-    def _follow(self, link: str) -> str | None:
-        """The real path of the regular file or the folder that a link leads to, or None after counting why not."""
+    def _follow(self, link: str) -> _Target | None:
+        """The regular file or the folder that a link leads to, or None after counting why not."""
         try:
             mode = os.stat(link).st_mode
         except FileNotFoundError:
@@ -236,9 +245,19 @@ class ImageListing:
             self._leave_out(f"link that cannot be followed ({error.strerror})", link)
         else:
             if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-                return os.path.realpath(link)
+                return _Target(self._real(link), stat.S_ISDIR(mode))
             self._leave_out(f"link to a {kind_of(mode)}", link)
         return None
+
+    def _real(self, link: str) -> str:
+        """``os.path.realpath`` of a link; where many lead into one folder, that is resolved once."""
+        path = os.path.join(os.path.dirname(link), os.readlink(link))
+        folder, name = os.path.split(path)
+        if name in ("", ".", "..") or os.path.islink(path):
+            return os.path.realpath(path)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._real_folders[folder], name)
 
 
 def _is_harmless(reason: str) -> bool:
