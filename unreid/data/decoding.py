@@ -147,8 +147,10 @@ def _reason(error: Exception) -> str:
 def _quiet_pillow() -> None:
     """Leaves Pillow's warnings about damaged files out: a file that cannot be read is named by us, once.
 
-    Threads decode, and :func:`warnings.catch_warnings` is not for threads; so the filter stays, for Pillow alone.
+    Threads decode, and :func:`warnings.catch_warnings` is not for threads; so the filter stays, for Pillow alone, and
+    goes to the front again where others were put before it.
     """
-    if not any(item[0] == "ignore" and getattr(item[3], "pattern", None) == _PILLOW for item in warnings.filters[:8]):
+    first = warnings.filters[0] if warnings.filters else ()
+    if not first or first[0] != "ignore" or getattr(first[3], "pattern", None) != _PILLOW:
         warnings.filterwarnings("ignore", module=_PILLOW)
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
