@@ -65,6 +65,18 @@ def test_mars_partial_copy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert "1 tracklets were left out" in caplog.text
 
 
+def test_mars_images_that_are_listed_and_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mars(tmp_path)
+    lost = tmp_path / "MARS" / "bbox_train" / TRAIN[0][:4] / TRAIN[0]
+    lost.unlink()
+    lost.mkdir()
+    (lost.parent / "x.heic").touch()
+    first = MARS(tmp_path).train.tracklets[0]
+    assert [Path(path).name for path in first.paths] == TRAIN[1:2]
+    assert "1 listed images are not in" in caplog.text
+    assert "1 .heic (no decoder)" in caplog.text and "1 folder named like an image" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("file", "content", "sentence"),
     [

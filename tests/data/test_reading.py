@@ -255,7 +255,9 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str, monkeypatch: p
         path.symlink_to("/dev/zero")
     elif kind == "dangling":
         path.symlink_to("nowhere.jpg")
-    word = {"missing": "does not exist", "dangling": "is a link to a file that does not exist"}.get(kind, f"is a {kind}")
+    word = {"missing": "does not exist", "dangling": "is a link to a file that does not exist"}.get(
+        kind, f"is a {kind}"
+    )
     assert why_not_an_image(path) == word
     with pytest.raises(UserError, match=rf"Cannot read image x\.jpg: it {word}"):
         read_image("x.jpg")

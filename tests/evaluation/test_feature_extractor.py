@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_every_kind_of_input_gives_the_same_rows(extractor, crops) -> None:
     torch.testing.assert_close(extractor(ready), expected, **close)
 
 
+def test_a_folder_says_what_it_leaves_out_and_counts_a_file_once(extractor, crops, caplog) -> None:
+    folder = crops[1].parent
+    (folder / "x.heic").touch()
+    (folder / "again.png").symlink_to("a.png")
+    (folder / "up").symlink_to("..")
+    assert len(extractor(folder)) == 3
+    assert "FeatureExtractor: ignored 4 entries of" in caplog.text and "1 .heic (no decoder)" in caplog.text
+
+
 def test_a_folder_is_read_in_the_listed_order(extractor, crops) -> None:
     folder = crops[1].parent
     assert extractor.list_images(folder) == [crops[1], crops[2], crops[0]]
@@ -106,6 +116,10 @@ def test_bad_input(extractor, tmp_path) -> None:
         extractor(tmp_path)
     with pytest.raises(UserError, match="There is no image "):
         extractor([tmp_path / "missing.jpg"])
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for pipe in (tmp_path / "pipe.jpg", [tmp_path / "pipe.jpg"]):
+        with pytest.raises(UserError, match="pipe.jpg: it is a named pipe"):
+            extractor(pipe)
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     with pytest.raises(UserError, match="Cannot read image"):
         extractor(tmp_path / "broken.jpg")

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unreid.data.datasets.base import Split
 from unreid.evaluation.ranked_list import BLUE, BORDER, CAPTION, CROP, GAP, GREEN, RED, cluster_sheet, draw_ranked_list
@@ -74,6 +76,10 @@ def test_cluster_sheet_shows_large_clusters_and_survives_unreadable_files(split,
     row = CROP[0] + 2 * BORDER + GAP
     assert sheet.dtype == np.uint8 and sheet.shape[2] == 3 and 2 * row < sheet.shape[0] < 3 * row
     assert sheet.shape[1] == 3 * (CROP[1] + 2 * BORDER + GAP) + GAP
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.png")
+    Image.fromarray(np.full((20, 10), 40_000, dtype=np.uint16)).save(odd)
+    crop = cluster_sheet([odd], [0], 1)[GAP + BORDER : GAP + BORDER + CROP[0], GAP + BORDER : GAP + BORDER + CROP[1]]
+    assert (crop == round(40_000 / 257)).all(), "16 bits, and a name that is not UTF-8"
     broken = cluster_sheet([str(tmp_path / "missing.jpg")] * 7, labels, 3, members=1)
     assert broken.shape[1] < sheet.shape[1]
     assert (cluster_sheet(paths, np.full(7, -1), 3) == 255).all()

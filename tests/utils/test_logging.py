@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,3 +57,20 @@ def test_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("unreid.x").info("no")
     logging.getLogger("unreid.x").warning("yes")
     assert capsys.readouterr().out == "yes\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_names_that_are_no_text_do_not_lose_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr("sys.stdout", console)
+    monkeypatch.setattr("logging.raiseExceptions", True)
+    complaints = io.StringIO()
+    monkeypatch.setattr("sys.stderr", complaints)
+    setup_logging(tmp_path).warning("left out: %s", os.fsdecode(b"caf\xe9 \xff.jpg") + " \u4e2d")
+    close_logging()
+    console.flush()
+    assert b"left out: caf\\udce9 \\udcff.jpg" in console.buffer.getvalue()
+    assert "left out: caf\\udce9 \\udcff.jpg \u4e2d" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert not complaints.getvalue()

@@ -26,7 +26,7 @@ class _Console(logging.StreamHandler[TextIO]):
         return sys.stdout
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, with ``\\x..`` or ``\\u....`` for what the console's encoding cannot show, such as names of files."""
+        """The line, with ``\\x..`` or ``\\u....`` for what the console's encoding cannot show."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         return super().format(record).encode(encoding, _UNWRITABLE).decode(encoding)
 

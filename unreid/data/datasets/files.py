@@ -173,7 +173,7 @@ class ImageListing:
         doubtful = not _is_harmless(by_count[0])
         logger.log(
             logging.WARNING if doubtful else logging.INFO,
-            "%s: %d entries of %s are left out: %s%s.",
+            "%s: ignored %d entries of %s: %s%s.",
             owner,
             self.left_out.total(),
             folder,
