@@ -151,8 +151,9 @@ def test_deep_and_unreadable_folders(tmp_path: Path, monkeypatch: pytest.MonkeyP
     bottom = os.open(".", os.O_RDONLY)
     try:
         os.chdir(base)
-        assert image_tree(base, "T") == ["1.png"]
-        assert left_out(base) == {"unreadable folder (File name too long)": 1}
+        listing = ImageListing()
+        assert listing.tree(base) == ["1.png"]
+        assert dict(listing.left_out) == {"unreadable folder (File name too long)": 1}
     finally:
         os.fchdir(bottom)
         os.close(bottom)
