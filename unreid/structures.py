@@ -1,14 +1,19 @@
-"""The records that the rooms of the package exchange. Nothing here computes more than a shape."""
+"""The records that the rooms of the package exchange. Nothing here computes more than a shape.
+
+Torch is imported where it is used: datasets are found, and mistakes in a config named, without its seconds of loading.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class PairGraph:
 
     def to_dense(self, fill: float = 1.0) -> Tensor:
         """float32 (N, N) with ``fill`` where nothing is stored. For tests, small N and HDC only."""
+        import torch
+
         dense = torch.full((self.n, self.n), fill, dtype=torch.float32, device=self.dist.device)
         dense[self.i, self.j] = self.dist
         dense[self.j, self.i] = self.dist
@@ -156,6 +163,8 @@ class Clustering:
     @classmethod
     def from_labels(cls, labels: Tensor | np.ndarray, **kwargs: Any) -> Clustering:
         """Renumbers ``labels`` to 0..C-1 in ascending order, keeps -1, and counts."""
+        import torch
+
         labels = torch.as_tensor(labels, dtype=torch.int64).cpu()
         found, compact = torch.unique(labels, return_inverse=True)
         if len(found) and found[0] < 0:
@@ -165,6 +174,8 @@ class Clustering:
 
     def cpu(self) -> Clustering:
         """The same without features, all tensors on CPU: what one process tells the others."""
+        from torch import Tensor
+
         extras = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in self.extras.items()}
         return Clustering(
             self.labels.cpu(),

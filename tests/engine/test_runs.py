@@ -18,7 +18,7 @@ from unreid.engine.checkpoint import load_run
 from unreid.engine.hooks import Hook
 from unreid.engine.run import run
 from unreid.structures import GroundTruth, StepOutput
-from unreid.utils.errors import UserError
+from unreid.utils.errors import DivergedError, UserError
 
 MakeConfig = Callable[..., CfgNode]
 
@@ -138,10 +138,11 @@ def test_rounds_without_clusters_go_on_and_then_stop_with_one_sentence(
     assert load_run(Path(cfg.OUTPUT_DIR) / "checkpoint.pth")["state"]["epoch"] == 2
 
 
-def test_a_diverged_loss_names_the_step_the_loss_and_the_way_back(small_config: MakeConfig) -> None:
+def test_a_diverged_loss_names_the_step_the_loss_and_that_there_is_no_way_back(small_config: MakeConfig) -> None:
     cfg = small_config("OPTIM.LR", "1e30", "WARMUP.EPOCHS", "0")
-    with pytest.raises(RuntimeError, match=r"Loss memory is not finite at step \d+.*checkpoint\.pth"):
+    with pytest.raises(DivergedError, match=r"Loss memory is not finite at step \d+.*No checkpoint had been written"):
         run(cfg)
+    assert not (Path(cfg.OUTPUT_DIR) / "checkpoint.pth").exists()
 
 
 @pytest.mark.parametrize(

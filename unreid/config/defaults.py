@@ -14,6 +14,7 @@ _C.SEED = 1  # seeds everything: weights, file order, sampling, augmentation, cl
 _C.OUTPUT_DIR = "logs/test"  # everything a run writes goes here
 _C.PICKLE_PATH = "pickles"  # folder of mined constraint files; relative constraint paths start here
 _C.RESUME = ""  # checkpoint to go on from or to evaluate (TEST.EVAL_ONLY); "auto": OUTPUT_DIR's, if there is one
+_C.OVERWRITE = False  # a new start may remove the earlier run that OUTPUT_DIR holds; it is refused otherwise
 _C.PLUGINS = []  # Python files or modules imported before the run, so that they can register parts of their own
 _C.PRINT_PERIOD = 50  # steps between two lines in the log
 

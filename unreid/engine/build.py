@@ -15,9 +15,11 @@ from torch import nn
 from unreid.config import CfgNode
 from unreid.data.build import build_cache
 from unreid.data.datasets.base import ReIDDataset
+from unreid.data.datasets.scorable import check_scorable
 from unreid.engine.checkpoint import load_model
 from unreid.engine.constraints import build_test_modifiers, build_train_constraints
 from unreid.engine.data import Data, Extraction, build_data, round_loader, unlabelled_batches
+from unreid.engine.folder import CHECKPOINT
 from unreid.engine.hooks import (
     CheckpointHook,
     DiagnosticsHook,
@@ -40,6 +42,7 @@ from unreid.methods import InstanceDiscrimination, Method, build_method
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.models.embedding import EmbeddingModel
 from unreid.utils.distributed import from_main, get_world_size, is_main
+from unreid.utils.environment import recorded
 from unreid.utils.errors import UserError
 from unreid.utils.events import ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
 
@@ -61,22 +64,28 @@ def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0, *, pre
     return model.to(device).to(memory_format=layout)
 
 
-def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
-    """The event storage; only the main process has writers."""
-    writers: list[Writer] = []
-    if is_main():
-        writers = [ConsoleWriter(), JsonWriter(output_dir, resume_step)]
-        if cfg.LOG.TENSORBOARD:
-            writers.append(TensorBoardWriter(output_dir / "tensorboard", resume_step))
-    return EventStorage(writers, step=resume_step or 0)
+def build_writers(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> list[Writer]:
+    """Where the events of a run go; only the main process has writers."""
+    if not is_main():
+        return []
+    writers: list[Writer] = [ConsoleWriter(), JsonWriter(output_dir, resume_step)]
+    if cfg.LOG.TENSORBOARD:
+        writers.append(TensorBoardWriter(output_dir / "tensorboard", resume_step))
+    return writers
 
 
 def build_evaluate(
     cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str
 ) -> Callable[[nn.Module], dict[str, dict[str, float]]] | None:
-    """encoder -> scores per test set, or None without a test set."""
+    """encoder -> scores per test set, or None without a test set.
+
+    Raises:
+        UserError: a test set cannot be scored, or its relations do not fit it.
+    """
     if not tests:
         return None
+    for dataset in tests:
+        check_scorable(dataset)
     evaluators = {
         dataset.name: Evaluator.from_config(cfg, dataset, build_test_modifiers(cfg, dataset)) for dataset in tests
     }
@@ -96,8 +105,12 @@ def build_evaluate(
 def build_trainer(
     cfg: CfgNode, output_dir: Path, device: torch.device, storage: EventStorage, *, resumed: bool = False
 ) -> Trainer:
-    """The whole run: data, model, method, hooks; ``resumed``: a checkpoint will be loaded into it."""
+    """The whole run: data, model, method, hooks; ``resumed``: a checkpoint will be loaded into it.
+
+    Nothing is written: whatever is wrong with the data, the network or the relations is said before the run begins.
+    """
     data = build_data(cfg)
+    check_numbers(cfg, len(data.tracklets))
     init = cfg.MODEL.INIT_PATH if not resumed else ""
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (resumed or init))
     if init:
@@ -147,6 +160,19 @@ def build_trainer(
     )
 
 
+def check_numbers(cfg: CfgNode, samples: int) -> None:
+    """Raises :class:`UserError` if the training list is too short for what the config makes of it."""
+    if samples < 2:
+        raise UserError(f"There is {samples} training sample, and nothing can be told apart: at least 2 are needed.")
+    names = {cfg.CLUSTER.NAME.lower()} | ({cfg.CLUSTER.WARMUP.NAME.lower()} if cfg.CLUSTER.WARMUP.ROUNDS else set())
+    clusters = cfg.CLUSTER.NUM_CLUSTERS
+    if cfg.METHOD.NAME.lower() != "buc" and names & {"kmeans", "hdc"} and clusters > samples:
+        raise UserError(
+            f"CLUSTER.NUM_CLUSTERS {clusters} cannot be made of {samples} training samples: lower it to {samples // 2} "
+            "or so."
+        )
+
+
 def build_hooks(
     cfg: CfgNode,
     output_dir: Path,
@@ -157,26 +183,29 @@ def build_hooks(
     evaluation = EvaluationHook(
         evaluate, period=cfg.TEST.EVAL_PERIOD, select=cfg.TEST.SELECT, initial=cfg.TEST.EVAL_START
     )
+    guard = LossGuard(period=cfg.PRINT_PERIOD, checkpoint=str(output_dir / CHECKPOINT))
     checkpoint = CheckpointHook(
         output_dir,
-        config=cfg.dump(),
+        config=recorded(cfg).dump(),
         evaluation=evaluation,
+        check=guard.check,
         period=cfg.CHECKPOINT.PERIOD,
         keep=cfg.CHECKPOINT.KEEP,
     )
     return [
         SignalHook(),
         # A diverged loss must stop the run before anything is evaluated or saved.
-        LossGuard(period=cfg.PRINT_PERIOD, checkpoint=str(checkpoint.newest)),
+        guard,
         *([RankCheckHook()] if cfg.LOG.CHECK_RANKS else []),
         DiagnosticsHook(data.tracklets, data.truth, pictures=cfg.LOG.CLUSTER_IMAGES),
-        # Scores first, so that the checkpoint holds them, and both before the writers flush.
+        # In this order after an epoch: scores, their history, their rows in the metrics, the checkpoint that holds
+        # them. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
         evaluation,
         HistoryHook(output_dir, evaluation),
+        ScalarHook(period=cfg.PRINT_PERIOD),
         checkpoint,
         PseudoLabelHook(output_dir, data.keys, {"method": cfg.METHOD.NAME, "sts": cfg.CLUSTER.STR_OPTION}),
         *([ProgressHook()] if cfg.LOG.PROGRESS else []),
-        ScalarHook(period=cfg.PRINT_PERIOD),
     ]
 
 

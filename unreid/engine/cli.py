@@ -1,9 +1,13 @@
-"""Command lines: ``tools/main.py`` and the console command ``unreid``."""
+"""Command lines: ``tools/main.py`` and the console command ``unreid``.
+
+Nothing here imports torch before the config has been read and checked: a wrong word is answered at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unreid.config import CfgNode, load_config
-from unreid.utils.errors import PeerFailedError, UserError
+from unreid.engine.preflight import check_start
+from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +24,19 @@ EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+STATUSES = (
+    "exit status: 0 done; 1 a failure, the last checkpoint stays; 2 a mistake in config, files or data, or a diverged "
+    "loss; 130 stopped by a signal, go on with RESUME"
+)
+EXAMPLES = (
+    "configs/ClusterContrast_market.yml, configs/CDSM_msmt17.yml or one of your own; "
+    "configs/ClusterContrast_synthetic.yml renders its own data"
+)
+
 
 def run_main(argv: Sequence[str] | None = None) -> int:
     """``tools/main.py --config-file F [--eval-only] [--repeat K] [KEY VALUE ...]``."""
-    parser = argparse.ArgumentParser(description="Train or evaluate an unsupervised re-ID model.")
+    parser = argparse.ArgumentParser(description="Train or evaluate an unsupervised re-ID model.", epilog=STATUSES)
     _add_run_arguments(parser)
     parser.add_argument("--eval-only", action="store_true", help="same as TEST.EVAL_ONLY True")
     arguments = parser.parse_args(argv)
@@ -31,12 +45,14 @@ def run_main(argv: Sequence[str] | None = None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``unreid train|eval --config-file F [KEY VALUE ...]``."""
-    parser = argparse.ArgumentParser(prog="unreid", description="Unsupervised object re-identification.")
+    parser = argparse.ArgumentParser(
+        prog="unreid", description="Unsupervised object re-identification.", epilog=STATUSES
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train a model")
+    train = commands.add_parser("train", help="train a model", epilog=STATUSES)
     _add_run_arguments(train)
     train.set_defaults(eval_only=False)
-    evaluate = commands.add_parser("eval", help="evaluate a checkpoint: RESUME path/to/checkpoint.pth")
+    evaluate = commands.add_parser("eval", help="evaluate a checkpoint: RESUME path/to/checkpoint.pth", epilog=STATUSES)
     _add_run_arguments(evaluate)
     evaluate.set_defaults(eval_only=True)
     arguments = parser.parse_args(argv)
@@ -44,13 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config-file", default=None, metavar="F", help="YAML file over the defaults")
+    parser.add_argument("--config-file", default=None, metavar="F", help=f"YAML file over the defaults: {EXAMPLES}")
     parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run K seeds; print mean and deviation")
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     overrides = list(arguments.overrides)
+    late = [word for word in overrides if word.startswith("--")]
+    if late:
+        raise UserError(f"{late[0]} stands among the KEY VALUE pairs: options such as {late[0]} come before them.")
+    if not arguments.config_file:
+        raise UserError(f"Say what to run with --config-file: {EXAMPLES}.")
     if arguments.eval_only:
         overrides += ["TEST.EVAL_ONLY", "True"]
     if arguments.repeat < 1:
@@ -64,7 +85,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def run_config(cfg: CfgNode) -> dict[str, Any]:
-    """Runs a frozen config; the heavy rooms are imported here, so that ``--help`` stays quick."""
+    """Runs a frozen config; the heavy rooms are imported once nothing is wrong with it."""
+    check_start(cfg)
     from unreid.engine.run import run
 
     return run(cfg)
@@ -78,12 +100,18 @@ def repeat(
     Returns:
         "test set/score" -> (mean, sample standard deviation), of the last epoch.
     """
-    scores: dict[str, list[float]] = {}
+    runs = {}
     for seed in range(cfg.SEED, cfg.SEED + count):
         folder = str(Path(cfg.OUTPUT_DIR) / f"seed_{seed}")
-        results = run_config(load_config(config_file, [*overrides, "SEED", str(seed), "OUTPUT_DIR", folder]))
+        runs[seed] = load_config(config_file, [*overrides, "SEED", str(seed), "OUTPUT_DIR", folder])
+        check_start(runs[seed])  # all of them before the first begins
+    scores: dict[str, list[float]] = {}
+    for seed, own in runs.items():
+        results = run_config(own)
         if not results.get("finished", True):
-            raise UserError(f"Seed {seed} was stopped, so there is no mean over {count} seeds; its run is in {folder}.")
+            raise UserError(
+                f"Seed {seed} was stopped, so there is no mean over {count} seeds; its run is in {own.OUTPUT_DIR}."
+            )
         for name, row in results.get("last", results).items():
             if isinstance(row, dict):
                 for key, value in row.items():
@@ -101,19 +129,29 @@ def guarded(command: Callable[[], None]) -> int:
 
     Of several processes only the first to fail speaks; all of them end with a status other than 0.
     """
-    from unreid.engine.hooks.monitoring import DivergedError
-    from unreid.utils.distributed import first_to_fail, one_voice
-
     try:
-        with one_voice():
-            command()
+        command()
     except PeerFailedError:
         return EXIT_FAILURE
-    except (UserError, DivergedError) as error:
+    except (UserError, DivergedError, IncompleteRunError) as error:
+        if not _first_to_fail():
+            return EXIT_FAILURE
         print(f"unreid: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_USER_ERROR
+        return EXIT_FAILURE if isinstance(error, IncompleteRunError) else EXIT_USER_ERROR
     except KeyboardInterrupt:
-        if first_to_fail():
+        if _first_to_fail():
             print("unreid: interrupted", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
+    except Exception:
+        if not _first_to_fail():
+            return EXIT_FAILURE
+        raise
     return 0
+
+
+def _first_to_fail() -> bool:
+    """Whether this process is the first of the run that fails; without torch the processes cannot have met yet."""
+    distributed = sys.modules.get("unreid.utils.distributed")
+    if distributed is None:
+        return int(os.environ.get("LOCAL_RANK", "0")) == 0
+    return distributed.first_to_fail()

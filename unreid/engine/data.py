@@ -26,7 +26,7 @@ from unreid.utils.distributed import (
     get_rank,
     get_world_size,
 )
-from unreid.utils.errors import UserError
+from unreid.utils.errors import DivergedError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,9 @@ class Extraction:
 
         Args:
             round: of clustering (clips of ``DATALOADER.CLUSTER_SEQ_LEN`` frames); None: evaluation, all frames.
+
+        Raises:
+            DivergedError: features are NaN or infinite, which would go on as labels or scores.
         """
         broadcast_buffers(encoder)
         rank, world = get_rank(), get_world_size()
@@ -124,7 +127,14 @@ class Extraction:
             )
             missing = torch.from_numpy(loader.unreadable)
         self.unreadable = all_gather_rows(missing.to(self.device)).cpu().numpy()
-        return all_gather_rows(features)
+        features = all_gather_rows(features)
+        bad = int((~torch.isfinite(features.sum(dim=1))).sum())
+        if bad:
+            raise DivergedError(
+                f"The features of {bad} of {len(tracklets)} samples are not finite, so the network has diverged; lower "
+                "OPTIM.LR or set OPTIM.CLIP_GRAD, and with TEST.AMP fp16 try bf16 or off."
+            )
+        return features
 
     def _camids(self, tracklets: list[Tracklet]) -> Tensor | None:
         """int64 (N,) where the model has a camera embedding."""

@@ -17,9 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 def write_ranked_list(
-    cfg: CfgNode, encoder: nn.Module, feature: str, device: torch.device, folder: Path
+    cfg: CfgNode, encoder: nn.Module, feature: str, device: torch.device, folder: Path, prefix: str = ""
 ) -> Path | None:
-    """``ranked_list.jpg`` of the first test set: ``TEST.RANKED_LIST`` queries, each with its nearest gallery images."""
+    """``ranked_list.jpg`` of the first test set: ``TEST.RANKED_LIST`` queries, each with its nearest gallery images.
+
+    ``prefix`` goes before the file's name.
+    """
     tests = build_data(cfg, train=False).tests
     if not tests:
         return None
@@ -27,7 +30,7 @@ def write_ranked_list(
     query, gallery = tests[0].query, tests[0].gallery
     q_features = extraction(encoder, query.tracklets, feature)
     g_features = extraction(encoder, gallery.tracklets, feature)
-    path = folder / "ranked_list.jpg"
+    path = folder / f"{prefix}ranked_list.jpg"
     if is_main():
         draw_ranked_list(
             path,

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unreid.config import CfgNode
-from unreid.engine.build import build_evaluate, build_model, build_storage, build_trainer
+from unreid.engine.build import build_evaluate, build_model, build_trainer, build_writers
 from unreid.engine.checkpoint import load_model, load_run
 from unreid.engine.data import Extraction, build_data
-from unreid.engine.hooks import CheckpointHook, EvaluationHook
+from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
+from unreid.engine.hooks import EvaluationHook
+from unreid.engine.hooks.monitoring import last_good
+from unreid.engine.preflight import check_start, run_folder
 from unreid.engine.ranked import write_ranked_list
+from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
 from unreid.methods.base import METHODS
-from unreid.utils.distributed import from_main, get_rank, init_from_env, is_main, one_voice, shutdown
+from unreid.utils.distributed import barrier, from_main, get_rank, init_from_env, is_main, one_voice, shutdown
 from unreid.utils.environment import write_run_header
-from unreid.utils.errors import UserError
+from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, UserError
+from unreid.utils.events import EventStorage
 from unreid.utils.io import atomic_write_text
-from unreid.utils.logging import setup_logging
+from unreid.utils.logging import log_to_folder, setup_logging
 from unreid.utils.plugins import import_plugins
 from unreid.utils.seed import seed_everything
 
 logger = logging.getLogger(__name__)
-
-AUTO = "auto"
-"""Value of ``RESUME``: the newest checkpoint of ``OUTPUT_DIR``, where there is one."""
 
 SELECTED = {
     "best_test": "best on the test set (chosen with test labels)",
@@ -38,46 +44,68 @@ SELECTED = {
 def train(cfg: CfgNode) -> dict[str, Any]:
     """Trains (or goes on from ``RESUME``) and returns the results that ``results.json`` holds.
 
+    Everything is built before anything is written, so that a start that fails leaves ``OUTPUT_DIR`` as it was.
+
     Returns:
         "initial", "last" and "best": test set -> {"mAP", "R1", "R5", "R10"} in percent, with the epoch; empty
         where nothing was evaluated.
+
+    Raises:
+        UserError: a mistake in config or data.
+        DivergedError: a loss, a feature or a weight is not finite any more.
+        IncompleteRunError: something failed after the training, which is saved.
     """
-    output_dir, device = _prepare(cfg)
+    folder = run_folder(cfg)
+    device = _begin(cfg)
     checkpoint = resume_path(cfg)
     resumed = load_run(checkpoint) if checkpoint else None
-    storage = build_storage(cfg, output_dir, resumed["state"]["global_step"] if resumed else None)
-    trainer = build_trainer(cfg, output_dir, device, storage, resumed=resumed is not None)
+    step = resumed["state"]["global_step"] if resumed else None
+    storage = EventStorage(step=step or 0)
+    trainer = build_trainer(cfg, folder.path, device, storage, resumed=resumed is not None)
     if resumed is not None:
         trainer.load_state_dict(resumed)
         del resumed
         logger.info("going on from %s: epoch %d, step %d", checkpoint, trainer.state.epoch, trainer.state.step)
-    trainer.train()
-    evaluation = next(hook for hook in trainer.hooks if isinstance(hook, EvaluationHook))
-    newest = next(hook for hook in trainer.hooks if isinstance(hook, CheckpointHook)).newest
-    results = {
-        "finished": trainer.stop_reason is None,
-        "seed": cfg.SEED,
-        "initial": evaluation.initial_results,
-        "last": evaluation.last_results,
-        "best": evaluation.best_results,
-        "checkpoint": str(newest),
-    }
-    if is_main():
-        atomic_write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
-        _report(results)
+    with _opened(cfg, folder):
+        if cfg.RESUME == AUTO and not checkpoint and folder.goes_on():
+            raise UserError(f"Another run wrote {folder.newest()} while this one was starting: start it again.")
+        storage.writers = build_writers(cfg, folder.path, step)
+        return _finish(cfg, trainer, folder.path, device)
+
+
+def _finish(cfg: CfgNode, trainer: Trainer, output_dir: Path, device: torch.device) -> dict[str, Any]:
+    """Trains, and writes down what came out, also where something after the training failed."""
+    newest = output_dir / CHECKPOINT
+    try:
+        trainer.train()
+    except Exception as error:
+        told = _with_way_back(error, newest)
+        if trainer.state.epoch >= trainer.max_epochs and newest.is_file():
+            _write_results(output_dir, {**_results(cfg, trainer, newest), "finished": False, "error": str(told)})
+            told = _after_training(told, newest)
+        if told is error:
+            raise
+        raise told from error
+    results = _results(cfg, trainer, newest)
+    _write_results(output_dir, results)
+    for hook, closing in trainer.closing_errors:
+        raise _after_training(closing, newest, f"{hook} failed") from closing
     if cfg.TEST.RANKED_LIST and trainer.stop_reason is None:
-        write_ranked_list(cfg, trainer.method.encoder, trainer.method.retrieval_feature, device, output_dir)
+        try:
+            write_ranked_list(cfg, trainer.method.encoder, trainer.method.retrieval_feature, device, output_dir)
+        except Exception as error:
+            raise _after_training(error, newest, "the ranked list failed") from error
     return results
 
 
 def evaluate(cfg: CfgNode) -> dict[str, Any]:
-    """Scores the checkpoint ``RESUME`` on the test sets and returns test set -> scores in percent."""
-    if not cfg.RESUME:
-        raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
-    output_dir, device = _prepare(cfg)
+    """Scores the checkpoint ``RESUME`` on the test sets and returns test set -> scores in percent.
+
+    What it writes has names of its own (``evaluation.json``, ``eval_*``), also beside a training.
+    """
+    folder = run_folder(cfg)
+    device = _begin(cfg)
     checkpoint = resume_path(cfg)
-    if not checkpoint:
-        raise UserError(f"TEST.EVAL_ONLY with RESUME {AUTO}: there is no checkpoint.pth in {output_dir}.")
     model = build_model(cfg, device, pretrained=False)
     load_model(checkpoint, model)
     data = build_data(cfg, train=False)
@@ -85,12 +113,14 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
     score = build_evaluate(cfg, data.tests, Extraction(cfg, device), feature)
     if score is None:
         raise UserError("There is nothing to evaluate on: no dataset in DATASETS.TESTS has a query and a gallery.")
-    results = score(model)
-    if is_main():
-        atomic_write_text(output_dir / "evaluation.json", json.dumps({"checkpoint": checkpoint, **results}, indent=2))
-        logger.info("%s\n%s", checkpoint, format_table(results))
-    if cfg.TEST.RANKED_LIST:
-        write_ranked_list(cfg, model, feature, device, output_dir)
+    with _opened(cfg, folder):
+        results = score(model)
+        if is_main():
+            written = {"checkpoint": checkpoint, **results}
+            atomic_write_text(folder.path / "evaluation.json", json.dumps(written, indent=2))
+            logger.info("%s\n%s", checkpoint, format_table(results))
+        if cfg.TEST.RANKED_LIST:
+            write_ranked_list(cfg, model, feature, device, folder.path, EVALUATION_PREFIX)
     return results
 
 
@@ -98,10 +128,12 @@ def run(cfg: CfgNode) -> dict[str, Any]:
     """Trains or, with ``TEST.EVAL_ONLY``, evaluates.
 
     Raises:
+        UserError, DivergedError, IncompleteRunError: see :func:`train`.
         PeerFailedError: another process of the run failed first and says why.
     """
     try:
         with one_voice():
+            check_start(cfg)
             return evaluate(cfg) if cfg.TEST.EVAL_ONLY else train(cfg)
     finally:
         shutdown()
@@ -111,23 +143,70 @@ def resume_path(cfg: CfgNode) -> str:
     """``RESUME``, with "auto" resolved: the same on every process, "" to start anew."""
     if cfg.RESUME != AUTO:
         return cfg.RESUME
-    newest = Path(cfg.OUTPUT_DIR) / "checkpoint.pth"
-    return from_main(lambda: str(newest) if newest.is_file() else "")
+    return from_main(lambda: str(run_folder(cfg).newest() or ""))
 
 
-def _prepare(cfg: CfgNode) -> tuple[Path, Any]:
-    output_dir = Path(cfg.OUTPUT_DIR)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"OUTPUT_DIR {output_dir} cannot be created: {error.strerror}.") from None
+def _begin(cfg: CfgNode) -> torch.device:
+    """Joins the processes of the run; the log goes to the console and is kept for the file."""
     device = init_from_env(cfg.MODEL.DEVICE)
-    setup_logging(output_dir, get_rank())
+    setup_logging(rank=get_rank(), backlog=True)
     import_plugins(cfg.PLUGINS)
     seed_everything(cfg.SEED)
+    return device
+
+
+@contextmanager
+def _opened(cfg: CfgNode, folder: RunFolder) -> Iterator[None]:
+    """The moment from which on the run writes: the main process holds the folder, every process logs into it."""
+    prefix = EVALUATION_PREFIX if cfg.TEST.EVAL_ONLY else ""
+    with ExitStack() as stack:
+        if is_main():
+            stack.enter_context(folder.open())
+        barrier()  # nobody logs into a folder that the main process could not open
+        try:
+            log_to_folder(folder.path, get_rank(), prefix)
+            if is_main():
+                write_run_header(folder.path, cfg, prefix)
+        except OSError as error:
+            raise UserError(f"OUTPUT_DIR {folder.path} cannot be written: {error}.") from None
+        yield
+
+
+def _results(cfg: CfgNode, trainer: Trainer, newest: Path) -> dict[str, Any]:
+    evaluation = next(hook for hook in trainer.hooks if isinstance(hook, EvaluationHook))
+    return {
+        "finished": trainer.stop_reason is None,
+        "seed": cfg.SEED,
+        "initial": evaluation.initial_results,
+        "last": evaluation.last_results,
+        "best": evaluation.best_results,
+        "checkpoint": str(newest) if newest.is_file() else "",
+    }
+
+
+def _write_results(output_dir: Path, results: dict[str, Any]) -> None:
     if is_main():
-        write_run_header(output_dir, cfg, prefix="eval_" if cfg.TEST.EVAL_ONLY else "")
-    return output_dir, device
+        atomic_write_text(output_dir / RESULTS, json.dumps(results, indent=2) + "\n")
+        _report(results)
+
+
+def _with_way_back(error: Exception, newest: Path) -> Exception:
+    """A divergence with the sentence about the last good state, which an extraction does not know."""
+    sentence = last_good(newest)
+    if not isinstance(error, DivergedError) or sentence in str(error):
+        return error
+    return DivergedError(f"{error} {sentence}")
+
+
+def _after_training(error: Exception, newest: Path, what: str = "its evaluation failed") -> Exception:
+    """What to raise when something failed after the training: nothing is lost, and the message says so."""
+    kept = f"The training is done and saved: go on with RESUME {newest}, or score it with TEST.EVAL_ONLY True."
+    if isinstance(error, PeerFailedError):
+        return error
+    if isinstance(error, (UserError, DivergedError)):
+        return type(error)(f"{error} {kept}")
+    logger.error("%s", what, exc_info=error)
+    return IncompleteRunError(f"After the training {what} ({type(error).__name__}: {error}). {kept}")
 
 
 def _report(results: dict[str, Any]) -> None:

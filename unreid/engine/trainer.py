@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -29,13 +28,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TrainState:
-    """What is finished. ``round`` is -1 during the warm-up; ``step`` counts within the epoch under way."""
+    """What is finished. ``round`` is -1 during the warm-up; ``step`` counts within the epoch under way.
+
+    ``unreported``: the last epoch is trained, but not scored and reported yet (``Hook.after_epoch``).
+    """
 
     round: int = 0
     epoch: int = 0
     epoch_of_round: int = 0
     step: int = 0
     global_step: int = 0
+    unreported: bool = False
 
 
 @dataclass
@@ -69,6 +72,7 @@ class Trainer:
     Attributes:
         stop_requested: why this process wants to stop, or None.
         stop_reason: why the run stops; set on all processes after the same step.
+        closing_errors: what went wrong in the hooks' ``after_train``, (hook, error); it was logged.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Trainer:
         self.clustering: Clustering | None = None
         self.stop_requested: str | None = None
         self.stop_reason: str | None = None
+        self.closing_errors: list[tuple[str, Exception]] = []
         self._agreement = Agreement()
         self.hooks: list[Hook] = []
         for hook in hooks:
@@ -137,6 +142,8 @@ class Trainer:
         """Trains from the current state to the last epoch, or until a stop is requested."""
         try:
             self._call("before_train")
+            if self.state.unreported:
+                self._report_epoch()
             while self.state.epoch < self.max_epochs and self.stop_reason is None:
                 if self.plan is None:
                     self._start_round()
@@ -187,6 +194,14 @@ class Trainer:
         state.step = 0
         if state.epoch_of_round >= self.plan.epochs:
             self._end_round()
+        state.unreported = True
+        self._call("epoch_trained")
+        if self.stop_reason is None:
+            self._report_epoch()
+
+    def _report_epoch(self) -> None:
+        """Scores and reports come after the checkpoint, so that a failure in them costs no training."""
+        self.state.unreported = False
         self._call("after_epoch")
 
     def _end_round(self) -> None:
@@ -241,12 +256,24 @@ class Trainer:
     def _call(self, name: str, *args: Any) -> None:
         for hook in self.hooks:
             if name == "after_train":  # every hook gets its turn, also when another one fails
-                with _logged(hook):
+                try:
                     hook.after_train()
+                except Exception as error:
+                    logger.exception("%s failed while the run was closing", type(hook).__name__)
+                    self.closing_errors.append((type(hook).__name__, error))
             else:
                 getattr(hook, name)(*args)
 
     # --------------------------------------------------------------------------------------------- state
+
+    def checked_state(self) -> dict[str, Any]:
+        """What must be finite in a checkpoint: weights, BN statistics, and the optimiser's moments."""
+        teacher = self.method.teacher
+        return {
+            "weight": self.model.state_dict(),
+            "teacher's weight": {} if teacher is None else teacher.state_dict(),
+            "moment of the optimiser": self.optimizer.state_dict()["state"],
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as tensors and plain values."""
@@ -279,12 +306,3 @@ class Trainer:
             if type(hook).__name__ in state["hooks"]:
                 hook.load_state_dict(state["hooks"][type(hook).__name__])
         set_rng_state(state["rng"])
-
-
-@contextlib.contextmanager
-def _logged(hook: Hook) -> Any:
-    """A failing closing hook is reported and does not keep the others from closing."""
-    try:
-        yield
-    except Exception:
-        logger.exception("%s failed while the run was closing", type(hook).__name__)

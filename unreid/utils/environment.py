@@ -56,6 +56,15 @@ def collect_environment() -> dict[str, Any]:
     }
 
 
+def recorded(cfg: CfgNode) -> CfgNode:
+    """``cfg`` as a run records it: the leave to remove an earlier run was given once and does not outlive the run."""
+    twin = cfg.clone()
+    twin.defrost()
+    twin.OVERWRITE = False
+    twin.freeze()
+    return twin
+
+
 def write_run_header(output_dir: str | os.PathLike[str], cfg: CfgNode, prefix: str = "") -> None:
     """Write ``config.yaml`` (loads back as the same config) and ``environment.json`` into the run's folder.
 
@@ -66,7 +75,7 @@ def write_run_header(output_dir: str | os.PathLike[str], cfg: CfgNode, prefix: s
     """
     folder = Path(output_dir)
     environment = collect_environment()
-    atomic_write_text(folder / f"{prefix}{CONFIG_FILE}", cfg.dump())
+    atomic_write_text(folder / f"{prefix}{CONFIG_FILE}", recorded(cfg).dump())
     atomic_write_text(folder / f"{prefix}{ENVIRONMENT_FILE}", json.dumps(environment, indent=2) + "\n")
     logger.info("%s", environment["command"])
     logger.info(

@@ -1,7 +1,8 @@
 """The exceptions that are no defects.
 
-The command line prints the sentence of a :class:`UserError` and exits with status 2, without a traceback, and says
-nothing about a :class:`PeerFailedError`; every other exception is a defect of this package and keeps its traceback.
+The command line prints the sentence of a :class:`UserError` or :class:`DivergedError` and exits with status 2, that of
+an :class:`IncompleteRunError` with status 1, both without a traceback, and says nothing about a
+:class:`PeerFailedError`; every other exception is a defect of this package and keeps its traceback.
 """
 
 
@@ -11,3 +12,11 @@ class UserError(Exception):
 
 class PeerFailedError(RuntimeError):
     """Another process of the run failed first; this one cannot go on without it and has nothing to add."""
+
+
+class DivergedError(RuntimeError):
+    """A loss, a feature or a weight became NaN or infinite: the message names it and the way out."""
+
+
+class IncompleteRunError(RuntimeError):
+    """Training is done and saved, but something after it failed; its traceback is in the log."""

@@ -31,8 +31,23 @@ class _Console(logging.StreamHandler[TextIO]):
         return super().format(record).encode(encoding, _UNWRITABLE).decode(encoding)
 
 
+class _Backlog(logging.Handler):
+    """Keeps what is said before there is a file for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 def setup_logging(
-    output_dir: str | os.PathLike[str] | None = None, rank: int = 0, level: int = logging.INFO
+    output_dir: str | os.PathLike[str] | None = None,
+    rank: int = 0,
+    level: int = logging.INFO,
+    *,
+    backlog: bool = False,
 ) -> logging.Logger:
     """Send the package's log to the console (rank 0 only) and to ``log.txt`` (other ranks: ``log.rank1.txt`` ...).
 
@@ -43,6 +58,7 @@ def setup_logging(
         output_dir: folder of the log files, created if missing; None: console only.
         rank: number of this process.
         level: lowest level that is written; 0 leaves the decision to the logger.
+        backlog: keep what is said for the file that :func:`log_to_folder` opens later.
 
     Returns:
         the package's root logger.
@@ -53,11 +69,30 @@ def setup_logging(
     if rank == 0:
         _attach(logger, _Console(), "%(message)s" if level >= logging.INFO else _FORMAT)
     if output_dir is not None:
-        folder = Path(output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        name = "log.txt" if rank == 0 else f"log.rank{rank}.txt"
-        _attach(logger, logging.FileHandler(folder / name, encoding="utf-8", errors=_UNWRITABLE), _FORMAT)
+        log_to_folder(output_dir, rank)
+    elif backlog:
+        _attach(logger, _Backlog(), _FORMAT)
     return logger
+
+
+def log_to_folder(output_dir: str | os.PathLike[str], rank: int = 0, prefix: str = "") -> None:
+    """Append the package's log to a file from now on, beginning with what a backlog has kept.
+
+    Args:
+        output_dir: folder of the log files, created if missing.
+        rank: number of this process.
+        prefix: goes before the file's name.
+    """
+    logger = logging.getLogger(ROOT)
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "log.txt" if rank == 0 else f"log.rank{rank}.txt"
+    file = logging.FileHandler(folder / f"{prefix}{name}", encoding="utf-8", errors=_UNWRITABLE)
+    _attach(logger, file, _FORMAT)
+    for kept in [handler for handler in logger.handlers if isinstance(handler, _Backlog)]:
+        logger.removeHandler(kept)
+        for record in kept.records:
+            file.handle(record)
 
 
 def close_logging() -> None:

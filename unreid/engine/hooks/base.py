@@ -19,11 +19,13 @@ class Hook:
             for each epoch:
                 before_epoch
                 for each step: after_step(output)
-                after_epoch
+                epoch_trained  # the epoch's training is done: it is checked and saved
+                after_epoch    # then it is scored and reported; also by a run that goes on from what was saved
         after_train            # always, also after an error or a stop signal
 
-    ``trainer`` is set before the first call. ``trainer.state`` counts what is *finished*: in ``after_epoch`` the epoch
-    that just ended is already counted, so ``state.epoch == 1`` after the first.
+    ``trainer`` is set before the first call. ``trainer.state`` counts what is *finished*: in ``epoch_trained`` and
+    ``after_epoch`` the epoch that just ended is already counted, so ``state.epoch == 1`` after the first. A stop that
+    was requested during the epoch's training skips its ``after_epoch``, which the resumed run makes up for.
     """
 
     trainer: Trainer
@@ -35,6 +37,8 @@ class Hook:
     def before_epoch(self) -> None: ...
 
     def after_step(self, output: StepOutput) -> None: ...
+
+    def epoch_trained(self) -> None: ...
 
     def after_epoch(self) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,22 +21,32 @@ logger = logging.getLogger(__name__)
 class CheckpointHook(Hook):
     """``checkpoint.pth`` (everything; the newest), ``checkpoint_NNN.pth`` (older ones), and the selected models.
 
-    Comes after the evaluation hook, so that the scores are in the file.
+    An epoch is saved before it is scored, and once more with its scores: an evaluation that fails, or is killed, costs
+    no training. The hook comes after the evaluation hook.
 
     Args:
         folder: where the files go.
         config: resolved config as YAML.
         evaluation: source of the scores and of the selection.
+        check: raises where the state must not be saved; asked after every epoch and before a stop inside one.
         period: epochs between two checkpoints; 0: only the last.
         keep: periodic checkpoints that stay beside the newest; 0: all.
     """
 
     def __init__(
-        self, folder: Path, *, config: str, evaluation: EvaluationHook, period: int = 1, keep: int = 1
+        self,
+        folder: Path,
+        *,
+        config: str,
+        evaluation: EvaluationHook,
+        check: Callable[[], None] = lambda: None,
+        period: int = 1,
+        keep: int = 1,
     ) -> None:
         self.folder = folder
         self.config = config
         self.evaluation = evaluation
+        self.check = check
         self.period = period
         self.keep = keep
 
@@ -46,21 +57,33 @@ class CheckpointHook(Hook):
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         self._save_selected()
 
+    def epoch_trained(self) -> None:
+        self.check()
+        if self._is_due():
+            self._save()
+
     def after_epoch(self) -> None:
+        scored = self.evaluation.last_results.get("epoch") == self.trainer.state.epoch
+        if self._is_due():
+            if scored or self.trainer.stop_reason:
+                self._save()
+            self._keep_copy()
+        self._save_selected()
+
+    def _is_due(self) -> bool:
         epoch = self.trainer.state.epoch
         last = epoch >= self.trainer.max_epochs
-        if last or self.trainer.stop_reason or (self.period and epoch % self.period == 0):
-            self.save()
-        self._save_selected()
+        return bool(last or self.trainer.stop_reason or (self.period and epoch % self.period == 0))
 
     def _save_selected(self) -> None:
         if self.evaluation.new_best:
             self._write(save_model, self.folder / "model_best.pth", self.evaluation.best_results)
 
     def after_step(self, output: StepOutput) -> None:
-        # Inside an epoch only a requested stop writes; the end of an epoch is after_epoch's.
+        # Inside an epoch only a requested stop writes; the end of an epoch is epoch_trained's.
         if self.trainer.stop_reason and self.trainer.state.step < self.trainer.iters:
-            self.save()
+            self.check()
+            self._save()
 
     def after_train(self) -> None:
         if self.trainer.stop_reason and is_main() and self.newest.exists():
@@ -72,9 +95,11 @@ class CheckpointHook(Hook):
                 self.newest,
             )
 
-    def save(self) -> None:
-        """Writes the newest checkpoint and, with ``keep`` other than 1, a numbered copy."""
+    def _save(self) -> None:
         self._write(save_run, self.newest, self.evaluation.last_results)
+
+    def _keep_copy(self) -> None:
+        """With ``keep`` other than 1, a numbered copy of a finished epoch; the oldest ones go."""
         if self.keep == 1 or not is_main():
             return
         numbered = self.folder / f"checkpoint_{self.trainer.state.epoch:03d}.pth"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,19 +12,22 @@ import torch
 from unreid.engine.hooks.base import Hook
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
+from unreid.utils.errors import DivergedError
+
+__all__ = ["DivergedError", "LossGuard", "ProgressHook", "ScalarHook", "last_good"]
 
 
-class DivergedError(RuntimeError):
-    """A loss became NaN or infinite."""
+WAY_OUT = "lower OPTIM.LR or set OPTIM.CLIP_GRAD"
 
 
 class LossGuard(Hook):
-    """Stops the run when a loss is NaN or infinite, naming the step and the losses.
+    """Stops the run when a loss is NaN or infinite, naming the step and the losses, or when a weight is.
 
-    On CUDA the check stays on the device and is read every ``period`` steps, so that no step waits for the host.
+    On CUDA the check of the losses stays on the device and is read every ``period`` steps, so that no step waits for
+    the host. Whoever writes a checkpoint asks :meth:`check` first: the last good state is never overwritten.
 
     Args:
-        checkpoint: path that the message names as the way back.
+        checkpoint: path that the message names as the way back, if there is such a file.
     """
 
     def __init__(self, *, period: int, checkpoint: str) -> None:
@@ -35,21 +40,61 @@ class LossGuard(Hook):
         step = self.trainer.state.global_step
         self._pending.append((step, list(output.losses), torch.isfinite(values)))
         if values.device.type == "cpu" or step % self.period == 0:
-            self._check()
+            self._check_losses()
 
-    def after_epoch(self) -> None:
-        self._check()
+    def epoch_trained(self) -> None:
+        self._check_losses()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises :class:`DivergedError` unless all losses so far, all weights and the optimiser's moments are finite.
+
+        A loss can be finite where the step that it caused is not.
+        """
+        self._check_losses()
+        tensors = list(_floating(self.trainer.checked_state()))
+        finite = [torch.isfinite(tensor).all() for _, tensor in tensors]
+        for (name, _), good in zip(tensors, _read(finite)):
+            if not good:
+                step = self.trainer.state.global_step
+                raise DivergedError(f"{name} is not finite after step {step}; {WAY_OUT}. {last_good(self.checkpoint)}")
+
+    def _check_losses(self) -> None:
         pending, self._pending = self._pending, []
         for step, names, finite in pending:
             flags = finite.tolist()
             if not all(flags):
                 bad = ", ".join(name for name, good in zip(names, flags) if not good)
-                raise DivergedError(
-                    f"Loss {bad} is not finite at step {step}; lower OPTIM.LR or set OPTIM.CLIP_GRAD. "
-                    f"The last good state is {self.checkpoint}."
-                )
+                raise DivergedError(f"Loss {bad} is not finite at step {step}; {WAY_OUT}. {last_good(self.checkpoint)}")
+
+
+def last_good(checkpoint: str | Path) -> str:
+    """The sentence that says where a diverged run can go on from."""
+    if str(checkpoint) and Path(checkpoint).is_file():
+        return f"The last good state is {checkpoint}."
+    return "No checkpoint had been written yet."
+
+
+def _floating(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Every floating-point tensor of nested dictionaries and lists, with its place in them."""
+    if isinstance(state, torch.Tensor):
+        if state.is_floating_point():
+            yield name, state
+        return
+    if isinstance(state, dict):
+        items = [(str(key), part) for key, part in state.items()]
+    else:
+        items = [(str(key), part) for key, part in enumerate(state)] if isinstance(state, (list, tuple)) else []
+    for key, part in items:
+        yield from _floating(part, f"{name}.{key}" if name else key)
+
+
+def _read(flags: list[torch.Tensor]) -> list[bool]:
+    """Truth values, with one transfer for each device."""
+    values: dict[int, bool] = {}
+    for device in {flag.device for flag in flags}:
+        places = [place for place, flag in enumerate(flags) if flag.device == device]
+        values.update(zip(places, torch.stack([flags[place] for place in places]).tolist()))
+    return [values[place] for place in range(len(flags))]
 
 
 class ScalarHook(Hook):
@@ -81,6 +126,10 @@ class ScalarHook(Hook):
         storage.put_scalar("epoch", state.epoch, "last")
         if state.global_step % self.period == 0:
             storage.write()
+
+    def epoch_trained(self) -> None:
+        # Before the checkpoint: a run that goes on from it keeps the rows up to its step.
+        self.trainer.storage.write()
 
     def after_epoch(self) -> None:
         self.trainer.storage.write()
