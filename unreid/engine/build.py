@@ -74,6 +74,11 @@ def build_writers(cfg: CfgNode, output_dir: Path, resume_step: int | None = None
     return writers
 
 
+def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
+    """An event storage with its writers, which begin their files at once."""
+    return EventStorage(build_writers(cfg, output_dir, resume_step), step=resume_step or 0)
+
+
 def build_evaluate(
     cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str
 ) -> Callable[[nn.Module], dict[str, dict[str, float]]] | None:
@@ -110,7 +115,6 @@ def build_trainer(
     Nothing is written: whatever is wrong with the data, the network or the relations is said before the run begins.
     """
     data = build_data(cfg)
-    check_numbers(cfg, len(data.tracklets))
     init = cfg.MODEL.INIT_PATH if not resumed else ""
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (resumed or init))
     if init:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from unreid.config import CfgNode
-from unreid.engine.build import build_evaluate, build_model, build_trainer, build_writers
+from unreid.engine.build import build_evaluate, build_model, build_trainer, build_writers, check_numbers
 from unreid.engine.checkpoint import load_model, load_run
 from unreid.engine.data import Extraction, build_data
 from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
@@ -62,6 +62,7 @@ def train(cfg: CfgNode) -> dict[str, Any]:
     step = resumed["state"]["global_step"] if resumed else None
     storage = EventStorage(step=step or 0)
     trainer = build_trainer(cfg, folder.path, device, storage, resumed=resumed is not None)
+    check_numbers(cfg, trainer.method.num_samples)
     if resumed is not None:
         trainer.load_state_dict(resumed)
         del resumed
