@@ -128,7 +128,8 @@ def test_mars_has_cameras_only(mine: Any, tmp_path: Path) -> None:
     assert status == 0 and "MARS: file names hold no time" in said
     names = {path.stem for path in (tmp_path / "pickles").iterdir()}
     assert names == {"cross_camera_relation_train", "cross_camera_relation_infer"}
-    status, said = mine("--sts-from", "pseudo_labels.npz", overrides=mars)
+    save_pseudo_labels(tmp_path / "p.npz", ["other.jpg"], np.zeros(1), {})
+    status, said = mine("--sts-from", str(tmp_path / "p.npz"), overrides=mars)
     assert status == 2 and "TOC and STS cannot be mined" in said
 
 

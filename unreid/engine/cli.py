@@ -10,6 +10,7 @@ import logging
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+GRACE = 10.0  # seconds; torchrun ends the other processes of a machine as soon as one has failed
 
 STATUSES = (
     "exit status: 0 done; 1 a failure, the last checkpoint stays; 2 a mistake in config, files or data, or a diverged "
@@ -132,9 +134,10 @@ def guarded(command: Callable[[], None]) -> int:
     try:
         command()
     except PeerFailedError:
+        _let_the_first_speak()
         return EXIT_FAILURE
     except (UserError, DivergedError, IncompleteRunError) as error:
-        if not _first_to_fail():
+        if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
         print(f"unreid: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_FAILURE if isinstance(error, IncompleteRunError) else EXIT_USER_ERROR
@@ -143,15 +146,32 @@ def guarded(command: Callable[[], None]) -> int:
             print("unreid: interrupted", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except Exception:
-        if not _first_to_fail():
+        if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
         raise
     return 0
 
 
-def _first_to_fail() -> bool:
-    """Whether this process is the first of the run that fails; without torch the processes cannot have met yet."""
+def _have_met() -> bool:
+    """Whether the processes of the run have met; without torch they cannot have."""
     distributed = sys.modules.get("unreid.utils.distributed")
-    if distributed is None:
+    return distributed is not None and distributed.have_met()
+
+
+def _first_to_fail() -> bool:
+    """Whether this process is the first of the run that fails; before they meet, the first of every machine is."""
+    if not _have_met():
         return int(os.environ.get("LOCAL_RANK", "0")) == 0
-    return distributed.first_to_fail()
+    return sys.modules["unreid.utils.distributed"].first_to_fail()
+
+
+def _let_the_first_speak() -> bool:
+    """Waits, where the processes have not met, for torchrun to end this one because the first has failed too.
+
+    Returns:
+        True if nobody did: then this process is the only one that knows what is wrong.
+    """
+    if _have_met():
+        return False
+    time.sleep(GRACE)
+    return True

@@ -94,14 +94,14 @@ def check_file(path: str, key: str) -> None:
     """Raises :class:`UserError` unless ``path`` is a file that can be opened and is not empty."""
     try:
         if not Path(path).exists():
-            raise UserError(f"{key}: there is no file {path}.")
+            raise UserError(f"{key}: {path} cannot be read: there is no such file.")
         if not Path(path).is_file():
-            raise UserError(f"{key}: {path} is no file.")
+            raise UserError(f"{key}: {path} cannot be read: it is no file.")
         with open(path, "rb") as file:
             if not file.read(1):
-                raise UserError(f"{key}: {path} is empty.")
+                raise UserError(f"{key}: {path} cannot be read: it is empty.")
     except (OSError, ValueError) as error:
-        raise UserError(f"{key}: {path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        raise UserError(f"{key}: {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def check_shares(cfg: CfgNode, processes: int) -> None:

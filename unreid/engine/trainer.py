@@ -201,8 +201,8 @@ class Trainer:
 
     def _report_epoch(self) -> None:
         """Scores and reports come after the checkpoint, so that a failure in them costs no training."""
-        self.state.unreported = False
         self._call("after_epoch")
+        self.state.unreported = False
 
     def _end_round(self) -> None:
         self.state.round += 1

@@ -232,6 +232,11 @@ def _restarts() -> int:
     return restarts
 
 
+def have_met() -> bool:
+    """Whether this process has joined the others of its job at least once."""
+    return _job.store is not None
+
+
 def first_to_fail() -> bool:
     """Whether this process is the first that reports a failure of the run: the others fail because of it.
 

@@ -64,6 +64,7 @@ class CheckpointHook(Hook):
 
     def after_epoch(self) -> None:
         scored = self.evaluation.last_results.get("epoch") == self.trainer.state.epoch
+        self.trainer.state.unreported = False  # the hooks before this one have done their part, and are in the file
         if self._is_due():
             if scored or self.trainer.stop_reason:
                 self._save()

@@ -8,23 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unreid.config import CfgNode, load_config
-from unreid.constraints import record_keys, save_relation
-from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO_TEMPORAL, convert_legacy, read_keys
-from unreid.constraints.mining import LEVELS
 from unreid.engine.cli import guarded
-from unreid.engine.mining.mine import Mining, mine, mining_datasets, parse_pair
+from unreid.engine.folder import check_writable
+from unreid.engine.mining.options import LEVELS, Mining, parse_pair
+from unreid.engine.preflight import check_datasets, check_file, check_parts
 from unreid.utils.errors import UserError
 from unreid.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
 
-KINDS = {
-    "cannotlink_pts": CANNOT_LINK,
-    "overlap_relation": OVERLAP,
-    "spatio_temporal_relation_train": SPATIO_TEMPORAL,
-    "spatio_temporal_relation_infer": SPATIO_TEMPORAL,
-    "cross_camera_relation_train": SAME_CAMERA,
-    "cross_camera_relation_infer": SAME_CAMERA,
+KINDS = {  # of relation, by the name of the old pickle
+    "cannotlink_pts": "cannot_link",
+    "overlap_relation": "overlap",
+    "spatio_temporal_relation_train": "spatio_temporal",
+    "spatio_temporal_relation_infer": "spatio_temporal",
+    "cross_camera_relation_train": "same_camera",
+    "cross_camera_relation_infer": "same_camera",
 }
 
 
@@ -67,6 +66,7 @@ def run_mining(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
         setup_logging()
         cfg = load_config(arguments.config_file, arguments.overrides)
+        check_parts(cfg)
         if arguments.convert:
             convert(cfg, Path(arguments.convert), arguments.keys)
             return
@@ -76,6 +76,12 @@ def run_mining(argv: Sequence[str] | None = None) -> int:
             raise UserError("--bin and --min-count must be at least 1, and --max-lag at least --bin.")
         if options.unknown is not None and not 0 <= options.unknown <= 1:
             raise UserError(f"--unknown must be between 0 and 1, not {options.unknown}.")
+        if options.sts_from not in ("", "identity"):
+            check_file(options.sts_from, "--sts-from")
+        check_writable(Path(cfg.PICKLE_PATH), "PICKLE_PATH")
+        check_datasets(cfg)
+        from unreid.engine.mining.miner import mine
+
         mine(cfg, options)
 
     return guarded(command)
@@ -94,14 +100,21 @@ def convert(cfg: CfgNode, source: Path, keys: str | None) -> Path:
     if kind is None:
         raise UserError(f"{source.name} is none of {', '.join(f'{stem}.pickle' for stem in KINDS)}.")
     train = source.stem not in ("overlap_relation", "spatio_temporal_relation_infer", "cross_camera_relation_infer")
+    if keys is None and not train:
+        raise UserError(f"The order of {source.name} is not known: give the keys of its rows and columns with --keys.")
+    for path, option in ((str(source), "--convert"), (keys, "--keys")):
+        if path is not None:
+            check_file(path, option)
+    from unreid.constraints import record_keys, save_relation
+    from unreid.constraints.loading import convert_legacy, read_keys
+    from unreid.engine.mining.miner import mining_datasets
+
     if keys is not None:
         rows, columns = read_keys(Path(keys))
-    elif train:
+    else:
         dataset, _ = mining_datasets(cfg)
         tracklets = sorted(dataset.train.tracklets, key=lambda tracklet: tracklet.paths)
         rows, columns = record_keys(tracklets, [dataset.folder]), None
-    else:
-        raise UserError(f"The order of {source.name} is not known: give the keys of its rows and columns with --keys.")
     relation = convert_legacy(source, kind, rows, columns)
     target = source.with_suffix(".npz")
     save_relation(target, relation)

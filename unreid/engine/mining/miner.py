@@ -30,6 +30,7 @@ from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO
 from unreid.constraints.picture import draw_travel
 from unreid.data.datasets import build_dataset
 from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.mining.options import Mining, parse_pair
 from unreid.engine.mining.report import log_links, log_travel
 from unreid.utils.errors import UserError
 
@@ -40,21 +41,6 @@ SECOND_STAGE = (
     "(CLUSTER.STR_OPTION False TEST.STR_OPTION False), then mine again with "
     "--sts-from <OUTPUT_DIR of that run>/pseudo_labels.npz."
 )
-
-
-@dataclass(frozen=True)
-class Mining:
-    """What the command line asks for; see ``--help``."""
-
-    min_overlap: int = 0
-    exclude_pairs: tuple[tuple[int, int], ...] = ()
-    level: str = "clip"
-    sts_from: str = ""
-    allow_labels: bool = False
-    bin: int = 100
-    max_lag: int = 20_000
-    min_count: int = 20
-    unknown: float | None = None
 
 
 @dataclass
@@ -98,29 +84,45 @@ def mine(cfg: CfgNode, options: Mining) -> list[Path]:
     Raises:
         UserError: several datasets, unknown cameras, a source that cannot be used, or nothing to learn from.
     """
+    _check_source(options)
     train, test = mining_datasets(cfg)
     job = _Job(cfg, options, _meta(train, cfg))
     logger.info("reading the tracklets of %s in %s", train.name, train.folder)
     records = _train_records(train)
     sides = _test_records(test) if test.has_test else None
+    has_time = records.has_time and (sides is None or sides[0].has_time)
+    reason = (
+        f"{train.name}: file names hold no time on a clock that the cameras share, so TOC and STS cannot be mined; "
+        "only the same-camera relations (SCP) are."
+    )
+    if options.sts_from and not has_time:
+        raise UserError(reason)
+    # Before the first file is written: what is asked for may not be there to be learnt.
+    learnt = _travel(job, train, records) if options.sts_from else None
     written = [job.save("CLUSTER.CCE_PATH", SAME_CAMERA, records, None)]
     if sides is not None:
         written.append(job.save("TEST.CCE_PATH", SAME_CAMERA, *sides))
-    if not records.has_time or (sides is not None and not sides[0].has_time):
-        reason = (
-            f"{train.name}: file names hold no time on a clock that the cameras share, so TOC and STS cannot be mined; "
-            "only the same-camera relations (SCP) are."
-        )
-        if options.sts_from:
-            raise UserError(reason)
+    if not has_time:
         logger.warning(reason)
         return written
     written += _mine_overlaps(job, records, sides)
-    if options.sts_from:
-        written += _mine_travel(job, train, records, sides)
+    if learnt is not None:
+        written += _save_travel(job, train, records, sides, *learnt)
     else:
         logger.info(SECOND_STAGE)
     return written
+
+
+def _check_source(options: Mining) -> None:
+    """Refuses a source of walking times before anything is written: the other relations come first."""
+    source = options.sts_from
+    if source == "identity" and not options.allow_labels:
+        raise UserError(
+            "--sts-from identity reads identity labels, so what uses it is no longer unsupervised: add "
+            "--allow-labels if you mean it, or give the pseudo_labels.npz of a run."
+        )
+    if source not in ("", "identity") and not Path(source).is_file():
+        raise UserError(f"--sts-from {source}: there is no such file.")
 
 
 # ------------------------------------------------------------------------------------------------ the relations
@@ -141,8 +143,15 @@ def _mine_overlaps(job: _Job, records: Records, sides: tuple[Records, Records] |
     return written
 
 
-def _mine_travel(job: _Job, train: ReIDDataset, records: Records, sides: tuple[Records, Records] | None) -> list[Path]:
-    travel, examples, source = _travel(job, train, records)
+def _save_travel(
+    job: _Job,
+    train: ReIDDataset,
+    records: Records,
+    sides: tuple[Records, Records] | None,
+    travel: TravelTable,
+    examples: np.ndarray | None,
+    source: str,
+) -> list[Path]:
     meta = {"source": source, "supervised": job.options.sts_from == "identity"}
     parameters = {"bin": job.options.bin, "max_lag": job.options.max_lag, "min_count": job.options.min_count}
     meta["parameters"] = parameters
@@ -165,11 +174,6 @@ def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTabl
         times = _read_times(Path(options.sts_from), cameras)
         return travel_from_times(times, cameras, train.frame_rate or 1.0, **shape), None, options.sts_from
     if options.sts_from == "identity":
-        if not options.allow_labels:
-            raise UserError(
-                "--sts-from identity reads identity labels, so what uses it is no longer unsupervised: add "
-                "--allow-labels if you mean it, or give the pseudo_labels.npz of a run."
-            )
         labels, source = train.train.truth.pids, "identity"
         logger.warning("walking times are learnt WITH identity labels; the files say so")
     else:
@@ -230,11 +234,3 @@ def _meta(dataset: ReIDDataset, cfg: CfgNode) -> dict[str, Any]:
     if cfg.DATASETS.MODE == "dense":
         meta["dense_step"] = cfg.DATASETS.DENSE_STEP
     return meta
-
-
-def parse_pair(text: str) -> tuple[int, int]:
-    """``2-8``, cameras from 1, as 0-based numbers."""
-    one, separator, other = text.strip().partition("-")
-    if not separator or int(one) < 1 or int(other) < 1:
-        raise ValueError(f"{text!r} is no camera pair like 2-8")
-    return int(one) - 1, int(other) - 1
