@@ -11,35 +11,32 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout before any installed copy
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the baselines are benchmarks, not part of the package
-
-from benchmarks.baselines import raw_pixel_features, striped_histogram_features
 from unreid.config import load_config
-from unreid.data.datasets import build_dataset
-from unreid.engine.cli import guarded
-from unreid.engine.run import run
-from unreid.evaluation.distance import DistanceBlocks
-from unreid.evaluation.evaluator import format_table
-from unreid.evaluation.metrics import cmc_map
+from unreid.engine.cli import STATUSES, guarded, run_config
 
-CONFIG = "configs/ClusterContrast_synthetic.yml"
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ClusterContrast_synthetic.yml"
+OWN_FOLDER = ["OUTPUT_DIR", "logs/demo", "OVERWRITE", "True"]  # made anew each time the demo is shown
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", default=CONFIG)
+    parser = argparse.ArgumentParser(description=__doc__, epilog=STATUSES)
+    parser.add_argument("--config-file", default=str(CONFIG))
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     arguments = parser.parse_args()
     started = time.perf_counter()
-    cfg = load_config(arguments.config_file, ["OUTPUT_DIR", "logs/demo", "TEST.RANKED_LIST", "8", *arguments.overrides])
-    results = run(cfg)
+    places = [] if "OUTPUT_DIR" in arguments.overrides else OWN_FOLDER
+    cfg = load_config(arguments.config_file, [*places, "TEST.RANKED_LIST", "8", *arguments.overrides])
+    results = run_config(cfg)
     if not results["finished"]:
-        raise SystemExit(1)
+        raise KeyboardInterrupt
+    from unreid.evaluation.evaluator import format_table
+
     name = str(cfg.DATASETS.NAMES[0])
     rows = baselines(name, cfg)
-    rows["untrained network"] = results["initial"][name]
+    if results["initial"]:
+        rows["untrained network"] = results["initial"][name]
     rows[f"trained, last epoch ({results['last']['epoch']})"] = results["last"][name]
     print(f"\n{name}, rendered at world seed {cfg.DATASETS.SYNTHETIC.SEED}; scores in percent\n")
     print(format_table(rows))
@@ -57,6 +54,13 @@ def main() -> None:
 
 def baselines(name: str, cfg: Any) -> dict[str, dict[str, float]]:
     """Scores without any learning: what "trained" must be compared with."""
+    import torch
+
+    from benchmarks.baselines import raw_pixel_features, striped_histogram_features
+    from unreid.data.datasets import build_dataset
+    from unreid.evaluation.distance import DistanceBlocks
+    from unreid.evaluation.metrics import cmc_map
+
     dataset = build_dataset(name, cfg)
     query, gallery = dataset.query, dataset.gallery
     rows = {}

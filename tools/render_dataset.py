@@ -11,14 +11,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout before any installed copy
 
 from unreid.data.rendering.layouts import LAYOUTS, render_layout
-from unreid.utils.errors import UserError
+from unreid.engine.cli import STATUSES, guarded
+from unreid.engine.folder import check_writable
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parses the command line and renders; returns the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], epilog=STATUSES)
     parser.add_argument("--layout", required=True, metavar="NAME", help=f"one of {', '.join(LAYOUTS)}")
     parser.add_argument("--out", required=True, metavar="DIR", help="the dataset's folder is made in it")
     parser.add_argument("--ids", type=int, default=8, metavar="N", help="training identities, and as many for the test")
@@ -28,21 +32,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=_size, default=(128, 64), metavar="HxW", help="image size (default: 128x64)")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        folder = render_layout(
-            given.layout,
-            given.out,
-            ids=given.ids,
-            cameras=given.cameras,
-            images=given.images,
-            seed=given.seed,
-            size=given.size,
-        )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return guarded(lambda: render(given), "render_dataset")
+
+
+def render(given: argparse.Namespace) -> None:
+    """Renders, and says where."""
+    check_writable(Path(given.out), "--out")
+    folder = render_layout(
+        given.layout,
+        given.out,
+        ids=given.ids,
+        cameras=given.cameras,
+        images=given.images,
+        seed=given.seed,
+        size=given.size,
+    )
     print(folder)
-    return 0
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -126,24 +126,25 @@ def repeat(
     return summary
 
 
-def guarded(command: Callable[[], None]) -> int:
+def guarded(command: Callable[[], None], name: str = "unreid") -> int:
     """Runs a command; a user's mistake becomes one sentence on standard error and exit status 2.
 
     Of several processes only the first to fail speaks; all of them end with a status other than 0.
     """
     try:
         command()
-    except PeerFailedError:
-        _let_the_first_speak()
+    except PeerFailedError as error:
+        if _let_the_first_speak():
+            print(f"{name}: {error.__cause__ or error}", file=sys.stderr)  # noqa: T201
         return EXIT_FAILURE
     except (UserError, DivergedError, IncompleteRunError) as error:
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
-        print(f"unreid: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_FAILURE if isinstance(error, IncompleteRunError) else EXIT_USER_ERROR
     except KeyboardInterrupt:
         if _first_to_fail():
-            print("unreid: interrupted", file=sys.stderr)  # noqa: T201
+            print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except Exception:
         if not (_first_to_fail() or _let_the_first_speak()):

@@ -70,6 +70,7 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
 }
 
+FORMAT = "unreid"  # of this project's own checkpoints
 CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
 

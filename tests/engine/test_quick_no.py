@@ -1,0 +1,215 @@
+"""What can be said without data and without a network is said before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unreid.config import load_config
+from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, NAMES, _real, _table, check_names
+from unreid.engine.preflight import check_selected_round, check_shares, planned_rounds
+from unreid.utils.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+MARKET = str(ROOT / "configs" / "ClusterContrast_market.yml")
+RENDERED = str(ROOT / "configs" / "ClusterContrast_synthetic.yml")
+
+# (tool, words, exit status, part of what is said)
+COMMANDS = [
+    ("main", ["--help"], 0, "exit status: 0 done"),
+    ("main", [], 2, "--config-file: configs/"),
+    ("main", ["OPTIM.EPOCHS", "3"], 2, "--config-file: configs/"),
+    ("main", ["OPTIM.EPOCHS", "3", "--config-file", RENDERED], 2, "come before"),
+    ("main", ["--config-file", "nowhere.yml"], 2, "nowhere.yml"),
+    ("main", ["--config-file", RENDERED, "OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
+    ("main", ["--config-file", RENDERED, "OPTIM.LR"], 2, "pairs KEY VALUE"),
+    ("main", ["--config-file", RENDERED, "OPTIM.LR", "fast"], 2, "OPTIM.LR must be a number"),
+    ("main", ["--config-file", RENDERED, "OPTIM.LR", "-1"], 2, "at least 0"),
+    ("main", ["--config-file", RENDERED, "DATALOADER.TRAIN_BATCH_SIZE", "30"], 2, "multiple of DATALOADER.NUM_INST"),
+    ("main", ["--config-file", RENDERED, "--repeat", "0"], 2, "--repeat takes"),
+    ("main", ["--config-file", RENDERED, "OPTIM.EPOCHS", "3", "--repeat", "2"], 2, "come before"),
+    ("main", ["--config-file", RENDERED, "METHOD.NAME", "ClusterContrst"], 2, "Did you mean 'ClusterContrast'"),
+    ("main", ["--config-file", RENDERED, "METHOD.EXTRAS", "suport_samples"], 2, "Did you mean 'support_samples'"),
+    ("main", ["--config-file", RENDERED, "CLUSTER.NAME", "DBSCN"], 2, "Did you mean 'DBSCAN'"),
+    ("main", ["--config-file", RENDERED, "CLUSTER.WARMUP.NAME", "x"], 2, "no clusterer named 'x'"),
+    ("main", ["--config-file", RENDERED, "MEMORY.NAME", "x"], 2, "no memory named 'x'"),
+    ("main", ["--config-file", RENDERED, "MEMORY.UPDATE", "x"], 2, "no memory update rule named 'x'"),
+    ("main", ["--config-file", RENDERED, "MODEL.BACKBONE.NAME", "resnet51"], 2, "Did you mean 'resnet50'"),
+    ("main", ["--config-file", RENDERED, "MODEL.POOLING.NAME", "x"], 2, "no pooling named 'x'"),
+    ("main", ["--config-file", RENDERED, "DATALOADER.SAMPLER.NAME", "x"], 2, "no sampler named 'x'"),
+    ("main", ["--config-file", RENDERED, "DATASETS.NAMES", "Market1502"], 2, "Did you mean 'Market1501'"),
+    ("main", ["--config-file", RENDERED, "DATASETS.TESTS", "Duk"], 2, "no dataset named 'Duk'"),
+    ("main", ["--config-file", MARKET, "DATASETS.ROOT", "nowhere"], 2, "Market1501 was not found in"),
+    ("main", ["--config-file", RENDERED, "DATASETS.TESTS", "ImageFolder", "DATASETS.FOLDER.PATH", "x"], 2, "folder x"),
+    ("main", ["--config-file", RENDERED, "RESUME", "nowhere.pth"], 2, "RESUME: nowhere.pth"),
+    ("main", ["--config-file", RENDERED, "RESUME", "."], 2, "RESUME: . cannot be read: it is no file"),
+    ("main", ["--config-file", RENDERED, "RESUME", "empty.pth"], 2, "it is empty"),
+    ("main", ["--config-file", RENDERED, "MODEL.INIT_PATH", "nowhere.pth"], 2, "MODEL.INIT_PATH: nowhere.pth"),
+    ("main", ["--config-file", MARKET, "MODEL.BACKBONE.PRETRAIN_PATH", "no.pth"], 2, "PRETRAIN_PATH: no.pth"),
+    ("main", ["--config-file", RENDERED, "OUTPUT_DIR", "empty.pth"], 2, "empty.pth is no folder"),
+    ("main", ["--config-file", RENDERED, "OUTPUT_DIR", "empty.pth/below"], 2, "empty.pth is no folder"),
+    ("main", ["--config-file", RENDERED, "OUTPUT_DIR", "done"], 2, "OVERWRITE True"),
+    ("main", ["--config-file", RENDERED, "OUTPUT_DIR", "odd"], 2, "odd/metrics.jsonl is a folder"),
+    ("main", ["--config-file", RENDERED, "TEST.SELECT", "round:99"], 2, "TEST.SELECT round:99"),
+    ("main", ["--config-file", RENDERED, "--eval-only"], 2, "TEST.EVAL_ONLY needs a checkpoint"),
+    ("main", ["--eval-only", "--config-file", RENDERED, "RESUME", "auto"], 2, "there is no checkpoint.pth"),
+    ("main", ["--config-file", RENDERED, "PLUGINS", "nowhere.py"], 2, "nowhere.py"),
+    ("main", ["--repeat", "2", "--config-file", RENDERED, "OUTPUT_DIR", "seeds"], 2, "seed_2 holds a finished run"),
+    ("unreid", ["--help"], 0, "exit status: 0 done"),
+    ("unreid", ["train"], 2, "--config-file: configs/"),
+    ("unreid", ["eval", "--config-file", RENDERED], 2, "needs a checkpoint"),
+    ("unreid", ["trian"], 2, "invalid choice"),
+    ("demo", ["--help"], 0, "exit status"),
+    ("demo", ["OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
+    ("render_dataset", ["--help"], 0, "market1501"),
+    ("render_dataset", ["--layout", "x", "--out", "out"], 2, "no layout 'x'"),
+    ("render_dataset", ["--layout", "market1501", "--out", "empty.pth"], 2, "empty.pth is no folder"),
+    ("mine_constraints", ["--help"], 0, "--sts-from"),
+    ("mine_constraints", ["--config-file", "nowhere.yml"], 2, "nowhere.yml"),
+    ("mine_constraints", ["--config-file", RENDERED, "--level", "x"], 2, "invalid choice"),
+    ("mine_constraints", ["--bin", "0", "--config-file", RENDERED], 2, "--bin"),
+    ("mine_constraints", ["--sts-from", "no.npz", "--config-file", RENDERED], 2, "no.npz cannot be read"),
+    ("mine_constraints", ["--config-file", RENDERED, "PICKLE_PATH", "empty.pth"], 2, "empty.pth is no folder"),
+    ("mine_constraints", ["--config-file", MARKET, "DATASETS.ROOT", "nowhere"], 2, "was not found"),
+    ("mine_constraints", ["--convert", "x.pickle", "--config-file", RENDERED], 2, "is none of"),
+    ("convert_checkpoint", ["--help"], 0, "--trust"),
+    ("convert_checkpoint", ["--in", "nowhere.pth", "--out", "o.pth"], 2, "nowhere.pth cannot be read"),
+    ("convert_checkpoint", ["--in", "some.pth", "--out", "."], 2, "name a file in it"),
+    ("convert_checkpoint", ["--in", "some.pth", "--out", "o.pth", "--to", "x"], 2, "invalid choice"),
+]
+
+PROBE = """
+import contextlib, io, json, runpy, sys, time
+commands = json.load(sys.stdin)
+answers = []
+for tool, words in commands:
+    out, started = io.StringIO(), time.process_time()
+    sys.argv = [tool, *words]
+    status = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            if tool == "unreid":
+                from unreid.engine.cli import main
+                status = main(words)
+            else:
+                runpy.run_path(f"{sys.path[0]}/tools/{tool}.py", run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+    heavy = [name for name in ("torch", "torchvision", "cv2", "scipy", "faiss", "matplotlib") if name in sys.modules]
+    answers.append([status, out.getvalue(), heavy, time.process_time() - started])
+print(json.dumps(answers))
+"""
+
+
+def test_every_such_answer_comes_without_torch_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "some.pth").write_bytes(b"bytes")
+    (tmp_path / "odd" / "metrics.jsonl").mkdir(parents=True)
+    for folder in ("done", "seeds/seed_2"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "results.json").write_text('{"finished": true}')
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PROBE}"],
+        input=json.dumps([[tool, words] for tool, words, _, _ in COMMANDS]),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    for (tool, words, status, part), (found, said, heavy, seconds) in zip(COMMANDS, json.loads(done.stdout)):
+        command = f"{tool} {' '.join(words)}: {said}"
+        assert found == status, command
+        assert part in said, command
+        assert heavy == [], command
+        assert "Traceback" not in said, command
+        assert status == 0 or len(said.strip().splitlines()) == 1 or said.startswith("usage:"), command
+        assert seconds < 1, f"{seconds:.2f} s of CPU time for {command}"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_table_of_names_is_the_registries() -> None:
+    registries = _real()
+    assert set(NAMES) == set(registries)
+    for kind, registry in registries.items():
+        table = _table(kind)
+        assert list(table) == list(registry), kind
+        assert set(table._table) == set(registry._table), f"aliases of {kind}"
+
+
+def test_the_layouts_of_checkpoints_are_those_that_can_be_converted() -> None:
+    from unreid.models import checkpoint_keys, convert
+
+    assert CHECKPOINT_LAYOUTS == (*checkpoint_keys.LAYOUTS, *checkpoint_keys.ALIASES)
+    assert FORMAT == convert.FORMAT
+
+
+def test_the_levels_of_mining_are_those_of_the_miner() -> None:
+    from unreid.constraints import mining
+    from unreid.engine.mining import command, options
+
+    assert options.LEVELS == mining.LEVELS
+    from unreid.constraints import loading
+
+    kinds = {loading.CANNOT_LINK, loading.OVERLAP, loading.SAME_CAMERA, loading.SPATIO_TEMPORAL}
+    assert set(command.KINDS.values()) == kinds
+
+
+@pytest.mark.parametrize("update", ["cm_hybird_v5", "v2"])
+def test_update_rules_are_looked_up_where_the_memory_does(update: str) -> None:
+    check_names(load_config(None, ["MEMORY.NAME", "diversity_memory", "MEMORY.UPDATE", update]))
+    with pytest.raises(UserError, match="no memory update rule"):
+        check_names(load_config(None, ["MEMORY.UPDATE", "v3"]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["OPTIM.EPOCHS", "5", "TEST.SELECT", "round:4"], ""),
+        (["OPTIM.EPOCHS", "5", "TEST.SELECT", "round:5"], "there are 5 rounds"),
+        (["OPTIM.EPOCHS", "5", "WARMUP.EPOCHS", "2", "TEST.SELECT", "round:2"], ""),
+        (["OPTIM.EPOCHS", "5", "WARMUP.EPOCHS", "2", "TEST.SELECT", "round:3"], "there are 3 rounds"),
+        (["OPTIM.EPOCHS", "6", "CLUSTER.EVERY", "2", "TEST.SELECT", "round:1"], ""),
+        (["OPTIM.EPOCHS", "6", "CLUSTER.EVERY", "2", "TEST.SELECT", "round:2"], "choose one such as round:3"),
+        (["METHOD.NAME", "BUC", "METHOD.BUC.ROUNDS", "4", "TEST.SELECT", "round:4"], "there are 4 rounds"),
+        (["METHOD.NAME", "buc", "TEST.SELECT", "round:18"], ""),
+        (["METHOD.NAME", "buc", "TEST.SELECT", "round:19"], "there are 19 rounds"),
+        (["METHOD.NAME", "OfAPlugin", "TEST.SELECT", "round:190"], ""),
+    ],
+)
+def test_a_round_that_is_selected_is_one_that_ends(overrides: list[str], problem: str) -> None:
+    cfg = load_config(None, overrides)
+    if not problem:
+        check_selected_round(cfg)
+        return
+    with pytest.raises(UserError, match=problem):
+        check_selected_round(cfg)
+
+
+def test_rounds_of_buc_are_counted_as_it_counts_them() -> None:
+    from unreid.clustering.bottom_up import num_rounds
+
+    for percent in (0.05, 0.1, 0.2, 0.3, 0.04, 0.6, 0.9):
+        cfg = load_config(None, ["METHOD.NAME", "BUC", "METHOD.BUC.MERGE_PERCENT", percent])
+        assert planned_rounds(cfg) == num_rounds(percent), percent
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["DATALOADER.TRAIN_BATCH_SIZE", "20", "DATALOADER.NUM_INSTANCE", "4"], "DATALOADER.TRAIN_BATCH_SIZE 20"),
+        (["WARMUP.EPOCHS", "1", "WARMUP.BATCH_SIZE", "10"], "WARMUP.BATCH_SIZE 10"),
+        (["MODEL.BN_CHUNKS", "4"], "MODEL.BN_CHUNKS 4"),
+    ],
+)
+def test_what_the_processes_share_can_be_divided(overrides: list[str], key: str) -> None:
+    cfg = load_config(None, overrides)
+    check_shares(cfg, 1)
+    with pytest.raises(UserError, match=f"{key} is not a multiple of the 8 processes"):
+        check_shares(cfg, 8)
