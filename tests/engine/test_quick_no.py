@@ -146,7 +146,7 @@ def test_the_table_of_names_is_the_registries() -> None:
 def test_the_layouts_of_checkpoints_are_those_that_can_be_converted() -> None:
     from unreid.models import checkpoint_keys, convert
 
-    assert CHECKPOINT_LAYOUTS == (*checkpoint_keys.LAYOUTS, *checkpoint_keys.ALIASES)
+    assert (*checkpoint_keys.LAYOUTS, *checkpoint_keys.ALIASES) == CHECKPOINT_LAYOUTS
     assert FORMAT == convert.FORMAT
 
 

@@ -140,7 +140,6 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch:
 
     assert lockfile.fcntl is not None
     monkeypatch.setattr(lockfile.fcntl, "lockf", refuse)
-    with LockFile(tmp_path / ".lock", "the folder"):
-        with pytest.raises(HeldError):
-            LockFile(tmp_path / ".lock", "the folder").check()
+    with LockFile(tmp_path / ".lock", "the folder"), pytest.raises(HeldError):
+        LockFile(tmp_path / ".lock", "the folder").check()
     assert list(tmp_path.iterdir()) == []

@@ -178,15 +178,15 @@ def check_writable(path: Path, key: str) -> None:
         UserError: it cannot; the message names ``key`` and the folder that is in the way.
     """
     try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)  # a name that is too long, a folder that must not be looked into, a character no name has
         there = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
-        if there.is_symlink() and not there.exists():
-            raise UserError(f"{key} {path} cannot be made: {there} is a link to nothing.")
-        if not there.is_dir():
-            raise UserError(f"{key} {path} cannot be made: {there} is no folder.")
-    except OSError as error:  # a name that is too long, a folder that must not be looked into
-        raise UserError(f"{key} {path} cannot be made: {error.strerror}.") from None
-    except ValueError as error:
-        raise UserError(f"{key} {str(path)!r} is no name of a folder: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{key} {str(path)!r} cannot be made: {getattr(error, 'strerror', None) or error}.") from None
+    if there.is_symlink() and not there.exists():
+        raise UserError(f"{key} {path} cannot be made: {there} is a link to nothing.")
+    if not there.is_dir():
+        raise UserError(f"{key} {path} cannot be made: {there} is no folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{key} {path} cannot be written: {there} is read-only for this user; choose another folder.")
 

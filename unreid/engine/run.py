@@ -81,7 +81,7 @@ def _finish(cfg: CfgNode, trainer: Trainer, output_dir: Path, device: torch.devi
         trainer.train()
     except Exception as error:
         told = _with_way_back(error, newest)
-        if trainer.state.epoch >= trainer.max_epochs and newest.is_file():
+        if trainer.trained:
             _write_results(output_dir, {**_results(cfg, trainer, newest), "finished": False, "error": str(told)})
             told = _after_training(told, newest)
         if told is error:

@@ -72,6 +72,7 @@ class Trainer:
     Attributes:
         stop_requested: why this process wants to stop, or None.
         stop_reason: why the run stops; set on all processes after the same step.
+        trained: the last epoch is trained and saved; what fails from then on costs no training.
         closing_errors: what went wrong in the hooks' ``after_train``, (hook, error); it was logged.
     """
 
@@ -105,6 +106,7 @@ class Trainer:
         self.clustering: Clustering | None = None
         self.stop_requested: str | None = None
         self.stop_reason: str | None = None
+        self.trained = False
         self.closing_errors: list[tuple[str, Exception]] = []
         self._agreement = Agreement()
         self.hooks: list[Hook] = []
@@ -201,6 +203,7 @@ class Trainer:
 
     def _report_epoch(self) -> None:
         """Scores and reports come after the checkpoint, so that a failure in them costs no training."""
+        self.trained = self.state.epoch >= self.max_epochs
         self._call("after_epoch")
         self.state.unreported = False
 
