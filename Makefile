@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader communication scale
+BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader communication scale startup
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help

@@ -110,6 +110,25 @@ def test_of_processes_that_start_at_one_moment_one_wins(tmp_path: Path, kind: st
         assert sum("in use by" in line for line in said) == 3, said
 
 
+def test_a_file_that_its_holder_removed_while_it_was_being_locked_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, others = tmp_path / ".lock", []
+    original = LockFile._lock
+
+    def late(handle: int) -> None:
+        if not others:  # the holder ends here, and another takes its place
+            path.unlink()
+            others.append(holder(path, "system locks"))
+            assert others[0].stdout is not None and others[0].stdout.readline() == "held\n"
+        original(handle)
+
+    monkeypatch.setattr(LockFile, "_lock", staticmethod(late))
+    with pytest.raises(HeldError, match=r"in use by process \d+"):
+        LockFile(path, "the folder").__enter__()
+    others[0].communicate()
+
+
 @pytest.mark.parametrize(
     ("change", "gone"),
     [
