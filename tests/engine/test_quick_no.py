@@ -12,7 +12,7 @@ import pytest
 
 from unreid.config import load_config
 from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, NAMES, _real, _table, check_names
-from unreid.engine.preflight import check_selected_round, check_shares, planned_rounds
+from unreid.engine.preflight import check_packages, check_selected_round, check_shares, planned_rounds
 from unreid.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +213,24 @@ def test_what_the_processes_share_can_be_divided(overrides: list[str], key: str)
     check_shares(cfg, 1)
     with pytest.raises(UserError, match=f"{key} is not a multiple of the 8 processes"):
         check_shares(cfg, 8)
+
+
+def test_a_package_that_is_missing_or_broken_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('made for another numpy')")
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cfg = load_config(None, ["CLUSTER.BACKEND", "numba", "LOG.TENSORBOARD", "False"])
+    check_packages(cfg)
+    with pytest.raises(UserError, match="CLUSTER.BACKEND numba needs .* made for another numpy.*CLUSTER.BACKEND auto"):
+        check_packages(cfg, load=True)
+    for package, overrides in {
+        "tensorboard": [],
+        "timm": ["MODEL.BACKBONE.NAME", "vit_small"],
+        "faiss": ["CLUSTER.KNN.BACKEND", "faiss_ivf"],
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(UserError, match=f"the package {package}, which is not installed"):
+                check_packages(load_config(None, overrides))

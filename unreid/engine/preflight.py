@@ -5,6 +5,7 @@ What needs the data or the network is asked while both are built, which also hap
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import math
@@ -56,25 +57,40 @@ def check_parts(cfg: CfgNode) -> None:
     check_names(cfg, plugins=bool(cfg.PLUGINS))
 
 
-def check_packages(cfg: CfgNode) -> None:
-    """Optional packages that the config needs; they are looked for, not imported.
-
-    Raises:
-        UserError: one is not installed; names the key that asks for it.
-    """
+def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
+    """(what asks for it, package, what to do without it) of the optional packages that a run of this config imports."""
+    cluster, backbone = cfg.CLUSTER, cfg.MODEL.BACKBONE.NAME
     needed = []
-    if cfg.LOG.TENSORBOARD and not cfg.TEST.EVAL_ONLY:
+    if backbone.lower().startswith("vit"):
+        needed.append((f"MODEL.BACKBONE.NAME {backbone}", "timm", "choose another backbone"))
+    if cfg.TEST.EVAL_ONLY:
+        return needed
+    if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
-    if cfg.MODEL.BACKBONE.NAME.lower().startswith("vit"):
-        needed.append((f"MODEL.BACKBONE.NAME {cfg.MODEL.BACKBONE.NAME}", "timm", "choose another backbone"))
-    if not cfg.TEST.EVAL_ONLY:
-        if cfg.CLUSTER.BACKEND == "numba":
-            needed.append(("CLUSTER.BACKEND numba", "numba", "set CLUSTER.BACKEND auto"))
-        if cfg.CLUSTER.KNN.BACKEND.startswith("faiss"):
-            needed.append((f"CLUSTER.KNN.BACKEND {cfg.CLUSTER.KNN.BACKEND}", "faiss", "set CLUSTER.KNN.BACKEND torch"))
-    for asker, package, instead in needed:
+    if cluster.BACKEND == "numba":
+        needed.append(("CLUSTER.BACKEND numba", "numba", "set CLUSTER.BACKEND auto"))
+    if cluster.KNN.BACKEND.startswith("faiss"):
+        needed.append((f"CLUSTER.KNN.BACKEND {cluster.KNN.BACKEND}", "faiss", "set CLUSTER.KNN.BACKEND torch"))
+    return needed
+
+
+def check_packages(cfg: CfgNode, *, load: bool = False) -> None:
+    """Raises :class:`UserError` if an optional package that the config needs is not installed.
+
+    Args:
+        load: import them too: a package can be there and broken.
+    """
+    for asker, package, instead in needed_packages(cfg):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"{asker} needs the package {package}, which is not installed: install it, or {instead}.")
+        if load:
+            try:
+                importlib.import_module(package)
+            except Exception as error:
+                raise UserError(
+                    f"{asker} needs the package {package}, which cannot be imported ({type(error).__name__}: {error}): "
+                    f"mend it, or {instead}."
+                ) from error
 
 
 def check_weight_files(cfg: CfgNode) -> None:

@@ -18,7 +18,7 @@ from unreid.engine.data import Extraction, build_data
 from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
 from unreid.engine.hooks import EvaluationHook
 from unreid.engine.hooks.monitoring import last_good
-from unreid.engine.preflight import check_start, run_folder
+from unreid.engine.preflight import check_packages, check_start, run_folder
 from unreid.engine.ranked import write_ranked_list
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
@@ -152,6 +152,9 @@ def _begin(cfg: CfgNode) -> torch.device:
     device = init_from_env(cfg.MODEL.DEVICE)
     setup_logging(rank=get_rank(), backlog=True)
     import_plugins(cfg.PLUGINS)
+    if cfg.PLUGINS:
+        logger.info("plug-ins: %s", ", ".join(cfg.PLUGINS))
+    check_packages(cfg, load=True)
     seed_everything(cfg.SEED)
     return device
 

@@ -106,19 +106,22 @@ class LockFile:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
             try:
                 self._lock(handle)
-                if not _is_same(handle, self.path):
-                    os.close(handle)
-                    continue
-                previous = _parse(os.pread(handle, 4096, 0))
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, json.dumps(_self()).encode(), 0)
             except OSError as error:
                 os.close(handle)
                 if error.errno in _HELD_ELSEWHERE:
                     raise self._refusal(_read(self.path)) from None
-                if error.errno == errno.ENOSPC:
-                    raise
                 return self._take_by_name()
+            if not _is_same(handle, self.path):
+                os.close(handle)
+                continue
+            previous = _parse(os.pread(handle, 4096, 0))
+            try:
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps(_self()).encode(), 0)
+            except OSError:  # a full disk
+                self.path.unlink()
+                os.close(handle)
+                raise
             self._handle = handle
             return previous
         raise self._refusal(_read(self.path))
