@@ -155,9 +155,18 @@ def lose_moment(trainer: Trainer, output: StepOutput) -> None:
     next(iter(trainer.optimizer.state.values()))["exp_avg"][0, 0, 0, 0] = float("nan")
 
 
+def lose_memory(trainer: Trainer, output: StepOutput) -> None:
+    trainer.method.memory.bank[0, 0] = float("nan")
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(lose_loss, "Loss memory"), (lose_weight, "weight "), (lose_moment, "moment of the optimiser")],
+    [
+        (lose_loss, "Loss memory"),
+        (lose_weight, "weight "),
+        (lose_moment, "moment of the optimiser"),
+        (lose_memory, "state of the method.memory.bank"),
+    ],
 )
 def test_what_diverges_at_the_end_of_an_epoch_does_not_replace_the_last_good_state(
     small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, change: Callable[..., None], named: str

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from unreid.data.loader import TrainLoader
 from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.monitoring import MOMENT
 from unreid.engine.precision import Precision
 from unreid.engine.rng import rng_state, set_rng_state
 from unreid.engine.rounds import RoundGuard, without_samples
@@ -270,12 +271,11 @@ class Trainer:
     # --------------------------------------------------------------------------------------------- state
 
     def checked_state(self) -> dict[str, Any]:
-        """What must be finite in a checkpoint: weights, BN statistics, and the optimiser's moments."""
-        teacher = self.method.teacher
+        """What must be finite in a checkpoint: weights, BN statistics, teacher and memory, the optimiser's moments."""
         return {
             "weight": self.model.state_dict(),
-            "teacher's weight": {} if teacher is None else teacher.state_dict(),
-            "moment of the optimiser": self.optimizer.state_dict()["state"],
+            "state of the method": self.method.state_dict(),
+            MOMENT: self.optimizer.state_dict()["state"],
         }
 
     def state_dict(self) -> dict[str, Any]:

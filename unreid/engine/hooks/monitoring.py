@@ -17,6 +17,7 @@ from unreid.utils.errors import DivergedError
 __all__ = ["DivergedError", "LossGuard", "ProgressHook", "ScalarHook", "last_good"]
 
 
+MOMENT = "moment of the optimiser"
 WAY_OUT = "lower OPTIM.LR or set OPTIM.CLIP_GRAD"
 
 
@@ -46,13 +47,17 @@ class LossGuard(Hook):
         self._check_losses()
 
     def check(self) -> None:
-        """Raises :class:`DivergedError` unless all losses so far, all weights and the optimiser's moments are finite.
+        """Raises :class:`DivergedError` unless all losses so far and all weights are finite and no moment is NaN.
 
-        A loss can be finite where the step that it caused is not.
+        A loss can be finite where the step that it caused is not. The square of a huge gradient may be infinite: it
+        makes a step of zero.
         """
         self._check_losses()
         tensors = list(_floating(self.trainer.checked_state()))
-        finite = [torch.isfinite(tensor).all() for _, tensor in tensors]
+        finite = [
+            ~torch.isnan(tensor).any() if name.startswith(MOMENT) else torch.isfinite(tensor).all()
+            for name, tensor in tensors
+        ]
         for (name, _), good in zip(tensors, _read(finite)):
             if not good:
                 step = self.trainer.state.global_step
