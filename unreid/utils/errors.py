@@ -11,3 +11,7 @@ class UserError(Exception):
 
 class PeerFailedError(RuntimeError):
     """Another process of the run failed first; this one cannot go on without it and has nothing to add."""
+
+
+class InputError(UserError, ValueError):
+    """An array of another shape or type than a function takes: the message says what was expected and what came."""
