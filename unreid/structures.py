@@ -177,9 +177,7 @@ class PairGraph:
             raise InputError("a pair graph is made from a symmetric matrix (N, N), and this one is not symmetric.")
         reach = float(dist.max(initial=0.0)) if radius is None else radius
         pairs = torch.from_numpy(i.astype(np.int64)), torch.from_numpy(j.astype(np.int64))
-        return cls(
-            matrix.shape[0], *pairs, torch.from_numpy(dist.astype(np.float32)), reach, torch.from_numpy(own)
-        )
+        return cls(matrix.shape[0], *pairs, torch.from_numpy(dist.astype(np.float32)), reach, torch.from_numpy(own))
 
     def to(self, device: torch.device | str) -> PairGraph:
         """The same graph on another device."""

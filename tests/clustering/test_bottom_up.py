@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import needs_cuda
 from unreid.clustering import bottom_up_search
-from unreid.clustering.bottom_up import BottomUp, cluster_means, merge_clusters, merges_per_round, num_rounds
+from unreid.clustering.bottom_up import BottomUp, merge_clusters, merges_per_round, num_rounds
 from unreid.config import get_cfg
 
 from .test_hdc_parts import unit
@@ -209,11 +209,6 @@ def test_from_config_and_state() -> None:
     assert clustering.num_clusters == 25 and clustering.num_outliers == 0
     with pytest.raises(ValueError, match="33 samples, not of 5"):
         BottomUp(5).load_state_dict(merger.state_dict())
-
-
-def test_cluster_means() -> None:
-    x, labels = unit(20, 4, 11), torch.arange(20) % 3
-    torch.testing.assert_close(cluster_means(x, labels, 3), torch.stack([x[labels == k].mean(0) for k in range(3)]))
 
 
 @needs_cuda

@@ -19,7 +19,7 @@ from unreid.config import CfgNode, load_config
 from unreid.constraints import (
     DenseRelation,
     Links,
-    SameCameraPenalty,
+    Penalty,
     SpatioTemporalFactor,
     TrainConstraints,
     load_pseudo_labels,
@@ -186,7 +186,7 @@ def relation(seed: int) -> DenseRelation:
 def test_scp_and_sts_raise_the_distances_of_the_graph_in_this_order() -> None:
     method, features = auxusl(), clustering().features
     plain = method.build_graph(features, 0.9)
-    scp, sts = SameCameraPenalty(relation(0), 0.006), SpatioTemporalFactor(relation(1), 0.6, 8.0)
+    scp, sts = Penalty(relation(0), 0.006), SpatioTemporalFactor(relation(1), 0.6, 8.0)
     method.constrain(TrainConstraints((scp, sts)))
     changed = method.build_graph(features, 0.9)
     i, j = plain.i, plain.j
@@ -217,7 +217,7 @@ def test_constraints_without_a_use_for_them_are_refused() -> None:
         auxusl("CLUSTER.NAME", "KMeans").constrain(constraints)
     for name in ("KMeans", "HDC"):
         with pytest.raises(UserError, match=f"not what {name} clusters by"):
-            auxusl("CLUSTER.NAME", name).constrain(TrainConstraints((SameCameraPenalty(relation(0), 0.006),)))
+            auxusl("CLUSTER.NAME", name).constrain(TrainConstraints((Penalty(relation(0), 0.006),)))
     with pytest.raises(UserError, match="work with METHOD.NAME AuxUSL: switch them off for ClusterContrast"):
         toy_method(camids=CAMIDS).constrain(constraints)
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.contrast import contrastive_loss, cross_entropy
 from unreid.memory.grouping import group_by_class
-from unreid.memory.means import segment_means
 from unreid.memory.negatives import sampled_contrastive_loss
 from unreid.memory.update_rules import UPDATE_RULES
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
+from unreid.utils.means import segment_means
 
 
 @MEMORIES.register("ClusterMemory")

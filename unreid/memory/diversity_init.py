@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unreid.memory.grouping import rank_in_class
-from unreid.memory.means import segment_means
+from unreid.utils.means import segment_means
 
 
 @dataclass(frozen=True)

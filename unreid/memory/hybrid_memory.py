@@ -10,10 +10,10 @@ from torch import Tensor
 
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.grouping import group_by_class
-from unreid.memory.means import segment_means
 from unreid.memory.update_rules import UPDATE_RULES, blend_in_order
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
+from unreid.utils.means import segment_means
 
 EPSILON = 1e-6  # both occurrences belong to the published loss
 STORAGE = {"float32": torch.float32, "float16": torch.float16}

@@ -76,4 +76,3 @@ def knn(
             else:
                 logger.warning("%s has no bfloat16 products in hardware: searching in float32", features.device)
         return exact_search(features, queries, k, dtype=dtype, block=block)
-

@@ -75,13 +75,13 @@ def as_codes(first: ArrayLike, second: ArrayLike, name: str = "ids") -> tuple[Te
     Raises:
         InputError: neither integers nor strings, or one list of each.
     """
-    sides = [_strings(side) for side in (first, second)]
-    if sides[0] is None and sides[1] is None:
+    one, other = _strings(first), _strings(second)
+    if one is None and other is None:
         return as_integers(first, name), as_integers(second, name)
-    if sides[0] is None or sides[1] is None:
+    if one is None or other is None:
         raise InputError(f"{name} must be all integers or all strings, of shape (N,), not one list of each.")
-    codes = np.unique(np.concatenate(sides), return_inverse=True)[1].reshape(-1)
-    return torch.from_numpy(codes[: len(sides[0])]), torch.from_numpy(codes[len(sides[0]) :])
+    codes = np.unique(np.concatenate((one, other)), return_inverse=True)[1].reshape(-1)
+    return torch.from_numpy(codes[: len(one)]), torch.from_numpy(codes[len(one) :])
 
 
 def _strings(x: ArrayLike) -> np.ndarray | None:

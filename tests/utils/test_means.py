@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unreid.memory import means
-from unreid.memory.means import segment_means
+from unreid.utils import means
+from unreid.utils.means import segment_means
 
 
 @given(st.lists(st.integers(-1, 4), min_size=0, max_size=30))
