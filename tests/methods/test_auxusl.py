@@ -211,17 +211,6 @@ def test_cannot_links_split_what_looks_alike() -> None:
         assert len(set(odd[(found.labels == cluster).numpy()])) == 1
 
 
-def test_constraints_without_a_use_for_them_are_refused() -> None:
-    constraints = TrainConstraints((), Links.from_pairs(np.array([0]), np.array([1]), (15, 15)))
-    with pytest.raises(UserError, match="needs CLUSTER.NAME DBSCAN"):
-        auxusl("CLUSTER.NAME", "KMeans").constrain(constraints)
-    for name in ("KMeans", "HDC"):
-        with pytest.raises(UserError, match=f"not what {name} clusters by"):
-            auxusl("CLUSTER.NAME", name).constrain(TrainConstraints((Penalty(relation(0), 0.006),)))
-    with pytest.raises(UserError, match="work with METHOD.NAME AuxUSL: switch them off for ClusterContrast"):
-        toy_method(camids=CAMIDS).constrain(constraints)
-
-
 # ------------------------------------------------------------------------------------------------ whole runs
 
 SMALL_VIDEO = [

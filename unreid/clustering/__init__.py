@@ -2,7 +2,8 @@
 
 from unreid.clustering.agreement import AgreementDBSCAN
 from unreid.clustering.base import CLUSTERERS, Clusterer
-from unreid.clustering.bottom_up import BottomUp
+from unreid.clustering.bottom_up import BottomUpPartition
+from unreid.clustering.bottom_up_clusterer import BottomUp
 from unreid.clustering.build import build_clusterer, constrain, inner_clusterers
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import DBSCAN, dbscan
@@ -19,6 +20,7 @@ __all__ = [
     "HDC",
     "AgreementDBSCAN",
     "BottomUp",
+    "BottomUpPartition",
     "Clusterer",
     "ConstrainedDBSCAN",
     "KMeans",

@@ -96,7 +96,7 @@ def merge_clusters(
     return _by_first_occurrence(_unite(edges, num_clusters)[labels])
 
 
-class BottomUp:
+class BottomUpPartition:
     """The partition of BUC over the rounds of a run; round 0 has a cluster for every sample.
 
     Args:
@@ -139,7 +139,7 @@ class BottomUp:
         }
 
     @classmethod
-    def from_config(cls, cfg: Any, num_samples: int) -> BottomUp:
+    def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
         """Reads ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,ROUNDS}`` and ``METHOD.BUC.MERGE.*``."""
         node = cfg.METHOD.BUC
         return cls(
