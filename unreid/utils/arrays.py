@@ -56,9 +56,23 @@ def as_integers(x: ArrayLike, name: str = "labels", length: int | None = None) -
     values = _numbers(x, wanted)
     if values.ndim != 1 or length not in (None, len(values)):
         raise InputError(f"{wanted}, not {_shown(values)}.")
-    if values.is_floating_point() and len(values):  # an empty list has no type of its own
-        raise InputError(f"{wanted}, not {_shown(values)}.")
+    whole = not values.is_floating_point() or bool(((values == values.round()) & values.isfinite()).all())
+    if not whole:  # 1.0 is as good as 1
+        raise InputError(f"{wanted}, not fractions, NaN or infinite ({_shown(values)}).")
     return values.long()
+
+
+def as_vector(x: ArrayLike, name: str, length: int | None = None) -> Tensor:
+    """Floating-point (N,), for weights and values; a tensor of floats comes back as it is, with its gradient.
+
+    Raises:
+        InputError: another number of dimensions, no numbers, or (with ``length``) another N.
+    """
+    wanted = f"{name} must be numbers of shape ({'N' if length is None else length},)"
+    values = _numbers(x, wanted)
+    if values.ndim != 1 or length not in (None, len(values)):
+        raise InputError(f"{wanted}, not {_shown(values)}.")
+    return values if values.is_floating_point() else values.float()
 
 
 def as_batch(features: ArrayLike, targets: ArrayLike, name: str = "features") -> tuple[Tensor, Tensor]:
