@@ -17,7 +17,7 @@ from unreid.losses import (
 from unreid.memory import ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory
 from unreid.memory.camera_rules import camera_groups, camera_harmonic_discrepancy, select_most_discrepant
 from unreid.memory.contrast import cross_entropy
-from unreid.memory.diversity_init import Members
+from unreid.memory.diversity.filling import Members
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
 

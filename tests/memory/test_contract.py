@@ -20,10 +20,10 @@ from unreid.memory import (
     HybridMemory,
     Memory,
     cluster_memory,
-    diversity_memory,
     grouping,
     hybrid_memory,
 )
+from unreid.memory.diversity import memory as diversity_memory
 
 from .batches import clustering_of, unit
 

@@ -1,4 +1,4 @@
-"""SCP, STS and TOC as changes of distances (AuxUSL, section 5): of a pair graph, and of query x gallery blocks."""
+"""SCP, STS and TOC as changes of distances (AuxUSL, arXiv 2205.03124): of pair graphs and query x gallery blocks."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ BLOCK_ENTRIES = 1 << 23
 
 @torch.no_grad()
 def nearest_clusters(centres: ArrayLike, k: int, *, k1: int = 30, k2: int = 6, backend: str = "auto") -> Tensor:
-    """The ``k`` nearest other clusters of each, by the Jaccard distance of their centres (AuxUSL, section 8).
+    """The ``k`` nearest other clusters of each, by the Jaccard distance of their centres (AuxUSL, arXiv 2205.03124).
 
     Ties go to the lowest number; clusters whose neighbourhoods do not meet are all at distance 1. Memory is one block
     of rows, not C x C.

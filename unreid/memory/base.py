@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,15 @@ from unreid.utils.registry import Registry
 from unreid.utils.seed import generator_for
 
 MEMORIES: Registry[type[Memory]] = Registry("memory")
+
+
+@runtime_checkable
+class HoldsInstances(Protocol):
+    """A memory with a row for every training sample, which a method may cluster instead of features (SpCL)."""
+
+    @property
+    def instances(self) -> Tensor:
+        """(N, D), the rows of the samples, in the order of the training list."""
 
 
 class Memory(nn.Module):
@@ -142,12 +151,11 @@ class Memory(nn.Module):
         if not self.num_clusters:
             raise ValueError("the memory is empty: call reset() with a clustering first")
         inputs = as_rows(inputs, "inputs", self.dim)
+        given = targets
         targets = as_integers(targets, "targets", len(inputs)).to(inputs.device)
-        # On a GPU a look at the values would wait for the device; the loss stops there with an assertion.
-        if targets.device.type == "cpu" and len(targets):
-            low, high = (int(end) for end in targets.aminmax())
-            if low < 0 or high >= self.num_clusters:
-                raise InputError(f"targets must be clusters from 0 to {self.num_clusters - 1}, not {low} to {high}.")
+        # Values of a tensor are not looked at: a GPU would be waited for in every step.
+        if not isinstance(given, Tensor) and not bool(((targets >= 0) & (targets < self.num_clusters)).all()):
+            raise InputError(f"targets must be clusters from 0 to {self.num_clusters - 1}, and some are not.")
         return inputs, targets
 
     def _checked_fields(self, fields: dict[str, Any], targets: Tensor) -> dict[str, Any]:

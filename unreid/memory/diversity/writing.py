@@ -1,4 +1,4 @@
-"""How a batch of teacher features changes CDSM's diversity memory (``cdsm.md``, sections 7 and 12).
+"""How a batch of teacher features changes CDSM's diversity memory (SMC 2022).
 
 A rule gets the bank as (blocks, C, D) and changes it in place. All of them look at the bank as it was during forward.
 """
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.memory.diverse_selection import select_diverse
+from unreid.memory.diversity.selection import select_diverse
 from unreid.memory.grouping import pick
 from unreid.memory.update_rules import blend, every_sample, hardest_sample
 

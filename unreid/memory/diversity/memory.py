@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.memory import diversity_init as init
-from unreid.memory import diversity_loss as loss
-from unreid.memory import diversity_rules as rules
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.contrast import cross_entropy
+from unreid.memory.diversity import filling as init
+from unreid.memory.diversity import terms as loss
+from unreid.memory.diversity import writing as rules
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
@@ -53,7 +53,11 @@ def _published(version: str) -> tuple[str, str]:
 
 
 _add("cm", "all", mode=DiversityMode((1, 0), init.mean_block, loss.every_block, loss.total, rules.write_every))
-_add("cm_hard", "hard", mode=DiversityMode((1, 0), init.mean_block, loss.every_block, loss.total, rules.write_hard))
+_add(
+    "cm_hard",
+    "hard",
+    mode=DiversityMode((1, 0), init.mean_block, loss.every_block, loss.total, rules.write_hard),
+)
 _add(
     "cm_hybrid",
     "CMhybird",
@@ -63,7 +67,11 @@ _add(
     "v2",
     *_published("v2"),
     mode=DiversityMode(
-        (1, 1), init.mean_with_random_members, loss.mean_with_worst_own, loss.first_weighted, rules.write_instances
+        (1, 1),
+        init.mean_with_random_members,
+        loss.mean_with_worst_own,
+        loss.first_weighted,
+        rules.write_instances,
     ),
 )
 _add(
@@ -75,7 +83,11 @@ _add(
     "v4",
     *_published("v4"),
     mode=DiversityMode(
-        (1, 1), init.core_mean_with_core_chunks, loss.centre_with_mean_own, loss.second_weighted, rules.write_diverse
+        (1, 1),
+        init.core_mean_with_core_chunks,
+        loss.centre_with_mean_own,
+        loss.second_weighted,
+        rules.write_diverse,
     ),
 )
 _add(

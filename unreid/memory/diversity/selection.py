@@ -1,4 +1,4 @@
-"""CDSM's choice of diverse samples of every class of a batch (``cdsm.md``, section 7, v4 and v5)."""
+"""CDSM's choice of diverse samples of every class of a batch (SMC 2022; modes v4 and v5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loss terms of CDSM's diversity memory and how each mode mixes them (``cdsm.md``, section 6).
+"""Loss terms of CDSM's diversity memory and how each mode mixes them (SMC 2022).
 
 ``terms`` functions turn the scaled similarities (B, blocks, C) to every block into the logits (B, C) of one or more
 cross-entropies; ``mix`` functions weigh the resulting values. The maximum over slots passes its gradient to one slot.
