@@ -126,12 +126,15 @@ def _numbers(x: ArrayLike, wanted: str) -> Tensor:
         raise InputError(f"{wanted}, not a {type(x).__name__} of rows of several lengths.") from None
     if array.dtype.kind not in "iuf":
         raise InputError(f"{wanted}, not {type(x).__name__} {array.dtype} {array.shape}.")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise InputError(f"{wanted}, not numbers beyond 2**63 (uint64 {array.shape}).")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)  # torch does little with wide unsigned integers
     if array.dtype == np.longdouble or not array.dtype.isnative:
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
     if isinstance(x, list | tuple) and array.dtype == np.float64:
-        array = array.astype(np.float32)  # numbers of a list have no precision of their own
+        with np.errstate(over="ignore"):  # what becomes infinite is refused where it matters
+            array = array.astype(np.float32)  # numbers of a list have no precision of their own
     return torch.from_numpy(array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy())
 
 
