@@ -12,7 +12,7 @@ import argparse
 import logging
 import sys
 
-from unreid.data.rendering.layouts import LAYOUTS, render_layout
+from unreid.rendering.layouts import LAYOUTS, render_layout
 from unreid.utils.errors import UserError
 
 

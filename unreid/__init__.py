@@ -164,6 +164,7 @@ _ROOMS = (
     "methods",
     "models",
     "neighbors",
+    "rendering",
     "structures",
     "utils",
 )

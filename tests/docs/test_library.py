@@ -43,7 +43,7 @@ def test_the_table_of_the_page_names_everything() -> None:
 
 def test_the_plain_loop_improves_on_the_untrained_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From random weights on a small rendered world."""
-    from unreid.data.rendering.knobs import WorldKnobs
+    from unreid.rendering.knobs import WorldKnobs
 
     knobs = WorldKnobs(train_ids=24, test_ids=12, cameras=3, images_per_camera=(4, 4))
     folder = Synthetic(tmp_path, knobs, workers=1).folder

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unreid.data.rendering.knobs import RENDERER_VERSION, WorldKnobs
-from unreid.data.rendering.plan import Plan
-from unreid.data.rendering.worker import develop, develop_in_processes
+from unreid.rendering.knobs import RENDERER_VERSION, WorldKnobs
+from unreid.rendering.plan import Plan
+from unreid.rendering.worker import develop, develop_in_processes
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)

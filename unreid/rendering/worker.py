@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.plan import Roll
-from unreid.data.rendering.scene import Passage, Scene
-from unreid.data.rendering.seeding import Half
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.plan import Roll
+from unreid.rendering.scene import Passage, Scene
+from unreid.rendering.seeding import Half
 
 _QUALITY = 90  # of the written files; the cameras' own encoder is a knob
 _PACKAGE_ROOT = Path(__file__).parents[3]

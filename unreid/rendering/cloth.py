@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unreid.data.rendering.palette import Colour
+from unreid.rendering.palette import Colour
 
 HEIGHT, AROUND = 48, 128
 FRONT, BACK = 32, 96  # columns of the centre of chest and back

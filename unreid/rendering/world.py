@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.scene import Passage
-from unreid.data.rendering.seeding import Half, Purpose, stream
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.scene import Passage
+from unreid.rendering.seeding import Half, Purpose, stream
 
 
 def cameras_of(knobs: WorldKnobs, half: Half, number: int) -> list[int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unreid.data.rendering.canvas import Canvas
-from unreid.data.rendering.palette import CLOTH, SKIN, shaded
+from unreid.rendering.canvas import Canvas
+from unreid.rendering.palette import CLOTH, SKIN, shaded
 
 
 def paint_occluder(canvas: Canvas, uniform: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from unreid.utils.errors import UserError
@@ -109,5 +109,3 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "hard": {"camera_shift": 1.0, "twin": 4, "clutter": 1.0, "own_background": 0.8, "occlusion": 0.35},
 }
-
-KNOB_NAMES = tuple(field.name for field in fields(WorldKnobs))

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from unreid.data.rendering.scene import Passage
-from unreid.data.rendering.seeding import Half
+from unreid.rendering.scene import Passage
+from unreid.rendering.seeding import Half
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.plan import Plan, Roll, pid_of
-from unreid.data.rendering.scene import Passage
-from unreid.data.rendering.seeding import Half, Purpose, stream
-from unreid.data.rendering.video_layouts import dukevideo, mars
-from unreid.data.rendering.world import passages
-from unreid.data.rendering.writer import render
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.plan import Plan, Roll, pid_of
+from unreid.rendering.scene import Passage
+from unreid.rendering.seeding import Half, Purpose, stream
+from unreid.rendering.video_layouts import dukevideo, mars
+from unreid.rendering.world import passages
+from unreid.rendering.writer import render
 from unreid.utils.errors import UserError
 
 NameOf = Callable[[Passage, int, int], str]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unreid.data.rendering.camera import BANK_HEIGHT, BANK_WIDTH, make_camera
-from unreid.data.rendering.canvas import Canvas
-from unreid.data.rendering.figure import paint_person
-from unreid.data.rendering.identity import make_person
-from unreid.data.rendering.knobs import CANVAS_HEIGHT, CANVAS_WIDTH, WorldKnobs
-from unreid.data.rendering.occluder import paint_occluder
-from unreid.data.rendering.seeding import Half, Purpose, stream
-from unreid.data.rendering.skeleton import Pose, skeleton
+from unreid.rendering.camera import BANK_HEIGHT, BANK_WIDTH, make_camera
+from unreid.rendering.canvas import Canvas
+from unreid.rendering.figure import paint_person
+from unreid.rendering.identity import make_person
+from unreid.rendering.knobs import CANVAS_HEIGHT, CANVAS_WIDTH, WorldKnobs
+from unreid.rendering.occluder import paint_occluder
+from unreid.rendering.seeding import Half, Purpose, stream
+from unreid.rendering.skeleton import Pose, skeleton
 
 _LIGHTS = 12  # directions of the light gradient
 _STRIDE = 1.1  # radians of the walking cycle between two images

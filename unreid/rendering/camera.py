@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unreid.data.rendering.knobs import CANVAS_HEIGHT, CANVAS_WIDTH, WorldKnobs
-from unreid.data.rendering.palette import CLOTH, LUMINANCE
-from unreid.data.rendering.seeding import Purpose, stream
+from unreid.rendering.knobs import CANVAS_HEIGHT, CANVAS_WIDTH, WorldKnobs
+from unreid.rendering.palette import CLOTH, LUMINANCE
+from unreid.rendering.seeding import Purpose, stream
 
 BANK_HEIGHT, BANK_WIDTH = 320, 512
 

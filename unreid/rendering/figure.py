@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from unreid.data.rendering.canvas import Canvas, Point
-from unreid.data.rendering.cloth import AROUND
-from unreid.data.rendering.identity import Bag, Lower, Person
-from unreid.data.rendering.palette import shaded
-from unreid.data.rendering.skeleton import Skeleton
+from unreid.rendering.canvas import Canvas, Point
+from unreid.rendering.cloth import AROUND
+from unreid.rendering.identity import Bag, Lower, Person
+from unreid.rendering.palette import shaded
+from unreid.rendering.skeleton import Skeleton
 
 
 def paint_person(canvas: Canvas, person: Person, body: Skeleton) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.plan import Plan, Roll, pid_of
-from unreid.data.rendering.seeding import Half
-from unreid.data.rendering.timeline import FRAME_RATE, IMAGE_STRIDE, make_clock, timed_passages
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.plan import Plan, Roll, pid_of
+from unreid.rendering.seeding import Half
+from unreid.rendering.timeline import FRAME_RATE, IMAGE_STRIDE, make_clock, timed_passages
 from unreid.utils.errors import UserError
 
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from unreid.data.rendering import cloth
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.palette import CLOTH, HAIR, SHOE_CHOICES, SKIN, Colour, jittered, pick
-from unreid.data.rendering.seeding import Half, Purpose, stream
+from unreid.rendering import cloth
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.palette import CLOTH, HAIR, SHOE_CHOICES, SKIN, Colour, jittered, pick
+from unreid.rendering.seeding import Half, Purpose, stream
 
 # How the members of a look-alike group share out their three colours over (upper, lower, accent).
 _ARRANGEMENTS = ((0, 1, 2), (1, 0, 2), (0, 2, 1), (2, 1, 0), (1, 2, 0), (2, 0, 1))

@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.scene import Passage
-from unreid.data.rendering.seeding import Half, Purpose, stream
-from unreid.data.rendering.world import cameras_of, identities
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.scene import Passage
+from unreid.rendering.seeding import Half, Purpose, stream
+from unreid.rendering.world import cameras_of, identities
 
 FRAME_RATE = 60_000 / 1001  # frames per second, as in DukeMTMC
 IMAGE_STRIDE = 12  # video frames between two images of a passage, as in DukeMTMC-VideoReID

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unreid.data.rendering.palette import Colour
+from unreid.rendering.palette import Colour
 
 Point = tuple[float, float]
 _BITS = 4  # fractional bits of a coordinate

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from unreid.data.rendering.identity import Person
-from unreid.data.rendering.knobs import CANVAS_HEIGHT, CANVAS_WIDTH
+from unreid.rendering.identity import Person
+from unreid.rendering.knobs import CANVAS_HEIGHT, CANVAS_WIDTH
 
 BODY_HEIGHT = 106.0  # pixels of an average person at zoom 1
 
