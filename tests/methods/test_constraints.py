@@ -161,6 +161,14 @@ def test_a_method_with_its_own_rule_refuses() -> None:
     assert auxusl("CLUSTER.NAME", "KMeans").modifiers == ()
 
 
+def test_a_mode_that_only_dbscan_has_is_refused_elsewhere() -> None:
+    ordered = ("CLUSTER.ICDBSCAN_OPTION", True, "CLUSTER.ICDBSCAN_MODE", "ordered")
+    built((*GRAPH_METHODS["3C, DBSCAN"], *ordered))
+    for overrides in (GRAPH_METHODS["CDSM"], FEATURE_METHODS["3C, k-means"]):
+        with pytest.raises(UserError, match="ICDBSCAN_MODE ordered is DBSCAN's.*set it to clean"):
+            built((*overrides, *ordered))
+
+
 def test_links_of_another_list_are_named() -> None:
     for overrides in (GRAPH_METHODS["CDSM"], FEATURE_METHODS["3C, k-means"]):
         method = built(overrides)

@@ -12,6 +12,7 @@ from unreid.clustering.keep_apart import KeepApart
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
 from unreid.constraints.links import Links
+from unreid.utils.errors import UserError
 
 
 def build_clusterer(cfg: Any) -> Clusterer:
@@ -33,6 +34,8 @@ def _named(name: str, cfg: Any) -> Clusterer:
     kind = CLUSTERERS.get(name)
     if cfg.CLUSTER.ICDBSCAN_OPTION and kind is DBSCAN:
         kind = ConstrainedDBSCAN
+    if cfg.CLUSTER.ICDBSCAN_OPTION and cfg.CLUSTER.ICDBSCAN_MODE == "ordered" and kind is not ConstrainedDBSCAN:
+        raise UserError(f"CLUSTER.ICDBSCAN_MODE ordered is DBSCAN's; with CLUSTER.NAME {name} set it to clean.")
     return kind.from_config(cfg)
 
 
