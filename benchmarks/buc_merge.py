@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from isolated import Meter, call
 from torch import Tensor
 
-from unreid.clustering.bottom_up import BottomUp
+from unreid.clustering.bottom_up import BottomUpPartition
 
 MEMBERS = 17  # samples per identity, as in Market-1501
 
@@ -69,7 +69,7 @@ def child(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     n, device = args.sizes[0], torch.device(args.device)
     x = world(n, args.dim, device)
-    merger = BottomUp(n, block=args.block)
+    merger = BottomUpPartition(n, block=args.block)
     merger.merge(x[:, :1])  # imports and thread pools
     merger.labels = torch.arange(n)
     labels = merger.labels.numpy()

@@ -188,7 +188,7 @@ def show(row: dict[str, Any]) -> None:
     share = search_time["seconds"] / search_time["product_seconds"]
     print(f"\nN {row['n']}, D {row['dim']}, {row['regime']}")
     print(f"  neighbours {search_time['seconds']:8.2f} s, {share:.2f} x the plain matrix product")
-    for name in (key for key in ("dense", "scipy", "torch", "numba") if key in row):
+    for name in (key for key in ("dense", "scipy", "torch") if key in row):
         part = row[name]
         line = f"  {name:10} {part['seconds']:8.3f} s {part['cpu_seconds']:8.3f} cpu s {part['peak_mb']:7.0f} MiB"
         if "dense" in row and name != "dense":
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[5000, 12936])
     parser.add_argument("--dims", type=int, nargs="+", default=[2048])
     parser.add_argument("--regime", choices=NOISE, default="separated")
-    parser.add_argument("--backends", nargs="+", choices=["scipy", "torch", "numba"], default=["scipy", "torch"])
+    parser.add_argument("--backends", nargs="+", choices=["scipy", "torch"], default=["scipy", "torch"])
     parser.add_argument("--knn", default="torch", help="neighbour search")
     parser.add_argument("--dense-up-to", type=int, default=12936, help="largest N of the dense version")
     parser.add_argument("--repeats", type=int, default=3, help="rounds; the dense version runs once")

@@ -62,7 +62,7 @@ def data(folder: Path, args: argparse.Namespace) -> dict[str, Part]:
 
 def rendered(folder: Path, wanted: dict[str, int]) -> dict[str, Part]:
     from unreid.data.datasets.synthetic import Synthetic
-    from unreid.data.rendering.knobs import WorldKnobs
+    from unreid.rendering.knobs import WorldKnobs
 
     ids = 8 + wanted["train"] // PER_IDENTITY  # about 18 images each
     knobs = WorldKnobs(train_ids=ids, test_ids=8 + wanted["query"] // 4, distractors=wanted["gallery"] // 2)

@@ -24,9 +24,7 @@ from torch import Tensor
 from unreid.losses import (
     camera_entropy_weights,
     label_preserving_loss,
-    label_preserving_loss_of,
     support_samples,
-    support_similarities,
 )
 from unreid.memory import ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory, Memory
 from unreid.structures import Clustering
@@ -80,15 +78,6 @@ def support_step(memory: Memory, x: Tensor, y: Tensor, fields: Fields, bound: in
     memory.update(rows, labels, num_instances=2 * bound)
 
 
-def shared_support_step(memory: Memory, x: Tensor, y: Tensor, fields: Fields, bound: int) -> None:
-    x.grad = None
-    shared = support_similarities(x, memory.rows, y, degree=0.3)
-    rows, labels = torch.cat((x.detach(), shared.supports.features)), torch.cat((y, shared.supports.targets))
-    loss = memory(rows, labels, similarity=shared.rows)
-    (loss + 0.1 * label_preserving_loss_of(shared.pairs, y, shared.supports.targets)).backward()
-    memory.update(rows, labels, num_instances=2 * bound)
-
-
 def loop_update(memory: Memory, x: Tensor, y: Tensor, fields: Fields, bound: int) -> None:
     """Every sample on its own: the published way of the rule "all"."""
     with torch.no_grad():
@@ -111,8 +100,6 @@ STEPS: dict[str, tuple[Callable[[int], Memory], Callable[..., None]]] = {
     "3C (tccl, CIE)": (lambda d: ClusterMemory(d, update="tccl"), camera_step),
     "ISE (hard)": (lambda d: ClusterMemory(d, update="hard"), support_step),
     "ISE (all)": (lambda d: ClusterMemory(d, update="all"), support_step),
-    "ISE (hard), shared": (lambda d: ClusterMemory(d, update="hard"), shared_support_step),
-    "ISE (all), shared": (lambda d: ClusterMemory(d, update="all"), shared_support_step),
     "CDSM cm_hybrid": (lambda d: DiversityMemory(d, mode="cm_hybrid"), memory_step),
     "CDSM v2": (lambda d: DiversityMemory(d, mode="v2"), memory_step),
     "CDSM v3": (lambda d: DiversityMemory(d, mode="v3"), memory_step),

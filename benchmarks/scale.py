@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--knn", default="faiss_hnsw", help="faiss_hnsw, faiss_ivf, or an exact search")
     parser.add_argument("--nprobe", type=int, default=32)
     parser.add_argument("--ef-search", type=int, default=128)
-    parser.add_argument("--backend", default="scipy", choices=["scipy", "numba", "torch"])
+    parser.add_argument("--backend", default="scipy", choices=["scipy", "torch"])
     parser.add_argument("--exact-up-to", type=int, default=100_000, help="largest N compared with exact lists")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
     parser.add_argument(

@@ -13,10 +13,11 @@ import pytest
 
 import unreid
 
-HEAVY = ("faiss", "cv2", "tensorboard", "matplotlib", "timm", "sklearn", "numba")
+HEAVY = ("faiss", "cv2", "tensorboard", "matplotlib", "timm", "sklearn")
 FLOORS = {
     "config": 1,
     "structures": 1,
+    "rendering": 1,
     "utils": 1,
     "data": 2,
     "models": 2,

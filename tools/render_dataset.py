@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout before any installed copy
 
-from unreid.data.rendering.layouts import LAYOUTS, render_layout
 from unreid.engine.cli import STATUSES, guarded
 from unreid.engine.folder import check_writable
+from unreid.rendering.layouts import LAYOUTS, render_layout
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import needs_cuda
 from unreid.clustering import bottom_up_search
-from unreid.clustering.bottom_up import BottomUp, cluster_means, merge_clusters, merges_per_round, num_rounds
+from unreid.clustering.bottom_up import BottomUpPartition, merge_clusters, merges_per_round, num_rounds
 from unreid.config import get_cfg
 
 from .test_hdc_parts import unit
@@ -76,7 +76,7 @@ def test_merging_equals_the_slow_version_over_many_rounds(
     pool_factor: int,
     seed: int,
 ) -> None:
-    merger = BottomUp(
+    merger = BottomUpPartition(
         n,
         merge_percent=share,
         size_penalty=penalty,
@@ -117,7 +117,7 @@ def test_duplicates_of_unit_vectors_tie_exactly() -> None:
 def test_a_merge_does_not_depend_on_the_order_of_the_samples() -> None:
     x, generator = unit(150, 16, 2), torch.Generator().manual_seed(3)
     for linkage in ("min", "centroid", "max"):
-        merger, shuffled = (BottomUp(150, merge_percent=0.1, linkage=linkage) for _ in range(2))
+        merger, shuffled = (BottomUpPartition(150, merge_percent=0.1, linkage=linkage) for _ in range(2))
         order = torch.randperm(150, generator=generator)
         for _ in range(4):
             assert same_partition(merger.merge(x)[order], shuffled.merge(x[order]))
@@ -133,7 +133,7 @@ def test_identity_does_not_leak_through_the_order(constant: bool) -> None:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(n, generator=generator)
         x = torch.ones(n, 8) / 8**0.5 if constant else unit(n, 8, 100 + seed)
-        merger = BottomUp(n, merge_percent=0.1)
+        merger = BottomUpPartition(n, merge_percent=0.1)
         merger.merge(x[order])
         labels = merger.merge(x[order])
         together = (labels[:, None] == labels).triu(1)
@@ -181,7 +181,7 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="5 labels"):
         merge_clusters(x, torch.arange(5), 1)
     with pytest.raises(ValueError, match="merge_percent"):
-        BottomUp(4, merge_percent=1.0)
+        BottomUpPartition(4, merge_percent=1.0)
     with pytest.raises(ValueError, match="rounding"):
         merges_per_round(4, 0.5, "half")
 
@@ -198,28 +198,23 @@ def test_from_config_and_state() -> None:
     cfg = get_cfg()
     cfg.METHOD.BUC.MERGE.ROUNDING = "ceil"
     cfg.METHOD.BUC.MERGE_PERCENT = 0.1
-    merger = BottomUp.from_config(cfg, 33)
+    merger = BottomUpPartition.from_config(cfg, 33)
     assert (merger.merges, merger.rounds, merger.num_clusters) == (4, 9, 33)
     merger.merge(unit(33, 4, 9))
-    resumed = BottomUp.from_config(cfg, 33)
+    resumed = BottomUpPartition.from_config(cfg, 33)
     resumed.load_state_dict(merger.state_dict())
     x = unit(33, 4, 10)
     assert torch.equal(merger.merge(x), resumed.merge(x))
     clustering = resumed.clustering()
     assert clustering.num_clusters == 25 and clustering.num_outliers == 0
     with pytest.raises(ValueError, match="33 samples, not of 5"):
-        BottomUp(5).load_state_dict(merger.state_dict())
-
-
-def test_cluster_means() -> None:
-    x, labels = unit(20, 4, 11), torch.arange(20) % 3
-    torch.testing.assert_close(cluster_means(x, labels, 3), torch.stack([x[labels == k].mean(0) for k in range(3)]))
+        BottomUpPartition(5).load_state_dict(merger.state_dict())
 
 
 @needs_cuda
 @pytest.mark.parametrize("linkage", ["min", "centroid", "max"])
 def test_cuda_merges_like_cpu(linkage: str) -> None:
     x = unit(500, 64, 12)
-    on_cpu, on_cuda = (BottomUp(500, merge_percent=0.1, linkage=linkage, block=100) for _ in range(2))
+    on_cpu, on_cuda = (BottomUpPartition(500, merge_percent=0.1, linkage=linkage, block=100) for _ in range(2))
     for _ in range(3):
         assert torch.equal(on_cpu.merge(x), on_cuda.merge(x.cuda()))

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unreid.clustering import build_clusterer
+from unreid.clustering import build_clusterer, inner_clusterers
 from unreid.clustering.base import Clusterer
-from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN, find_constrained, neighbour_lists
+from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
+from unreid.clustering.constrained_growth import neighbour_lists
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
@@ -159,13 +160,13 @@ def test_missing_or_foreign_links_and_too_wide_relaxation_are_named() -> None:
 
 def test_the_config_switch_chooses_it_and_composition_does_not_hide_it() -> None:
     cfg = get_cfg()
-    assert find_constrained(build_clusterer(cfg)) is None
+    assert not any(isinstance(part, ConstrainedDBSCAN) for part in inner_clusterers(build_clusterer(cfg)))
     cfg.CLUSTER.ICDBSCAN_OPTION = True
     cfg.CLUSTER.ICDBSCAN_RELAXED = -1.0
     built = build_clusterer(cfg)
     assert isinstance(built, ConstrainedDBSCAN) and built.relaxed == -1.0 and built.mode == "clean"
-    inner = ConstrainedDBSCAN()
-    assert find_constrained(ScheduledClusterer([(0, DBSCAN()), (5, SizeFilter(inner, 3))])) is inner
+    first, inner = DBSCAN(), ConstrainedDBSCAN()
+    assert list(inner_clusterers(ScheduledClusterer([(0, first), (5, SizeFilter(inner, 3))]))) == [first, inner]
 
 
 def test_ten_thousand_samples_take_seconds() -> None:

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import needs_cuda
-from unreid.clustering import hdc
-from unreid.clustering.base import CLUSTERERS, build_clusterer
+from unreid.clustering import CLUSTERERS, build_clusterer, hdc
 from unreid.clustering.hdc.clusterer import HDC
 from unreid.config import get_cfg
 from unreid.neighbors.jaccard import jaccard_graph

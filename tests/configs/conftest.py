@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unreid.data.rendering.layouts import render_layout
+from unreid.rendering.layouts import render_layout
 
 LAYOUT_OF = {
     "Market1501": "market1501",

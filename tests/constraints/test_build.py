@@ -15,10 +15,9 @@ import torch
 from tests.constraints.test_legacy_pickle import Hostile
 from unreid.config import CfgNode, get_cfg
 from unreid.constraints import (
-    OverlapPenalty,
+    Penalty,
     Records,
     RelationFile,
-    SameCameraPenalty,
     SpatioTemporalFactor,
     TravelTable,
     mine_overlaps,
@@ -78,7 +77,7 @@ def test_all_modules_in_training_follow_the_order_of_the_run(mined: Path) -> Non
     found = train_constraints(config(mined, *TRAIN_ON, "CLUSTER.CCE_LAMBDA", 0.01), TRAIN.take(order))
     assert found is not None and found.links is not None
     scp, sts = found.modifiers
-    assert isinstance(scp, SameCameraPenalty) and scp.penalty == 0.01
+    assert isinstance(scp, Penalty) and scp.penalty == 0.01
     assert isinstance(sts, SpatioTemporalFactor) and (sts.strength, sts.gamma) == (0.6, 8.0)
     cameras = TRAIN.camids[order]
     assert torch.equal(scp.relation.block(slice(0, 12)), torch.from_numpy(cameras[:, None] == cameras).float())
@@ -93,7 +92,7 @@ def test_all_modules_in_training_follow_the_order_of_the_run(mined: Path) -> Non
 
 def test_all_modules_at_test_in_the_published_order(mined: Path) -> None:
     found = query_gallery_modifiers(config(mined, *TEST_ON, "CLUSTER.STR_GAMMA", 4.0), *sides())
-    assert [type(modifier) for modifier in found] == [OverlapPenalty, SameCameraPenalty, SpatioTemporalFactor]
+    assert [type(modifier) for modifier in found] == [Penalty, Penalty, SpatioTemporalFactor]
     assert found[1].penalty == 0.03 and found[2].gamma == 4.0  # type: ignore[attr-defined]
     assert all(modifier.relation.shape == (SPLIT, 12 - SPLIT) for modifier in found)
 

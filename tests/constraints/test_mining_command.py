@@ -13,8 +13,8 @@ import pytest
 from unreid.config import load_config
 from unreid.constraints import read_relation, save_pseudo_labels
 from unreid.data.datasets import build_dataset
-from unreid.data.rendering.layouts import render_layout
 from unreid.engine.mining import run_mining
+from unreid.rendering.layouts import render_layout
 
 CONFIG = Path(__file__).parents[2] / "configs" / "AuxUSL_dukevideo.yml"
 TRAIN_NAMES = ("cross_camera_relation_train", "cannotlink_pts", "spatio_temporal_relation_train")

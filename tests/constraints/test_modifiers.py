@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unreid.constraints import (
+    OVERLAP_PENALTY,
     DenseRelation,
     Overlap,
-    OverlapPenalty,
+    Penalty,
     Plausibility,
     SameCamera,
-    SameCameraPenalty,
     SpatioTemporalFactor,
     TravelTable,
     mine_overlaps,
@@ -82,7 +82,7 @@ def test_overlap_and_same_camera_are_zero_or_one(seed: int, count: int) -> None:
 def test_the_graph_holds_exactly_the_modified_pairs_within_its_radius(seed: int, count: int) -> None:
     records, dist, radius = random_records(seed, count), symmetric(count, seed), 0.7
     modifiers = [
-        SameCameraPenalty(SameCamera(records.camids, records.camids), 0.006),
+        Penalty(SameCamera(records.camids, records.camids), 0.006),
         SpatioTemporalFactor(Plausibility(records, records, TRAVEL)),
     ]
     dense = dist.clone()
@@ -97,8 +97,8 @@ def test_the_graph_holds_exactly_the_modified_pairs_within_its_radius(seed: int,
 def test_formulas() -> None:
     dist, value = torch.tensor([2.0]), torch.tensor([1.0])
     relation = DenseRelation(np.ones((1, 1), dtype=np.float32))
-    assert float(SameCameraPenalty(relation, 0.03).change(dist, value)) == pytest.approx(2.03)
-    assert float(OverlapPenalty(relation).change(dist, value)) == 1002.0
+    assert float(Penalty(relation, 0.03).change(dist, value)) == pytest.approx(2.03)
+    assert float(Penalty(relation, OVERLAP_PENALTY).change(dist, value)) == 1002.0
     for p, factor in {0.0: 1.6, 0.1: 1.27, 0.3: 1.054, 1.0: 1.0002}.items():
         changed = SpatioTemporalFactor(relation, 0.6, 8.0).change(dist, torch.tensor([p]))
         assert float(changed) == pytest.approx(2 * (1 + 0.6 * math.exp(-8 * p)))
@@ -109,8 +109,8 @@ def test_blocks_of_queries_are_rows_of_the_whole() -> None:
     records = random_records(1, 20)
     query, gallery = records.take(np.arange(7)), records.take(np.arange(7, 20))
     modifiers = [
-        OverlapPenalty(Overlap(mine_overlaps(query, gallery))),
-        SameCameraPenalty(SameCamera(query.camids, gallery.camids), 0.03),
+        Penalty(Overlap(mine_overlaps(query, gallery)), OVERLAP_PENALTY),
+        Penalty(SameCamera(query.camids, gallery.camids), 0.03),
         SpatioTemporalFactor(Plausibility(query, gallery, TRAVEL)),
     ]
     blocks = DistanceBlocks(torch.randn(7, 4), torch.randn(13, 4), modifiers=modifiers)
@@ -125,16 +125,16 @@ def test_what_may_lower_a_distance_is_refused_on_the_graph() -> None:
     negative = DenseRelation(np.full((4, 4), -1.0, dtype=np.float32))
     positive = DenseRelation(np.ones((4, 4), dtype=np.float32))
     for modifier in (
-        SameCameraPenalty(negative, 0.006),
-        SameCameraPenalty(positive, -0.1),
-        OverlapPenalty(negative),
+        Penalty(negative, 0.006),
+        Penalty(positive, -0.1),
+        Penalty(negative, OVERLAP_PENALTY),
         SpatioTemporalFactor(positive, strength=-0.1),
     ):
         assert not modifier.never_lowers
         with pytest.raises(ValueError, match="may lower distances"):
             modify_graph(graph, [modifier])
     with pytest.raises(ValueError, match=r"shape \(3, 3\) for 4 samples"):
-        modify_graph(graph, [SameCameraPenalty(DenseRelation(np.ones((3, 3), dtype=np.float32)), 0.1)])
+        modify_graph(graph, [Penalty(DenseRelation(np.ones((3, 3), dtype=np.float32)), 0.1)])
 
 
 def test_records_and_table_must_fit() -> None:

@@ -13,10 +13,10 @@ import pytest
 from unreid.config import get_cfg
 from unreid.data.datasets import DATASETS, ReIDDataset, Synthetic, SyntheticVideo, build_dataset, train_view
 from unreid.data.datasets.statistics import Counts
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.layouts import LAYOUTS, render_layout
-from unreid.data.rendering.seeding import Half
-from unreid.data.rendering.world import cameras_of
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.layouts import LAYOUTS, render_layout
+from unreid.rendering.seeding import Half
+from unreid.rendering.world import cameras_of
 from unreid.utils.errors import UserError
 
 IDS, IMAGES, SIZE = 5, 3, (32, 16)

@@ -17,17 +17,17 @@ import pytest
 
 from benchmarks.baselines import global_histogram_features, raw_pixel_features, striped_histogram_features
 from unreid.data.datasets import Market1501, ReIDDataset, Synthetic
-from unreid.data.rendering import writer
-from unreid.data.rendering.identity import make_person
-from unreid.data.rendering.knobs import PRESETS, WorldKnobs
-from unreid.data.rendering.layouts import LAYOUTS, market1501
-from unreid.data.rendering.plan import Plan, Roll
-from unreid.data.rendering.scene import Passage, Scene
-from unreid.data.rendering.seeding import Half, Purpose, stream
-from unreid.data.rendering.timeline import make_clock, timed_passages
-from unreid.data.rendering.worker import develop_in_processes
-from unreid.data.rendering.world import passages
-from unreid.data.rendering.writer import read_world, render
+from unreid.rendering import writer
+from unreid.rendering.identity import make_person
+from unreid.rendering.knobs import PRESETS, WorldKnobs
+from unreid.rendering.layouts import LAYOUTS, market1501
+from unreid.rendering.plan import Plan, Roll
+from unreid.rendering.scene import Passage, Scene
+from unreid.rendering.seeding import Half, Purpose, stream
+from unreid.rendering.timeline import make_clock, timed_passages
+from unreid.rendering.worker import develop_in_processes
+from unreid.rendering.world import passages
+from unreid.rendering.writer import read_world, render
 from unreid.utils.errors import UserError
 
 SMALL = WorldKnobs(train_ids=3, test_ids=3, cameras=4, images_per_camera=(2, 2), junk=2, distractors=1)
@@ -99,7 +99,7 @@ def test_look_alikes_share_their_colours() -> None:
     people = [make_person(knobs, Half.TRAIN, number) for number in range(12)]
 
     def nearest(colour: tuple[float, float, float]) -> int:
-        from unreid.data.rendering.palette import CLOTH
+        from unreid.rendering.palette import CLOTH
 
         return int(((CLOTH - np.array(colour)) ** 2).sum(1).argmin())
 
@@ -276,6 +276,6 @@ def test_a_failing_process_is_reported(tmp_path: Path) -> None:
 
 
 def test_worker_processes_start_without_torch() -> None:
-    code = "import sys, unreid.data.rendering.worker; assert not {'torch', 'cv2'} & set(sys.modules)"
+    code = "import sys, unreid.rendering.worker; assert not {'torch', 'cv2'} & set(sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(TOOL.parents[1])}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

@@ -19,7 +19,8 @@ from tests.distributed.jobs import METHODS
 from unreid.config import CfgNode
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
-from unreid.memory import cluster_memory, diversity_memory, hybrid_memory
+from unreid.memory import cluster_memory, hybrid_memory
+from unreid.memory.diversity import memory as diversity_memory
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Batch
 

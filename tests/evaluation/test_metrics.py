@@ -151,3 +151,60 @@ def test_bad_input() -> None:
     dist[3, 4] = np.nan
     with pytest.raises(ValueError, match="not all finite"):
         cmc_map(dist, *ids)
+
+
+# -------------------------------------------------------------------- strings, no cameras, mINP, the per-query table
+
+
+def test_identities_and_cameras_may_be_strings_and_arrays_lists() -> None:
+    rng = np.random.default_rng(0)
+    dist = rng.random((6, 20))
+    ids = rng.integers(0, 4, 6), rng.integers(0, 4, 20)
+    cams = rng.integers(0, 3, 6), rng.integers(0, 3, 20)
+    expected = cmc_map(dist, *ids, *cams)
+    named = [[f"person {k}" for k in side] for side in ids] + [[f"c{k}" for k in side] for side in cams]
+    for ids_and_cameras in (
+        named,
+        [side.tolist() for side in (*ids, *cams)],
+        [torch.from_numpy(side) for side in (*ids, *cams)],
+    ):
+        for distances in (dist, dist.tolist(), torch.from_numpy(dist)):
+            got = cmc_map(distances, *ids_and_cameras)
+            np.testing.assert_allclose(got.ap, expected.ap, rtol=1e-6)
+            np.testing.assert_allclose(got.cmc, expected.cmc)
+
+
+def test_without_cameras_nothing_is_removed() -> None:
+    dist, q, g = np.array([[0.1, 0.3, 0.2]]), [1], [1, 1, 2]
+    result = cmc_map(dist, q, g)
+    assert result.ap.tolist() == pytest.approx([(1 + 2 / 3) / 2]) and result.cmc[0] == 1.0
+    same = cmc_map(dist, q, g, [0], [0, 1, 1])
+    assert same.ap.tolist() == pytest.approx([0.5])
+    with pytest.raises(ValueError, match="for queries and gallery.*or for neither"):
+        cmc_map(dist, q, g, [0])
+    with pytest.raises(ValueError, match="separate_camera_set needs cameras"):
+        cmc_map(dist, q, g, separate_camera_set=True)
+    with pytest.raises(UserError, match="No query has a match in the gallery; check"):
+        cmc_map(dist, [5], g)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_minp_and_the_table_follow_their_definitions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dist = rng.random((8, 30)).astype(np.float32)
+    q, g, qc, gc = rng.integers(0, 9, 8), rng.integers(0, 9, 30), rng.integers(0, 2, 8), rng.integers(0, 2, 30)
+    result = cmc_map(dist, q, g, qc, gc, block=3)
+    table = result.table()
+    assert {name: len(column) for name, column in table.items()} == dict.fromkeys(table, 8)
+    for row in range(8):
+        kept = ~((g == q[row]) & (gc == qc[row]))
+        order = np.argsort(dist[row][kept], kind="stable")
+        ranks = np.flatnonzero((g[kept] == q[row])[order]) + 1
+        assert table["matches"][row] == len(ranks)
+        assert table["first_rank"][row] == (ranks[0] if len(ranks) else 0)
+        if len(ranks):
+            assert table["inp"][row] == pytest.approx(len(ranks) / ranks[-1])
+            assert table["ap"][row] == result.ap[row]
+        else:
+            assert np.isnan(table["inp"][row])
+    assert result.mINP == pytest.approx(np.nanmean(result.inp))

@@ -19,8 +19,7 @@ from unreid.constraints import (
     DenseRelation,
     Links,
     Modifier,
-    OverlapPenalty,
-    SameCameraPenalty,
+    Penalty,
     SpatioTemporalFactor,
     TrainConstraints,
     modify_graph,
@@ -197,7 +196,7 @@ def known(matrix: Tensor) -> DenseRelation:
 def train_modifiers(data: dict[str, Tensor], scp: float | None, strength: float | None, gamma: float) -> list[Modifier]:
     modifiers: list[Modifier] = []
     if scp is not None:
-        modifiers.append(SameCameraPenalty(known(data["scp"]), scp))
+        modifiers.append(Penalty(known(data["scp"]), scp))
     if strength is not None:
         modifiers.append(SpatioTemporalFactor(known(data["sts_p"]), strength, gamma))
     return modifiers
@@ -227,8 +226,8 @@ def distance_and_eps(case: Case) -> None:
 @checks("auxusl", "evaluation")
 def evaluation(case: Case) -> None:
     data, expected, params = tensors(case), case.arrays(), case.params
-    toc = OverlapPenalty(known(data["toc"]), params["toc_penalty"])
-    scp = SameCameraPenalty(known(data["scp"]), params["scp_lambda"])
+    toc = Penalty(known(data["toc"]), params["toc_penalty"])
+    scp = Penalty(known(data["scp"]), params["scp_lambda"])
     sts = SpatioTemporalFactor(known(data["sts_p"]), params["sts_lambda"], params["sts_gamma"])
     variants: dict[str, list[Modifier]] = {
         "plain": [],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from unreid.clustering.bottom_up import cluster_means, merge_clusters
+from unreid.clustering.bottom_up import merge_clusters
+from unreid.utils.means import segment_means
 
 from .cases import Case, checks
 
@@ -34,7 +35,7 @@ def check_cluster_average(case: Case) -> None:
     arrays, num_clusters = case.arrays(), case.params["num_clusters"]
     labels = torch.from_numpy(arrays["in_labels"])
     for key in ("feature", "fc"):
-        means = cluster_means(torch.from_numpy(arrays[f"in_{key}s"]), labels, num_clusters)
+        means, _ = segment_means(torch.from_numpy(arrays[f"in_{key}s"]), labels, num_clusters)
         expected = torch.from_numpy(arrays[f"out_{key}_avg"])
         torch.testing.assert_close(means.double(), expected, rtol=1e-5, atol=1e-6)
     assert torch.bincount(labels, minlength=num_clusters).tolist() == arrays["out_sizes"].tolist()

@@ -13,10 +13,10 @@ from unreid.clustering import dbscan
 from unreid.clustering.agreement import agreement
 from unreid.clustering.overlap import with_own_labels
 from unreid.clustering.self_paced import self_paced_labels
-from unreid.memory.means import segment_means
 from unreid.neighbors import jaccard_graph
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import PairGraph
+from unreid.utils.means import segment_means
 
 from .cases import Case, checks
 

@@ -12,14 +12,12 @@ from unreid.losses import (
     camera_entropy_weights,
     interpolation_degree,
     label_preserving_loss,
-    label_preserving_loss_of,
     support_samples,
-    support_similarities,
 )
 from unreid.memory import ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory
 from unreid.memory.camera_rules import camera_groups, camera_harmonic_discrepancy, select_most_discrepant
 from unreid.memory.contrast import cross_entropy
-from unreid.memory.diversity_init import Members
+from unreid.memory.diversity.filling import Members
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
 
@@ -107,30 +105,24 @@ def check_label_preserving_loss(case: Case) -> None:
 @checks("ise", "one ISE training step behind the encoder")
 def check_ise_step(case: Case) -> None:
     data, params = tensors(case), case.params
-    for shared in (False, True):
-        memory = cluster_memory(
-            data["centres_before"], update=params["sample_type"], temp=params["temp"], momentum=params["momentum"]
-        )
-        inputs = data["inputs"].clone().requires_grad_()
-        features, targets = F.normalize(inputs, dim=1), data["labels"]
-        options = {"degree": params["cur_lambda"], "topk": params["topk"]}
-        if shared:
-            similarities = support_similarities(features, memory.rows, targets, **options)
-            supports, similarity, pairs = similarities.supports, similarities.rows, similarities.pairs
-        else:
-            supports, similarity = support_samples(features, memory.rows, targets, **options), None
-            pairs = features @ supports.features.t()
-        rows, labels = torch.cat((features, supports.features)), torch.cat((targets, supports.targets))
-        loss_cc = memory(rows, labels, similarity=similarity)
-        loss_lp = label_preserving_loss_of(pairs, targets, supports.targets, temp=params["temp_lp_loss"])
-        loss = params["loss_weight"] * loss_cc + params["lp_loss_weight"] * loss_lp
-        loss.backward()
-        memory.update(rows, labels)
-        close(supports.features, data["supports"], atol=1e-6)
-        for name, value in (("loss_cc", loss_cc), ("loss_lp", loss_lp), ("loss_total", loss)):
-            close(value, data[name], rtol=1e-5)
-        close(inputs.grad, data["grad_inputs"], atol=2e-6)
-        close(memory.bank, data["centres_after"], atol=1e-5)
+    memory = cluster_memory(
+        data["centres_before"], update=params["sample_type"], temp=params["temp"], momentum=params["momentum"]
+    )
+    inputs = data["inputs"].clone().requires_grad_()
+    features, targets = F.normalize(inputs, dim=1), data["labels"]
+    supports = support_samples(features, memory.rows, targets, degree=params["cur_lambda"], topk=params["topk"])
+    rows, labels = torch.cat((features, supports.features)), torch.cat((targets, supports.targets))
+    loss_cc = memory(rows, labels)
+    temp = params["temp_lp_loss"]
+    loss_lp = label_preserving_loss(features, supports.features, targets, supports.targets, temp=temp)
+    loss = params["loss_weight"] * loss_cc + params["lp_loss_weight"] * loss_lp
+    loss.backward()
+    memory.update(rows, labels)
+    close(supports.features, data["supports"], atol=1e-6)
+    for name, value in (("loss_cc", loss_cc), ("loss_lp", loss_lp), ("loss_total", loss)):
+        close(value, data[name], rtol=1e-5)
+    close(inputs.grad, data["grad_inputs"], atol=2e-6)
+    close(memory.bank, data["centres_after"], atol=1e-5)
 
 
 @checks("ccc", "cie")

@@ -20,10 +20,10 @@ from unreid.memory import (
     HybridMemory,
     Memory,
     cluster_memory,
-    diversity_memory,
     grouping,
     hybrid_memory,
 )
+from unreid.memory.diversity import memory as diversity_memory
 
 from .batches import clustering_of, unit
 
@@ -175,13 +175,13 @@ def test_reset_follows_the_clustering(memory: Memory) -> None:
 
 def test_wrong_shapes_are_errors(memory: Memory, request: pytest.FixtureRequest) -> None:
     inputs, targets, fields = batch()
-    with pytest.raises(ValueError, match="expected inputs"):
+    with pytest.raises(ValueError, match="inputs must be numbers of shape"):
         memory(inputs[:, 1:], targets, **fields)
-    with pytest.raises(ValueError, match="expected inputs"):
+    with pytest.raises(ValueError, match="targets must be integers of shape"):
         memory.update(inputs, targets[1:], **fields)
-    with pytest.raises(ValueError, match="weights must have shape"):
+    with pytest.raises(ValueError, match="weights must be numbers of shape"):
         memory(inputs, targets, weights=torch.ones(3), **fields)
-    with pytest.raises(ValueError, match="features must have shape"):
+    with pytest.raises(ValueError, match="features must be numbers of shape"):
         memory.reset(unit(4, DIM + 1), clustering_of(torch.arange(4)))
     with pytest.raises(ValueError, match="3 features but 4 labels"):
         memory.reset(unit(3, DIM), clustering_of(torch.arange(4)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unreid.config import get_cfg
 from unreid.memory import DIVERSITY_MODES, DiversityMemory, build_memory
-from unreid.memory.diverse_selection import select_diverse
+from unreid.memory.diversity.selection import select_diverse
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 

@@ -19,7 +19,7 @@ from unreid.config import CfgNode, load_config
 from unreid.constraints import (
     DenseRelation,
     Links,
-    SameCameraPenalty,
+    Penalty,
     SpatioTemporalFactor,
     TrainConstraints,
     load_pseudo_labels,
@@ -186,7 +186,7 @@ def relation(seed: int) -> DenseRelation:
 def test_scp_and_sts_raise_the_distances_of_the_graph_in_this_order() -> None:
     method, features = auxusl(), clustering().features
     plain = method.build_graph(features, 0.9)
-    scp, sts = SameCameraPenalty(relation(0), 0.006), SpatioTemporalFactor(relation(1), 0.6, 8.0)
+    scp, sts = Penalty(relation(0), 0.006), SpatioTemporalFactor(relation(1), 0.6, 8.0)
     method.constrain(TrainConstraints((scp, sts)))
     changed = method.build_graph(features, 0.9)
     i, j = plain.i, plain.j
@@ -209,17 +209,6 @@ def test_cannot_links_split_what_looks_alike() -> None:
     assert found.num_clusters == 2
     for cluster in range(2):
         assert len(set(odd[(found.labels == cluster).numpy()])) == 1
-
-
-def test_constraints_without_a_use_for_them_are_refused() -> None:
-    constraints = TrainConstraints((), Links.from_pairs(np.array([0]), np.array([1]), (15, 15)))
-    with pytest.raises(UserError, match="needs CLUSTER.NAME DBSCAN"):
-        auxusl("CLUSTER.NAME", "KMeans").constrain(constraints)
-    for name in ("KMeans", "HDC"):
-        with pytest.raises(UserError, match=f"not what {name} clusters by"):
-            auxusl("CLUSTER.NAME", name).constrain(TrainConstraints((SameCameraPenalty(relation(0), 0.006),)))
-    with pytest.raises(UserError, match="work with METHOD.NAME AuxUSL: switch them off for ClusterContrast"):
-        toy_method(camids=CAMIDS).constrain(constraints)
 
 
 # ------------------------------------------------------------------------------------------------ whole runs

@@ -19,13 +19,11 @@ from unreid.utils.errors import UserError
 
 from .dense import dense_jaccard
 
-BACKENDS = ["scipy", "torch", "numba"]
+BACKENDS = ["scipy", "torch"]
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    if request.param == "numba":
-        pytest.importorskip("numba")
     return request.param
 
 
@@ -219,11 +217,15 @@ def test_wrong_settings_are_refused() -> None:
         jaccard_graph(x, k1=0)
 
 
-def test_nothing_needs_faiss_or_numba_before_it_is_asked_for() -> None:
+def test_the_retired_back_end_is_named_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    x = world(30)
+    graphs = [jaccard_graph(x, k1=8, k2=2, backend=name) for name in ("numba", "scipy")]
+    assert torch.equal(graphs[0].dist, graphs[1].dist) and "scipy takes its place" in caplog.text
+
+
+def test_nothing_needs_faiss_before_it_is_asked_for() -> None:
     import subprocess
     import sys
 
-    code = (
-        "import sys, unreid.neighbors; print([m for m in ('faiss', 'numba', 'sklearn', 'scipy') if m in sys.modules])"
-    )
+    code = "import sys, unreid.neighbors; print([m for m in ('faiss', 'sklearn', 'scipy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

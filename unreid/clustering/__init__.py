@@ -1,11 +1,14 @@
 """Clusterers: features or a pair graph in, pseudo labels out."""
 
 from unreid.clustering.agreement import AgreementDBSCAN
-from unreid.clustering.base import CLUSTERERS, Clusterer, build_clusterer
-from unreid.clustering.bottom_up import BottomUp
+from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.bottom_up import BottomUpPartition
+from unreid.clustering.bottom_up_clusterer import BottomUp
+from unreid.clustering.build import build_clusterer, constrain, inner_clusterers
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import DBSCAN, dbscan
 from unreid.clustering.hdc.clusterer import HDC
+from unreid.clustering.keep_apart import KeepApart, keep_apart
 from unreid.clustering.kmeans import KMeans
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.self_paced import SelfPacedDBSCAN
@@ -17,12 +20,17 @@ __all__ = [
     "HDC",
     "AgreementDBSCAN",
     "BottomUp",
+    "BottomUpPartition",
     "Clusterer",
     "ConstrainedDBSCAN",
     "KMeans",
+    "KeepApart",
     "ScheduledClusterer",
     "SelfPacedDBSCAN",
     "SizeFilter",
     "build_clusterer",
+    "constrain",
     "dbscan",
+    "inner_clusterers",
+    "keep_apart",
 ]

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
-from unreid.clustering.dbscan import check_gap, dbscan
+from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.dbscan import DensityClusterer, check_gap
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
 
@@ -29,7 +29,7 @@ def cluster_thresholds(values: Tensor, labels: Tensor, num_clusters: int, ratio:
 
 
 @CLUSTERERS.register("AgreementDBSCAN")
-class AgreementDBSCAN(Clusterer):
+class AgreementDBSCAN(DensityClusterer):
     """DBSCAN with reliabilities, from one pair graph built at the largest radius.
 
     ``extras`` of the clustering: ``r_comp`` and ``r_indep`` float32 (N,), IoU of a sample's label-mates with those at
@@ -40,6 +40,7 @@ class AgreementDBSCAN(Clusterer):
         eps, gap: the radius, and its distance to the tight and the loose one.
         rule: "or" (published; it rejects next to nothing, see ``docs``), "and" (the rule that filters), or "off".
         ratio: threshold of a cluster as a share of its best member.
+        min_samples, tol, metric, k1, k2: see :class:`~unreid.clustering.dbscan.DensityClusterer`.
     """
 
     def __init__(
@@ -51,21 +52,22 @@ class AgreementDBSCAN(Clusterer):
         tol: float = 1e-6,
         rule: str = "or",
         ratio: float = 0.2,
+        metric: str = "jaccard",
+        k1: int = 30,
+        k2: int = 6,
     ) -> None:
         if rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
         check_gap(eps, gap)
-        self.eps = eps
+        super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
         self.gap = gap
-        self.min_samples = min_samples
-        self.tol = tol
         self.rule = rule
         self.ratio = ratio
 
     @classmethod
     def from_config(cls, cfg: Any) -> AgreementDBSCAN:
         node = cfg.CLUSTER
-        return cls(
+        clusterer = cls(
             node.EPS,
             node.EPS_GAP,
             node.MIN_SAMPLES,
@@ -73,10 +75,12 @@ class AgreementDBSCAN(Clusterer):
             rule=cfg.MEMORY.RELIABILITY,
             ratio=node.REL_RATIO,
         )
+        clusterer.relaxed = node.ICDBSCAN_RELAXED
+        return clusterer
 
     @property
     def radius(self) -> float:
-        return self.eps + self.gap
+        return self.reach(self.eps + self.gap)
 
     def cluster(
         self,
@@ -88,12 +92,13 @@ class AgreementDBSCAN(Clusterer):
         camids: Tensor | None = None,
     ) -> Clustering:
         assert graph is not None
-        labels, core = dbscan(graph, self.eps, self.min_samples, self.tol)
-        tight, _ = dbscan(graph, self.eps - self.gap, self.min_samples, self.tol)
-        loose, _ = dbscan(graph, self.eps + self.gap, self.min_samples, self.tol)
+        labels, core = self.labels_at(graph, self.eps)
+        tight, _ = self.labels_at(graph, self.eps - self.gap)
+        loose, _ = self.labels_at(graph, self.eps + self.gap)
         count = int(labels.max()) + 1 if len(labels) else 0
         extras = agreement(labels, tight, loose, count, rule=self.rule, ratio=self.ratio)
-        return Clustering(labels.cpu(), count, core=core.cpu(), extras={"eps": self.eps, **extras})
+        core = None if core is None else core.cpu()
+        return Clustering(labels.cpu(), count, core=core, extras={"eps": self.eps, **extras})
 
 
 def agreement(

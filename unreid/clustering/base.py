@@ -1,12 +1,18 @@
-"""What every clusterer promises, the registry that configs name them by, and how a config composes them."""
+"""What every clusterer promises, and the registry that configs name them by."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
+import numpy as np
 from torch import Tensor
 
+from unreid.constraints.links import Links
+from unreid.neighbors.builder import PairGraphBuilder
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.arrays import ArrayLike, as_codes, as_features
+from unreid.utils.errors import InputError
 from unreid.utils.registry import Registry
 
 CLUSTERERS: Registry[type[Clusterer]] = Registry("clusterer")
@@ -17,7 +23,24 @@ class Clusterer:
 
     A clusterer is pure given its state: it knows no dataset and no model. Most have no state; those with history (an
     eps fixed in the first round, a threshold fixed in the first epoch) put it into ``state_dict``.
+
+    A run calls :meth:`cluster` round after round, with a graph that it has built. Outside of a run
+    :meth:`fit_predict` is enough: it builds the graph itself.
+
+    Attributes:
+        graph_builder: of the graph that :meth:`fit` builds; a run builds its own.
+        labels_: int64 (N,), after :meth:`fit`: -1 outlier, clusters 0..C-1.
+        clustering_: after :meth:`fit`: the whole :class:`~unreid.structures.Clustering`.
+        takes_links: whether the labels obey :attr:`links`; otherwise
+            :class:`~unreid.clustering.keep_apart.KeepApart` corrects them.
+        links: cannot-links (TOC) of the N samples, which no cluster may hold, or None.
     """
+
+    graph_builder = PairGraphBuilder()
+    takes_links = False
+    links: Links | None = None
+    labels_: np.ndarray
+    clustering_: Clustering
 
     @property
     def radius(self) -> float | None:
@@ -47,6 +70,36 @@ class Clusterer:
         """
         raise NotImplementedError
 
+    def fit(self, X: ArrayLike, camids: ArrayLike | None = None, *, seed: int = 0) -> Self:
+        """Clusters X as scikit-learn's clusterers do and sets :attr:`labels_` and :attr:`clustering_`.
+
+        Nothing is remembered from one fit to the next, also by clusterers that have a history over rounds.
+
+        Args:
+            X: numbers (N, D): numpy, torch (on the device that is to do the work) or lists.
+            camids: (N,), cameras, integers or strings, for clusterers that know cameras.
+            seed: of what is random.
+
+        Raises:
+            InputError: arrays of another shape or type.
+        """
+        features = as_features(X, "X")
+        cameras = None
+        if camids is not None:
+            cameras = as_codes(camids, camids, "camids")[0]
+            if len(cameras) != len(features):
+                raise InputError(f"camids must have one camera for each of {len(features)} rows, not {len(cameras)}.")
+        worker = copy.deepcopy(self)
+        graph = None if worker.radius is None else self.graph_builder(features, worker.radius)
+        self.clustering_ = worker.cluster(features, graph, seed=seed, camids=cameras)
+        self.clustering_.features = features
+        self.labels_ = self.clustering_.labels.numpy()
+        return self
+
+    def fit_predict(self, X: ArrayLike, camids: ArrayLike | None = None, *, seed: int = 0) -> np.ndarray:
+        """The labels of :meth:`fit`, int64 (N,): -1 outlier, clusters 0..C-1."""
+        return self.fit(X, camids, seed=seed).labels_
+
     @classmethod
     def from_config(cls, cfg: Any) -> Clusterer:
         """The clusterer that ``cfg.CLUSTER`` describes."""
@@ -56,24 +109,3 @@ class Clusterer:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-def build_clusterer(cfg: Any) -> Clusterer:
-    """``CLUSTER.NAME``, after ``CLUSTER.WARMUP.NAME`` for the first ``CLUSTER.WARMUP.ROUNDS`` rounds.
-
-    ``CLUSTER.ICDBSCAN_OPTION`` turns a main clusterer DBSCAN into its constrained form.
-    ``CLUSTER.MIN_SIZE`` filters the main clusterer only (3C keeps small DBSCAN clusters during its warm-up).
-    """
-    from unreid.clustering.scheduled import ScheduledClusterer
-    from unreid.clustering.size_filter import SizeFilter
-
-    name = cfg.CLUSTER.NAME
-    if cfg.CLUSTER.ICDBSCAN_OPTION and name == "DBSCAN":
-        name = "ConstrainedDBSCAN"
-    main = CLUSTERERS.get(name).from_config(cfg)
-    if cfg.CLUSTER.MIN_SIZE > 1:
-        main = SizeFilter(main, cfg.CLUSTER.MIN_SIZE)
-    warmup = cfg.CLUSTER.WARMUP
-    if not warmup.NAME or warmup.ROUNDS == 0:
-        return main
-    return ScheduledClusterer([(0, CLUSTERERS.get(warmup.NAME).from_config(cfg)), (warmup.ROUNDS, main)])

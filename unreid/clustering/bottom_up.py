@@ -13,6 +13,7 @@ from unreid.clustering.bottom_up_edges import Edges
 from unreid.clustering.bottom_up_search import PairSearch, lightest_by_maximum
 from unreid.neighbors.torch_search import full_precision
 from unreid.structures import Clustering
+from unreid.utils.means import segment_means
 
 DISTANCES = ("sqeuclidean", "euclidean")
 LINKAGES = ("min", "centroid", "max")
@@ -31,14 +32,6 @@ def merges_per_round(num_samples: int, merge_percent: float, rounding: str = "fl
 def num_rounds(merge_percent: float) -> int:
     """Training rounds that leave at least one merge's worth of clusters: ``floor(1 / merge_percent) - 1``."""
     return max(1, math.floor(1 / merge_percent + _EPSILON) - 1)
-
-
-def cluster_means(features: Tensor, labels: Tensor, num_clusters: int) -> Tensor:
-    """Plain means float32 (C, D) of the rows of ``features`` (N, D) by label int64 (N,) in 0..C-1."""
-    labels = labels.to(features.device)
-    sums = features.new_zeros(num_clusters, features.shape[1], dtype=torch.float64)
-    sums.index_add_(0, labels, features.double())
-    return (sums / torch.bincount(labels, minlength=num_clusters).clamp(min=1).unsqueeze(1)).float()
 
 
 @full_precision()
@@ -94,8 +87,8 @@ def merge_clusters(
     if linkage == "max" and num_clusters < len(labels):
         edges = lightest_by_maximum(features, labels, penalty, count, capacity, squared=squared, block=block)
     elif linkage == "centroid":
-        means = cluster_means(features, labels, num_clusters)
-        edges = PairSearch(means, clusters, penalty, squared=squared, block=block).lightest(count, capacity)
+        means, _ = segment_means(features, labels, num_clusters, dtype=torch.float64)
+        edges = PairSearch(means.float(), clusters, penalty, squared=squared, block=block).lightest(count, capacity)
     else:
         search = PairSearch(features, labels, penalty[labels], squared=squared, block=block)
         edges = search.lightest(count, capacity)
@@ -103,7 +96,7 @@ def merge_clusters(
     return _by_first_occurrence(_unite(edges, num_clusters)[labels])
 
 
-class BottomUp:
+class BottomUpPartition:
     """The partition of BUC over the rounds of a run; round 0 has a cluster for every sample.
 
     Args:
@@ -146,7 +139,7 @@ class BottomUp:
         }
 
     @classmethod
-    def from_config(cls, cfg: Any, num_samples: int) -> BottomUp:
+    def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
         """Reads ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,ROUNDS}`` and ``METHOD.BUC.MERGE.*``."""
         node = cfg.METHOD.BUC
         return cls(

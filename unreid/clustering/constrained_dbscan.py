@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
-from unreid.clustering.constrained_growth import ConstrainedGrowth
+from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.constrained_growth import ConstrainedGrowth, grow_apart, neighbour_lists, relax
 from unreid.clustering.dbscan import DBSCAN
-from unreid.clustering.scheduled import ScheduledClusterer
-from unreid.clustering.size_filter import SizeFilter
+from unreid.clustering.keep_apart import check_links
 from unreid.constraints.links import Links
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.arrays import ArrayLike
 from unreid.utils.errors import UserError
 
 MODES = ("clean", "ordered")
@@ -29,7 +28,8 @@ class ConstrainedDBSCAN(DBSCAN):
     that fewer than ``min_samples`` are left, dissolves.
 
     Args:
-        links: cannot-links; may be set later through :attr:`links`, before the first clustering.
+        links: cannot-links, or pairs of positions (L, 2), each meant in both directions; may be set later through
+            :attr:`links`, before the first clustering.
         relaxed: r >= 0 forgets the links of pairs within ``eps * r`` (0: of duplicates only); r < 0 forgets those of
             pairs beyond ``eps * |r|`` and keeps them among near pairs.
         mode: "clean" starts every round from the given links. "ordered" edits them as the published code does: links
@@ -46,7 +46,7 @@ class ConstrainedDBSCAN(DBSCAN):
         eps: float = 0.6,
         min_samples: int = 4,
         *,
-        links: Links | None = None,
+        links: Links | ArrayLike | None = None,
         relaxed: float = 0.0,
         mode: str = "clean",
         **options: Any,
@@ -54,24 +54,18 @@ class ConstrainedDBSCAN(DBSCAN):
         super().__init__(eps, min_samples, **options)
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
-        self.links = links
+        self.pairs = None if isinstance(links, Links) else links
+        self.links = links if isinstance(links, Links) else None
         self.relaxed = relaxed
         self.mode = mode
 
     @classmethod
     def from_config(cls, cfg: Any) -> ConstrainedDBSCAN:
-        """DBSCAN's keys and ``CLUSTER.ICDBSCAN_{RELAXED,MODE}``; the links come from the run's constraints."""
-        node = cfg.CLUSTER
-        return cls(
-            node.EPS,
-            node.MIN_SAMPLES,
-            relaxed=node.ICDBSCAN_RELAXED,
-            mode=node.ICDBSCAN_MODE,
-            tol=node.TOL,
-            adaptive=node.ADAPTIVE,
-            rho=node.RHO,
-            eps_zero_tol=node.EPS_ZERO_TOL,
-        )
+        """DBSCAN's keys and ``CLUSTER.ICDBSCAN_MODE``; the links come from the run's constraints."""
+        clusterer = super().from_config(cfg)
+        assert isinstance(clusterer, ConstrainedDBSCAN)
+        clusterer.mode = cfg.CLUSTER.ICDBSCAN_MODE
+        return clusterer
 
     @property
     def radius(self) -> float:
@@ -89,13 +83,14 @@ class ConstrainedDBSCAN(DBSCAN):
         camids: Tensor | None = None,
     ) -> Clustering:
         assert graph is not None
+        if self.pairs is not None and self.links is None:
+            self.links = Links.symmetric(self.pairs, graph.n)
         if self.links is None:
             raise UserError(
                 "Constrained DBSCAN has no cannot-links: set CLUSTER.ICDBSCAN_OPTION True and mine them with "
                 "tools/mine_constraints.py, or choose CLUSTER.NAME DBSCAN."
             )
-        if self.links.height != graph.n:
-            raise UserError(f"The cannot-links are of {self.links.height} samples, the training list has {graph.n}.")
+        check_links(self.links, graph.n)
         eps = self.current_eps(graph)
         labels = self._fit(graph.to("cpu"), eps)
         found = Clustering.from_labels(labels)
@@ -104,13 +99,10 @@ class ConstrainedDBSCAN(DBSCAN):
 
     def _fit(self, graph: PairGraph, eps: float) -> np.ndarray:
         assert self.links is not None
+        if self.mode == "clean":
+            return grow_apart(graph, eps, self.links, self.min_samples, relaxed=self.relaxed, tol=self.tol)
         start, index = neighbour_lists(graph, eps + self.tol)
         links = relax(self.links, graph, eps, self.relaxed, self.tol)
-        if self.mode == "clean":
-            bounds, flat = links.start.tolist(), links.index
-            return ConstrainedGrowth(
-                start, index, lambda sample: flat[bounds[sample] : bounds[sample + 1]], self.min_samples
-            ).run()
         lists = np.split(links.index, links.start[1:-1])
         labels = ConstrainedGrowth(start, index, lists.__getitem__, self.min_samples).run(lists.__setitem__)
         self.links = Links(np.cumsum([0, *map(len, lists)]), np.concatenate(lists), graph.n)
@@ -127,48 +119,3 @@ class ConstrainedDBSCAN(DBSCAN):
         if "links" in state:
             start, index = (part.numpy() for part in state["links"])
             self.links = Links(start, index, len(start) - 1)
-
-
-def neighbour_lists(graph: PairGraph, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """CSR lists (start, index) of the neighbours within ``radius``, every sample in its own list, ascending."""
-    near = (graph.dist <= radius).numpy()
-    i, j = graph.i.numpy()[near], graph.j.numpy()[near]
-    own = np.arange(graph.n, dtype=np.int64)
-    lists = Links.from_pairs(np.concatenate((i, j, own)), np.concatenate((j, i, own)), (graph.n, graph.n))
-    return lists.start, lists.index
-
-
-def relax(links: Links, graph: PairGraph, eps: float, relaxed: float, tol: float = 0.0) -> Links:
-    """The links without those that ``relaxed`` forgets and without links of a sample to itself; a fresh copy.
-
-    Pairs that the graph does not hold are farther than any limit in use.
-    """
-    limit = eps * abs(relaxed)
-    if limit > graph.radius:
-        raise UserError(
-            f"CLUSTER.ICDBSCAN_RELAXED {relaxed} asks for pairs up to {limit:.3f}, beyond the largest distance "
-            f"{graph.radius:.3f} of the pair graph: choose a value closer to 0."
-        )
-    rows, count = links.rows(), links.height
-    near = (graph.dist <= limit + tol).numpy()
-    i, j = graph.i.numpy()[near], graph.j.numpy()[near]
-    codes = np.minimum(rows, links.index) * count + np.maximum(rows, links.index)
-    within = np.isin(codes, i * count + j)
-    keep = (within if relaxed < 0 else ~within) & (rows != links.index)
-    return Links.from_pairs(rows[keep], links.index[keep], (count, count))
-
-
-def inner_clusterers(clusterer: Clusterer | None) -> Iterator[Clusterer]:
-    """The clusterers that do the work inside one that a config composed."""
-    if isinstance(clusterer, SizeFilter):
-        yield from inner_clusterers(clusterer.clusterer)
-    elif isinstance(clusterer, ScheduledClusterer):
-        for _, stage in clusterer.stages:
-            yield from inner_clusterers(stage)
-    elif clusterer is not None:
-        yield clusterer
-
-
-def find_constrained(clusterer: Clusterer | None) -> ConstrainedDBSCAN | None:
-    """The constrained DBSCAN inside a clusterer as a config composes it, or None."""
-    return next((part for part in inner_clusterers(clusterer) if isinstance(part, ConstrainedDBSCAN)), None)

@@ -7,8 +7,62 @@ from collections.abc import Callable
 
 import numpy as np
 
-Links = Callable[[int], np.ndarray]
+from unreid.constraints.links import Links
+from unreid.structures import PairGraph
+from unreid.utils.errors import UserError
+
+LinksOf = Callable[[int], np.ndarray]
 """Sample -> positions of the samples it must not share a cluster with."""
+
+
+def grow_apart(
+    graph: PairGraph, eps: float, links: Links, min_samples: int, *, relaxed: float = 0.0, tol: float = 1e-6
+) -> np.ndarray:
+    """int64 (N,) labels of DBSCAN without a cannot-link inside a cluster, -1 for noise; see :class:`ConstrainedGrowth`.
+
+    Args:
+        graph: pairs up to at least ``eps``, on CPU.
+        links: of N samples; not changed.
+        relaxed: which of them are forgotten, see :func:`relax`.
+        tol: added to eps.
+    """
+    start, index = neighbour_lists(graph, eps + tol)
+    kept = relax(links, graph, eps, relaxed, tol)
+    bounds, flat = kept.start.tolist(), kept.index
+
+    def links_of(sample: int) -> np.ndarray:
+        return flat[bounds[sample] : bounds[sample + 1]]
+
+    return ConstrainedGrowth(start, index, links_of, min_samples).run()
+
+
+def neighbour_lists(graph: PairGraph, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """CSR lists (start, index) of the neighbours within ``radius``, every sample in its own list, ascending."""
+    near = (graph.dist <= radius).numpy()
+    i, j = graph.i.numpy()[near], graph.j.numpy()[near]
+    own = np.arange(graph.n, dtype=np.int64)
+    lists = Links.from_pairs(np.concatenate((i, j, own)), np.concatenate((j, i, own)), (graph.n, graph.n))
+    return lists.start, lists.index
+
+
+def relax(links: Links, graph: PairGraph, eps: float, relaxed: float, tol: float = 0.0) -> Links:
+    """The links without those that ``relaxed`` forgets and without links of a sample to itself; a fresh copy.
+
+    Pairs that the graph does not hold are farther than any limit in use.
+    """
+    limit = eps * abs(relaxed)
+    if limit > graph.radius:
+        raise UserError(
+            f"CLUSTER.ICDBSCAN_RELAXED {relaxed} asks for pairs up to {limit:.3f}, beyond the largest distance "
+            f"{graph.radius:.3f} of the pair graph: choose a value closer to 0."
+        )
+    rows, count = links.rows(), links.height
+    near = (graph.dist <= limit + tol).numpy()
+    i, j = graph.i.numpy()[near], graph.j.numpy()[near]
+    codes = np.minimum(rows, links.index) * count + np.maximum(rows, links.index)
+    within = np.isin(codes, i * count + j)
+    keep = (within if relaxed < 0 else ~within) & (rows != links.index)
+    return Links.from_pairs(rows[keep], links.index[keep], (count, count))
 
 
 class ConstrainedGrowth:
@@ -26,7 +80,7 @@ class ConstrainedGrowth:
         min_samples: candidates that make a core point; members of the smallest cluster.
     """
 
-    def __init__(self, start: np.ndarray, index: np.ndarray, links: Links, min_samples: int) -> None:
+    def __init__(self, start: np.ndarray, index: np.ndarray, links: LinksOf, min_samples: int) -> None:
         self.start, self.index = start, index
         self.links = links
         self.min_samples = min_samples

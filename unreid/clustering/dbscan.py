@@ -9,6 +9,9 @@ from torch import Tensor
 
 from unreid.clustering.adaptive_eps import adaptive_eps
 from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.constrained_growth import grow_apart
+from unreid.clustering.keep_apart import check_links
+from unreid.neighbors.builder import PairGraphBuilder
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
@@ -91,11 +94,57 @@ def check_gap(eps: float, gap: float) -> None:
         raise UserError(f"CLUSTER.EPS_GAP must be at least 0 and below CLUSTER.EPS = {eps}, not {gap}.")
 
 
+class DensityClusterer(Clusterer):
+    """What the clusterers around :func:`dbscan` share: the density, the graph of ``fit``, and cannot-links.
+
+    Args:
+        eps: radius of a neighbourhood.
+        min_samples: neighbours of a core point, itself counted.
+        tol: added to every radius, see :func:`dbscan`.
+        metric, k1, k2: of the graph that ``fit`` builds, see :class:`~unreid.neighbors.PairGraphBuilder`.
+
+    Attributes:
+        links: cannot-links that no cluster may hold, or None.
+        relaxed: which of them are forgotten, see :func:`~unreid.clustering.constrained_growth.relax`.
+    """
+
+    takes_links = True
+
+    def __init__(
+        self,
+        eps: float = 0.6,
+        min_samples: int = 4,
+        *,
+        tol: float = 1e-6,
+        metric: str = "jaccard",
+        k1: int = 30,
+        k2: int = 6,
+    ) -> None:
+        self.eps = eps
+        self.min_samples = min_samples
+        self.tol = tol
+        self.graph_builder = PairGraphBuilder(metric, tol=tol, k1=k1, k2=k2)
+        self.relaxed = 0.0
+
+    def reach(self, radius: float) -> float:
+        """How far the graph must reach for labels at ``radius``: relaxed links ask for distances beyond it."""
+        return radius if self.links is None else radius * max(1.0, abs(self.relaxed))
+
+    def labels_at(self, graph: PairGraph, eps: float) -> tuple[Tensor, Tensor | None]:
+        """Labels int64 (N,) at a radius, and core bool (N,), or None with cannot-links, where members count alike."""
+        if self.links is None:
+            return dbscan(graph, eps, self.min_samples, self.tol)
+        check_links(self.links, graph.n)
+        labels = grow_apart(graph.to("cpu"), eps, self.links, self.min_samples, relaxed=self.relaxed, tol=self.tol)
+        return torch.from_numpy(labels).to(graph.dist.device), None
+
+
 @CLUSTERERS.register("DBSCAN")
-class DBSCAN(Clusterer):
+class DBSCAN(DensityClusterer):
     """DBSCAN with a fixed eps, or with one fixed in the first round from the smallest distances (AuxUSL).
 
     Args:
+        eps, min_samples, tol, metric, k1, k2: see :class:`DensityClusterer`.
         adaptive: replace ``eps`` in the first round by :func:`~unreid.clustering.adaptive_eps.adaptive_eps`.
         rho, eps_zero_tol: of the adaptive eps.
     """
@@ -109,10 +158,11 @@ class DBSCAN(Clusterer):
         adaptive: bool = False,
         rho: float = 1.6e-3,
         eps_zero_tol: float = 1e-6,
+        metric: str = "jaccard",
+        k1: int = 30,
+        k2: int = 6,
     ) -> None:
-        self.eps = eps
-        self.min_samples = min_samples
-        self.tol = tol
+        super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
         self.adaptive = adaptive
         self.rho = rho
         self.eps_zero_tol = eps_zero_tol
@@ -121,7 +171,7 @@ class DBSCAN(Clusterer):
     @classmethod
     def from_config(cls, cfg: Any) -> DBSCAN:
         node = cfg.CLUSTER
-        return cls(
+        clusterer = cls(
             node.EPS,
             node.MIN_SAMPLES,
             tol=node.TOL,
@@ -129,12 +179,14 @@ class DBSCAN(Clusterer):
             rho=node.RHO,
             eps_zero_tol=node.EPS_ZERO_TOL,
         )
+        clusterer.relaxed = node.ICDBSCAN_RELAXED
+        return clusterer
 
     @property
     def radius(self) -> float:
         """The eps in use; every distance below 1 while an adaptive one is not known yet."""
         if not self.adaptive:
-            return self.eps
+            return self.reach(self.eps)
         return MAX_RADIUS if self.fixed is None else self.fixed
 
     def current_eps(self, graph: PairGraph) -> float:
@@ -156,9 +208,9 @@ class DBSCAN(Clusterer):
     ) -> Clustering:
         assert graph is not None
         eps = self.current_eps(graph)
-        labels, core = dbscan(graph, eps, self.min_samples, self.tol)
+        labels, core = self.labels_at(graph, eps)
         count = int(labels.max()) + 1 if len(labels) else 0
-        return Clustering(labels.cpu(), count, core=core.cpu(), extras={"eps": eps})
+        return Clustering(labels.cpu(), count, core=None if core is None else core.cpu(), extras={"eps": eps})
 
     def state_dict(self) -> dict[str, Any]:
         return {"eps": self.fixed}

@@ -26,6 +26,7 @@ class ScheduledClusterer(Clusterer):
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"stages must start at round 0 and ascend, got {starts}")
         self.stages = list(stages)
+        self.graph_builder = self.at(0).graph_builder
 
     @property
     def radius(self) -> float | None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
-from unreid.clustering.dbscan import check_gap, dbscan
+from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.dbscan import DensityClusterer, check_gap
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
 
@@ -78,7 +78,7 @@ def self_paced_labels(
 
 
 @CLUSTERERS.register("SelfPacedDBSCAN")
-class SelfPacedDBSCAN(Clusterer):
+class SelfPacedDBSCAN(DensityClusterer):
     """DBSCAN whose unreliable members and outliers become classes of their own: all samples train.
 
     The threshold is fixed in the first round and belongs to the state. ``extras``: ``released`` bool (N,) and
@@ -87,6 +87,7 @@ class SelfPacedDBSCAN(Clusterer):
     Args:
         eps, gap: the radius, and its distance to the tight and the loose one.
         quantile: of the ids kept by independence in the first round.
+        min_samples, tol, metric, k1, k2: see :class:`~unreid.clustering.dbscan.DensityClusterer`.
     """
 
     def __init__(
@@ -97,23 +98,26 @@ class SelfPacedDBSCAN(Clusterer):
         *,
         tol: float = 1e-6,
         quantile: float = 0.9,
+        metric: str = "jaccard",
+        k1: int = 30,
+        k2: int = 6,
     ) -> None:
         check_gap(eps, gap)
-        self.eps = eps
+        super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
         self.gap = gap
-        self.min_samples = min_samples
-        self.tol = tol
         self.quantile = quantile
         self.threshold: float | None = None
 
     @classmethod
     def from_config(cls, cfg: Any) -> SelfPacedDBSCAN:
         node = cfg.CLUSTER
-        return cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES, tol=node.TOL, quantile=node.SELF_PACED_QUANTILE)
+        clusterer = cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES, tol=node.TOL, quantile=node.SELF_PACED_QUANTILE)
+        clusterer.relaxed = node.ICDBSCAN_RELAXED
+        return clusterer
 
     @property
     def radius(self) -> float:
-        return self.eps + self.gap
+        return self.reach(self.eps + self.gap)
 
     def cluster(
         self,
@@ -126,8 +130,7 @@ class SelfPacedDBSCAN(Clusterer):
     ) -> Clustering:
         assert graph is not None
         normal, tight, loose = (
-            dbscan(graph, eps, self.min_samples, self.tol)[0]
-            for eps in (self.eps, self.eps - self.gap, self.eps + self.gap)
+            self.labels_at(graph, eps)[0] for eps in (self.eps, self.eps - self.gap, self.eps + self.gap)
         )
         found = self_paced_labels(normal, tight, loose, self.threshold, self.quantile)
         self.threshold = found.threshold

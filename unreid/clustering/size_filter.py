@@ -17,6 +17,7 @@ class SizeFilter(Clusterer):
     def __init__(self, clusterer: Clusterer, min_size: int) -> None:
         self.clusterer = clusterer
         self.min_size = min_size
+        self.graph_builder = clusterer.graph_builder
 
     @property
     def radius(self) -> float | None:

@@ -3,13 +3,7 @@
 from unreid.constraints.build import TrainConstraints, query_gallery_modifiers, train_constraints
 from unreid.constraints.links import Links
 from unreid.constraints.mining import mine_overlaps, passes_of_clusters
-from unreid.constraints.modifiers import (
-    Modifier,
-    OverlapPenalty,
-    SameCameraPenalty,
-    SpatioTemporalFactor,
-    modify_graph,
-)
+from unreid.constraints.modifiers import OVERLAP_PENALTY, Modifier, Penalty, SpatioTemporalFactor, modify_graph
 from unreid.constraints.pseudo_labels import load_pseudo_labels, save_pseudo_labels
 from unreid.constraints.records import Records, describe, record_keys, shared_tracks
 from unreid.constraints.relation_file import RelationFile, read_relation, save_relation
@@ -17,17 +11,17 @@ from unreid.constraints.relations import DenseRelation, Overlap, Plausibility, R
 from unreid.constraints.travel import TravelTable, learn_travel, travel_from_times
 
 __all__ = [
+    "OVERLAP_PENALTY",
     "DenseRelation",
     "Links",
     "Modifier",
     "Overlap",
-    "OverlapPenalty",
     "Plausibility",
     "Records",
     "Relation",
     "RelationFile",
     "SameCamera",
-    "SameCameraPenalty",
+    "Penalty",
     "SpatioTemporalFactor",
     "TrainConstraints",
     "TravelTable",

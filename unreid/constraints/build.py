@@ -8,7 +8,7 @@ from typing import Any
 
 from unreid.constraints.links import Links
 from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO_TEMPORAL, find_file, load_relation
-from unreid.constraints.modifiers import Modifier, OverlapPenalty, SameCameraPenalty, SpatioTemporalFactor
+from unreid.constraints.modifiers import OVERLAP_PENALTY, Modifier, Penalty, SpatioTemporalFactor
 from unreid.constraints.records import Records
 from unreid.constraints.relation_file import RelationFile
 from unreid.constraints.relations import DenseRelation, Overlap, Plausibility, Relation, SameCamera
@@ -45,7 +45,7 @@ def train_constraints(cfg: Any, records: Records) -> TrainConstraints | None:
     links = None
     if node.CCE_OPTION:
         relation = _same_camera(cfg, node.CCE_PATH, "CLUSTER.CCE_PATH", records, None, run)
-        modifiers.append(SameCameraPenalty(relation, node.CCE_LAMBDA))
+        modifiers.append(Penalty(relation, node.CCE_LAMBDA))
     if node.STR_OPTION:
         path = find_file(cfg.PICKLE_PATH, node.STR_PATH, "CLUSTER.STR_PATH")
         relation = _plausibility(load_relation(path, SPATIO_TEMPORAL, records, run=run))
@@ -72,10 +72,10 @@ def query_gallery_modifiers(cfg: Any, query: Records, gallery: Records) -> list[
         path = find_file(cfg.PICKLE_PATH, node.CONSTRAINT_PATH, "TEST.CONSTRAINT_PATH")
         links = load_relation(path, OVERLAP, query, gallery).links
         assert links is not None
-        modifiers.append(OverlapPenalty(Overlap(links)))
+        modifiers.append(Penalty(Overlap(links), OVERLAP_PENALTY))
     if node.CCE_OPTION:
         relation = _same_camera(cfg, node.CCE_PATH, "TEST.CCE_PATH", query, gallery, "")
-        modifiers.append(SameCameraPenalty(relation, node.CCE_LAMBDA))
+        modifiers.append(Penalty(relation, node.CCE_LAMBDA))
     if node.STR_OPTION:
         path = find_file(cfg.PICKLE_PATH, node.STR_PATH, "TEST.STR_PATH")
         relation = _plausibility(load_relation(path, SPATIO_TEMPORAL, query, gallery))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unreid.utils.arrays import ArrayLike, as_rows
+from unreid.utils.errors import InputError
+
 
 @dataclass(frozen=True)
 class Links:
@@ -25,9 +28,22 @@ class Links:
     def from_pairs(cls, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Links:
         """From positions int (L,) below ``shape``; repeated pairs count once."""
         height, width = shape
-        code = np.unique(rows.astype(np.int64) * width + columns)
+        code = np.unique(np.asarray(rows, dtype=np.int64) * width + np.asarray(columns, dtype=np.int64))
         start = np.searchsorted(code, np.arange(height + 1, dtype=np.int64) * width)
         return cls(start, code % max(width, 1), width)
+
+    @classmethod
+    def symmetric(cls, pairs: ArrayLike, count: int) -> Links:
+        """Links among ``count`` samples from pairs of positions, integers (L, 2), each meant in both directions.
+
+        Raises:
+            InputError: pairs of another shape, or positions that are not below ``count``.
+        """
+        wanted = as_rows(pairs, "pairs", 2).numpy().astype(np.int64) if len(pairs) else np.empty((0, 2), np.int64)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < count:
+            raise InputError(f"pairs must hold positions from 0 to {count - 1}, integers of shape (L, 2).")
+        rows, columns = np.concatenate((wanted, wanted[:, ::-1])).T
+        return cls.from_pairs(rows, columns, (count, count))
 
     @property
     def height(self) -> int:

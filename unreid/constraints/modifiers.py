@@ -1,10 +1,11 @@
-"""SCP, STS and TOC as changes of distances (AuxUSL, section 5): of a pair graph, and of query x gallery blocks."""
+"""SCP, STS and TOC as changes of distances (AuxUSL, arXiv 2205.03124): of pair graphs and query x gallery blocks."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,12 +39,13 @@ class Modifier(ABC):
         return self.change(block, self.relation.block(rows, block.device))
 
 
-class SameCameraPenalty(Modifier):
-    """SCP: ``d + penalty * R``, against clusters of one camera's style.
+class Penalty(Modifier):
+    """``d + penalty * R``: SCP against clusters of one camera's style, TOC at test against tracklets that overlap.
 
     Args:
-        relation: R, 1 for one camera.
-        penalty: ``CLUSTER.CCE_LAMBDA`` (0.006) on Jaccard distances, ``TEST.CCE_LAMBDA`` (0.03) at test.
+        relation: R; 1 for one camera (SCP), or for tracklets that overlap in time (TOC).
+        penalty: SCP: ``CLUSTER.CCE_LAMBDA`` (0.006) on Jaccard distances, ``TEST.CCE_LAMBDA`` (0.03) at test. TOC:
+            ``OVERLAP_PENALTY``.
     """
 
     def __init__(self, relation: Relation, penalty: float) -> None:
@@ -79,26 +81,11 @@ class SpatioTemporalFactor(Modifier):
         return dist * (1.0 + self.strength * torch.exp(-self.gamma * value))
 
 
-class OverlapPenalty(Modifier):
-    """TOC at test: ``d + 1000`` where two tracklets overlap in time."""
-
-    def __init__(self, relation: Relation, penalty: float = OVERLAP_PENALTY) -> None:
-        super().__init__(relation)
-        self.penalty = penalty
-
-    @property
-    def never_lowers(self) -> bool:
-        return self.penalty * self.relation.lowest >= 0 and self.penalty >= 0
-
-    def change(self, dist: Tensor, value: Tensor) -> Tensor:
-        return dist + self.penalty * value
-
-
 def modify_graph(graph: PairGraph, modifiers: Sequence[Modifier]) -> PairGraph:
     """The graph with changed distances, in the order of ``modifiers``.
 
     No pair is dropped, so pairs beyond the radius may remain; every pair within it is there, because distances only
-    grow.
+    grow. A dense matrix of the graph has the changed distances everywhere.
 
     Raises:
         ValueError: a modifier that may lower a distance, or one of another number of samples.
@@ -113,4 +100,10 @@ def modify_graph(graph: PairGraph, modifiers: Sequence[Modifier]) -> PairGraph:
         if modifier.relation.shape != (graph.n, graph.n):
             raise ValueError(f"a relation of shape {modifier.relation.shape} for {graph.n} samples")
         dist = modifier.change(dist, modifier.relation.at(graph.i, graph.j))
-    return replace(graph, dist=dist)
+    return replace(graph, dist=dist, beyond=partial(_change_rows, modifiers)) if modifiers else graph
+
+
+def _change_rows(modifiers: Sequence[Modifier], dist: Tensor, rows: slice) -> Tensor:
+    for modifier in modifiers:
+        dist = modifier.apply(dist, rows)
+    return dist

@@ -8,10 +8,9 @@ from unreid.evaluation.feature_extractor import FeatureExtractor
 from unreid.evaluation.metrics import RankingResult, cmc_map
 from unreid.evaluation.ranked_list import cluster_sheet, draw_ranked_list
 from unreid.evaluation.rerank import rerank_features
-from unreid.evaluation.selection import BestTracker, label_free_score, simplified_silhouette, stability
+from unreid.evaluation.selection import label_free_score, simplified_silhouette, stability
 
 __all__ = [
-    "BestTracker",
     "DistanceBlocks",
     "DistanceModifier",
     "Evaluator",

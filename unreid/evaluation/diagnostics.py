@@ -7,19 +7,17 @@ what the training will see: how many positives are wrong, and how many of the ha
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from unreid.utils.arrays import ArrayLike, as_codes, as_integers
 
 
-def cluster_report(
-    labels: Tensor | np.ndarray, pids: Tensor | np.ndarray, camids: Tensor | np.ndarray | None = None
-) -> dict[str, float]:
+def cluster_report(labels: ArrayLike, pids: ArrayLike, camids: ArrayLike | None = None) -> dict[str, float]:
     """Agreement of pseudo labels with identities, in O(N).
 
     Args:
         labels: integers (N,), cluster per sample, -1 for outliers.
-        pids: integers (N,), true identities; samples with a negative one are left out of the comparison.
-        camids: integers (N,), cameras; without them there is no cross-camera recall.
+        pids: true identities (N,), integers or strings; samples with a negative one are left out of the comparison.
+        camids: cameras (N,), integers or strings; without them there is no cross-camera recall.
 
     Returns:
         - ``clusters``, ``outliers``, ``largest``: counts over all samples;
@@ -35,7 +33,8 @@ def cluster_report(
     Raises:
         ValueError: the lengths differ.
     """
-    labels, pids = _integers(labels), _integers(pids)
+    labels = as_integers(labels, "labels").cpu().numpy()
+    pids = as_codes(pids, pids, "identities")[0].cpu().numpy()
     if len(labels) != len(pids):
         raise ValueError(f"{len(labels)} labels for {len(pids)} identities")
     clustered = labels >= 0
@@ -52,7 +51,7 @@ def cluster_report(
     report["pair_precision"] = _share(together, _pairs(labels[inside]))
     report["pair_recall"] = _share(together, _pairs(pids[known]))
     if camids is not None:
-        camids = _integers(camids)
+        camids = as_codes(camids, camids, "cameras")[0].cpu().numpy()
         if len(camids) != len(pids):
             raise ValueError(f"{len(camids)} cameras for {len(pids)} identities")
         found = together - _pairs(labels[inside], pids[inside], camids[inside])
@@ -112,7 +111,3 @@ def _entropy(counts: np.ndarray, total: int) -> float:
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
-
-
-def _integers(values: Tensor | np.ndarray) -> np.ndarray:
-    return np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values, dtype=np.int64)

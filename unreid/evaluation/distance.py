@@ -9,6 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from unreid.utils.arrays import ArrayLike, as_rows
+from unreid.utils.errors import InputError
+
 METRICS = ("squared_euclidean", "euclidean", "cosine")
 BLOCK_ENTRIES = 1 << 21
 """Entries of a block when the caller does not say otherwise: 8 MiB of float32, which the heap reuses between blocks."""
@@ -24,12 +27,12 @@ class DistanceModifier(Protocol):
         """The changed distances of query rows ``rows``; ``block`` is float32 (rows, G) and may be overwritten."""
 
 
-def pairwise_distance(x: Tensor, y: Tensor, metric: str = "squared_euclidean") -> Tensor:
+def pairwise_distance(x: ArrayLike, y: ArrayLike | None = None, metric: str = "squared_euclidean") -> Tensor:
     """Distances between the rows of two feature matrices.
 
     Args:
-        x: float (N, D).
-        y: float (M, D), on the device of ``x``.
+        x: (N, D).
+        y: (M, D), on the device of ``x``; None: ``x``.
         metric: "squared_euclidean" (what the published evaluators rank by), "euclidean" or "cosine" (1 - cosine).
 
     Returns:
@@ -39,33 +42,36 @@ def pairwise_distance(x: Tensor, y: Tensor, metric: str = "squared_euclidean") -
         ValueError: unknown metric, or shapes that do not fit.
 
     Example:
-        >>> pairwise_distance(torch.tensor([[0.0, 3.0]]), torch.tensor([[4.0, 0.0]]), "euclidean")
+        >>> pairwise_distance([[0.0, 3.0]], [[4.0, 0.0]], "euclidean")
         tensor([[5.]])
     """
-    return DistanceBlocks(x, y, metric)(slice(0, len(x)))
+    blocks = DistanceBlocks(x, x if y is None else y, metric)
+    return blocks(slice(0, blocks.shape[0]))
 
 
 class DistanceBlocks:
     """The query x gallery distance matrix as a function of a row slice, so that it need not be stored.
 
     Args:
-        query: float (Q, D).
-        gallery: float (G, D), on the same device.
+        query: (Q, D).
+        gallery: (G, D), on the same device.
         metric: see :func:`pairwise_distance`.
         modifiers: applied to every block, in this order.
     """
 
     def __init__(
         self,
-        query: Tensor,
-        gallery: Tensor,
+        query: ArrayLike,
+        gallery: ArrayLike,
         metric: str = "squared_euclidean",
         modifiers: Sequence[DistanceModifier] = (),
     ) -> None:
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
-        if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-            raise ValueError(f"features must be (Q, D) and (G, D), not {tuple(query.shape)} and {tuple(gallery.shape)}")
+        query, gallery = as_rows(query, "query features"), as_rows(gallery, "gallery features")
+        if query.shape[1] != gallery.shape[1]:
+            shapes = f"{tuple(query.shape)} and {tuple(gallery.shape)}"
+            raise InputError(f"features must be numbers of shape (Q, D) and (G, D), not {shapes}.")
         query, gallery = query.detach().float(), gallery.detach().float()
         if metric == "cosine":
             query, gallery = torch.nn.functional.normalize(query), torch.nn.functional.normalize(gallery)

@@ -15,6 +15,7 @@ from unreid.evaluation.distance import DistanceBlocks, DistanceModifier, RowBloc
 from unreid.evaluation.metrics import RankingResult, cmc_map
 from unreid.evaluation.rerank import rerank_features
 from unreid.structures import Tracklet
+from unreid.utils.arrays import ArrayLike, as_rows
 
 if TYPE_CHECKING:
     from unreid.data.datasets.base import ReIDDataset, Split
@@ -107,7 +108,7 @@ class Evaluator:
         """Extracts both sides and scores them; see :meth:`score`."""
         return self.score(extract(self.query.tracklets), extract(self.gallery.tracklets))
 
-    def score(self, query: Tensor, gallery: Tensor) -> dict[str, float]:
+    def score(self, query: ArrayLike, gallery: ArrayLike) -> dict[str, float]:
         """Scores of features (Q, D) and (G, D).
 
         Returns:
@@ -116,6 +117,7 @@ class Evaluator:
         Raises:
             UserError: no query has a match in the gallery.
         """
+        query, gallery = as_rows(query, "query features"), as_rows(gallery, "gallery features")
         readable = self._readable(gallery, "gallery")
         blocks = DistanceBlocks(query, gallery, self.metric, self.modifiers)
         complete = bool(readable.all())

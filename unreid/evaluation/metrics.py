@@ -1,4 +1,4 @@
-"""CMC and mean average precision of a ranked gallery.
+"""CMC, mean average precision and mINP of a ranked gallery.
 
 Nothing is sorted but distances: the rank of a match is the number of gallery entries in front of it, so one value
 sort of each row and a few binary searches replace the argsort of the textbook version.
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from unreid.evaluation.distance import RowBlocks, row_slices
-from unreid.utils.errors import UserError
+from unreid.utils.arrays import ArrayLike, as_codes, as_rows
+from unreid.utils.errors import InputError, UserError
 
 AP_RULES = ("step", "trapezoid")
 TABLE_RANKS = (1, 5, 10)
@@ -27,6 +28,10 @@ class RankingResult:
         cmc: float64 (topk,), share of valid queries with a match within rank k at index k - 1.
         ap: float64 (Q,), average precision of every query; nan where a query has no match and is skipped.
         ap_trapezoid: float64 (Q,), the same by BUC's trapezoid rule.
+        inp: float64 (Q,), inverse negative penalty (Ye et al., TPAMI 2021): matches over the rank of the last match;
+            nan where a query is skipped. Like the average precision it is that of the whole gallery.
+        first_rank: int64 (Q,), rank of the first match, from 1 on; 0 where a query is skipped.
+        matches: int64 (Q,), matches in the gallery.
         num_valid: queries that count.
         rule: which of the two :attr:`mAP` averages, "step" or "trapezoid".
     """
@@ -34,6 +39,9 @@ class RankingResult:
     cmc: np.ndarray
     ap: np.ndarray
     ap_trapezoid: np.ndarray
+    inp: np.ndarray
+    first_rank: np.ndarray
+    matches: np.ndarray
     num_valid: int
     rule: str = "step"
 
@@ -41,6 +49,11 @@ class RankingResult:
     def mAP(self) -> float:
         """Mean average precision over the valid queries."""
         return self.mean_ap(self.rule)
+
+    @property
+    def mINP(self) -> float:
+        """Mean inverse negative penalty over the valid queries."""
+        return float(np.nanmean(self.inp))
 
     @property
     def valid(self) -> np.ndarray:
@@ -51,6 +64,16 @@ class RankingResult:
         """Mean average precision by a given rule."""
         return float(np.nanmean(self.ap if rule == "step" else self.ap_trapezoid))
 
+    def table(self) -> dict[str, np.ndarray]:
+        """A row per query, in columns (Q,) that ``pandas.DataFrame`` takes: position, AP, INP, first rank, matches."""
+        return {
+            "query": np.arange(len(self.ap)),
+            "ap": self.ap if self.rule == "step" else self.ap_trapezoid,
+            "inp": self.inp,
+            "first_rank": self.first_rank,
+            "matches": self.matches,
+        }
+
     def as_dict(self) -> dict[str, float]:
         """mAP, R1, R5 and R10 in percent, under these names."""
         ranks = {f"R{k}": 100.0 * float(self.cmc[min(k, len(self.cmc)) - 1]) for k in TABLE_RANKS}
@@ -58,11 +81,11 @@ class RankingResult:
 
 
 def cmc_map(
-    distances: Tensor | np.ndarray | RowBlocks,
-    q_pids: Tensor | np.ndarray,
-    g_pids: Tensor | np.ndarray,
-    q_camids: Tensor | np.ndarray,
-    g_camids: Tensor | np.ndarray,
+    distances: ArrayLike | RowBlocks,
+    q_pids: ArrayLike,
+    g_pids: ArrayLike,
+    q_camids: ArrayLike | None = None,
+    g_camids: ArrayLike | None = None,
     *,
     ap: str = "step",
     topk: int = 100,
@@ -82,8 +105,8 @@ def cmc_map(
 
     Args:
         distances: (Q, G), or a function that gives the rows of a slice of it; must be finite.
-        q_pids, g_pids: integers (Q,) and (G,), identities.
-        q_camids, g_camids: integers (Q,) and (G,), cameras.
+        q_pids, g_pids: identities (Q,) and (G,), integers or strings.
+        q_camids, g_camids: cameras (Q,) and (G,), integers or strings; None (both): nothing is removed by camera.
         ap: "step", the mean over the matches of the precision at the match, or "trapezoid", the area under the
             precision-recall polyline (BUC; about 3 points lower).
         topk: length of the CMC; flat beyond the gallery.
@@ -101,16 +124,27 @@ def cmc_map(
     Raises:
         UserError: no query has a match in the gallery.
         ValueError: shapes that do not fit, unknown ``ap``, or distances that are not finite.
+
+    Example:
+        >>> result = cmc_map([[0.1, 0.9, 0.2], [0.3, 0.8, 0.1]], ["ann", "bob"], ["ann", "ann", "bob"])
+        >>> result.mAP, result.mINP, result.first_rank.tolist()
+        (0.8333333333333333, 0.8333333333333333, [1, 1])
     """
     if ap not in AP_RULES:
         raise ValueError(f"ap must be one of {', '.join(AP_RULES)}, not {ap!r}")
+    if (q_camids is None) != (g_camids is None):
+        raise InputError("cameras must be given for queries and gallery, (Q,) and (G,), or for neither.")
+    if q_camids is None and separate_camera_set:
+        raise InputError("separate_camera_set needs cameras of queries and gallery, (Q,) and (G,).")
+    filter_same_camera = filter_same_camera and q_camids is not None
     ids = _Ids(q_pids, g_pids, q_camids, g_camids)
     num_queries, num_gallery = ids.shape
     if not callable(distances):
-        distances = torch.as_tensor(distances)
+        distances = as_rows(distances, "distances").detach()
         if tuple(distances.shape) != ids.shape:
-            raise ValueError(f"distances are {tuple(distances.shape)}, the identities say {ids.shape}")
-    aps = np.full((2, num_queries), np.nan)
+            raise InputError(f"distances are {tuple(distances.shape)}, the identities say {ids.shape}.")
+    aps = np.full((3, num_queries), np.nan)
+    first_rank, matches = np.zeros((2, num_queries), dtype=np.int64)
     hits = np.zeros(topk)
     width = num_gallery * (repeats if single_gallery_shot else 1)
     for rows in row_slices(num_queries, width, block):
@@ -120,7 +154,9 @@ def cmc_map(
             raise ValueError(f"distances of queries {rows.start} to {rows.stop - 1} are not all finite")
         match, drop = ids.masks(rows, dist.device, filter_same_camera, separate_camera_set)
         found = _Matches.rank(dist, match, drop)
-        aps[:, rows] = found.average_precision().cpu().numpy()
+        aps[:, rows] = torch.cat((found.average_precision(), found.inverse_negative_penalty())).cpu().numpy()
+        matches[rows] = found.real.sum(1).cpu().numpy()
+        first_rank[rows] = torch.where(found.real[:, 0], found.negatives[:, 0] + 1, 0).cpu().numpy()
         if single_gallery_shot:
             for shot in _single_shots(ids.gallery_groups(dist.device), ~drop, repeats, generator):
                 hits += _Matches.rank(dist, match & shot, ~shot).cmc_bins(topk, first_match_break) / repeats
@@ -128,20 +164,25 @@ def cmc_map(
             hits += found.cmc_bins(topk, first_match_break)
     num_valid = int((~np.isnan(aps[0])).sum())
     if not num_valid:
+        where = " from another camera" if filter_same_camera or separate_camera_set else ""
+        way_out = ", or evaluate without the camera filter" if where else ""
         raise UserError(
-            "No query has a match in the gallery from another camera; check the identities and cameras of the test "
-            "set, or evaluate without the camera filter."
+            f"No query has a match in the gallery{where}; check the identities and cameras of the test set{way_out}."
         )
-    return RankingResult(hits.cumsum() / num_valid, aps[0], aps[1], num_valid, ap)
+    cmc = hits.cumsum() / num_valid
+    return RankingResult(cmc, aps[0], aps[1], aps[2], first_rank, matches, num_valid, ap)
 
 
 class _Ids:
     """Identities and cameras, compared block by block: no Q x G product is stored."""
 
-    def __init__(self, *columns: Tensor | np.ndarray) -> None:
-        q_pids, g_pids, q_camids, g_camids = (torch.as_tensor(column).long().flatten() for column in columns)
+    def __init__(self, q_ids: ArrayLike, g_ids: ArrayLike, q_cams: ArrayLike | None, g_cams: ArrayLike | None) -> None:
+        q_pids, g_pids = (side.cpu() for side in as_codes(q_ids, g_ids, "identities"))
+        q_camids, g_camids = torch.zeros_like(q_pids), torch.zeros_like(g_pids)
+        if q_cams is not None and g_cams is not None:
+            q_camids, g_camids = (side.cpu() for side in as_codes(q_cams, g_cams, "cameras"))
         if len(q_pids) != len(q_camids) or len(g_pids) != len(g_camids):
-            raise ValueError(
+            raise InputError(
                 f"{len(q_pids)} query ids with {len(q_camids)} cameras, "
                 f"{len(g_pids)} gallery ids with {len(g_camids)} cameras"
             )
@@ -211,6 +252,12 @@ class _Matches:
         before = torch.where(self.below > 0, self.match_below.double() / self.below.clamp(min=1), 1.0)
         both = torch.stack([after, (before + after) / 2])
         return both.where(self.real, 0.0).sum(-1) / self.real.sum(-1)
+
+    def inverse_negative_penalty(self) -> Tensor:
+        """float64 (1, b): matches over the rank of the last one; nan for rows without a match."""
+        count = self.real.sum(1)
+        last = self.negatives.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
+        return (count.double() / torch.where(count > 0, last + count, 0)).unsqueeze(0)
 
     def cmc_bins(self, topk: int, first_match_break: bool) -> np.ndarray:
         """float64 (topk,): weight of the matches per rank, summed over the rows."""

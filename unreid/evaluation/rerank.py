@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from unreid.evaluation.distance import DistanceBlocks, RowBlocks, row_slices
+from unreid.utils.arrays import ArrayLike, as_rows
 
 EXPANSION_BUDGET = 1 << 22
 """Products of overlapping encodings summed at once (at most 200 MB of temporaries)."""
 
 
 def rerank(
-    q_g: Tensor,
-    q_q: Tensor | RowBlocks,
-    g_g: Tensor | RowBlocks,
+    q_g: ArrayLike,
+    q_q: ArrayLike | RowBlocks,
+    g_g: ArrayLike | RowBlocks,
     *,
     k1: int = 20,
     k2: int = 6,
@@ -36,9 +37,9 @@ def rerank(
     distances, or switch ``square_input`` off, to square once.
 
     Args:
-        q_g: float (Q, G).
-        q_q: float (Q, Q), or a function that gives the rows of a slice of it.
-        g_g: float (G, G), or such a function.
+        q_g: (Q, G).
+        q_q: (Q, Q), or a function that gives the rows of a slice of it.
+        g_g: (G, G), or such a function.
         k1: size of the reciprocal neighbourhood, self not counted.
         k2: rows averaged by the query expansion; 1 switches it off.
         lambda_value: share of the original distance in [0, 1].
@@ -53,6 +54,9 @@ def rerank(
     """
     if k1 < 1 or k2 < 1 or not 0.0 <= lambda_value <= 1.0:
         raise ValueError(f"need k1 >= 1, k2 >= 1 and lambda in [0, 1], not {k1}, {k2} and {lambda_value}")
+    q_g = as_rows(q_g, "q_g")
+    q_q = q_q if callable(q_q) else as_rows(q_q, "q_q")
+    g_g = g_g if callable(g_g) else as_rows(g_g, "g_g")
     stacked = _Stacked(q_g, q_q, g_g, square_input)
     ranks = _nearest(stacked, max(k1 + 1, k2), block)
     encoding = _encode(stacked, ranks, k1, block)
@@ -68,10 +72,10 @@ def rerank(
 
 
 def rerank_features(
-    query: Tensor,
-    gallery: Tensor,
+    query: ArrayLike,
+    gallery: ArrayLike,
     *,
-    q_g: Tensor | None = None,
+    q_g: ArrayLike | None = None,
     metric: str = "squared_euclidean",
     **options: float | bool | None,
 ) -> Tensor:

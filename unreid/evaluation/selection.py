@@ -18,19 +18,19 @@ neighbouring epochs.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
-from torch import Tensor
 
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.distance import DistanceBlocks, row_slices
+from unreid.utils.arrays import ArrayLike, as_integers, as_rows
+from unreid.utils.errors import InputError
 
 CRITERIA = ("product", "stability", "silhouette")
 
 
-def label_free_score(features: Tensor, labels: Tensor, previous: Tensor | None, *, criterion: str = "product") -> float:
+def label_free_score(
+    features: ArrayLike, labels: ArrayLike, previous: ArrayLike | None, *, criterion: str = "product"
+) -> float:
     """Quality of a round's model, judged by the labelling that its features gave.
 
     Args:
@@ -56,7 +56,7 @@ def label_free_score(features: Tensor, labels: Tensor, previous: Tensor | None, 
     return score
 
 
-def stability(labels: Tensor, previous: Tensor) -> float:
+def stability(labels: ArrayLike, previous: ArrayLike) -> float:
     """Agreement of two labellings of the same N samples, -1 for outliers; a share in [0, 1].
 
     The adjusted Rand index over the samples that both put into clusters (0 if negative), times the share that these
@@ -65,17 +65,18 @@ def stability(labels: Tensor, previous: Tensor) -> float:
     Raises:
         ValueError: the lengths differ.
     """
+    labels, previous = as_integers(labels).cpu(), as_integers(previous, "previous labels").cpu()
     if len(labels) != len(previous):
-        raise ValueError(f"{len(labels)} labels, but {len(previous)} before")
-    now, before = labels.cpu() >= 0, previous.cpu() >= 0
+        raise InputError(f"{len(labels)} labels, but {len(previous)} before")
+    now, before = labels >= 0, previous >= 0
     both, either = now & before, now | before
     if not bool(both.any()):
         return 0.0
-    agreement = cluster_report(labels.cpu()[both], previous.cpu()[both])["ari"]
+    agreement = cluster_report(labels[both], previous[both])["ari"]
     return max(0.0, agreement) * float(both.sum()) / float(either.sum())
 
 
-def simplified_silhouette(features: Tensor, labels: Tensor, *, block: int | None = None) -> float:
+def simplified_silhouette(features: ArrayLike, labels: ArrayLike, *, block: int | None = None) -> float:
     """Mean over all samples of (b - a) / max(a, b); a, b: distance to the own and to the nearest other centroid.
 
     An outlier and a member of a cluster of one count 0. Features are normalised, centroids are their plain means.
@@ -92,8 +93,9 @@ def simplified_silhouette(features: Tensor, labels: Tensor, *, block: int | None
     Raises:
         ValueError: the lengths differ.
     """
+    features, labels = as_rows(features), as_integers(labels)
     if len(features) != len(labels):
-        raise ValueError(f"{len(features)} features for {len(labels)} labels")
+        raise InputError(f"{len(features)} features for {len(labels)} labels")
     labels = labels.to(features.device)
     inside = labels >= 0
     names, member, sizes = torch.unique(labels[inside], return_inverse=True, return_counts=True)
@@ -112,39 +114,3 @@ def simplified_silhouette(features: Tensor, labels: Tensor, *, block: int | None
         value = (b - a) / torch.maximum(a, b).clamp(min=torch.finfo(torch.float32).tiny)
         total += value[sizes[member[rows]] > 1].double().sum()
     return float(total) / len(labels)
-
-
-class BestTracker:
-    """Remembers which round had the largest score.
-
-    Args:
-        kind: what is compared, for the log and the checkpoint ("best_test", "label_free" ...).
-
-    Example:
-        >>> tracker = BestTracker("label_free")
-        >>> [tracker.update(score, epoch) for epoch, score in enumerate([0.2, 0.5, 0.4])]
-        [True, True, False]
-        >>> tracker.epoch, tracker.score
-        (1, 0.5)
-    """
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.score: float | None = None
-        self.epoch: int | None = None
-
-    def update(self, score: float, epoch: int) -> bool:
-        """Whether ``score`` is the best so far; the first of equal scores stays. A nan never is."""
-        if np.isnan(score) or (self.score is not None and score <= self.score):
-            return False
-        self.score, self.epoch = float(score), int(epoch)
-        return True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"kind": self.kind, "score": self.score, "epoch": self.epoch}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from :meth:`state_dict`; a state of another kind is ignored, its scores cannot be compared."""
-        if state["kind"] == self.kind:
-            self.score, self.epoch = state["score"], state["epoch"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from unreid.losses.camera_entropy import CameraEntropy, camera_entropy, camera_entropy_weights
 from unreid.losses.identity import IdentityLoss, ranked_smoothed_cross_entropy, smoothed_cross_entropy
-from unreid.losses.label_preserving import label_preserving_loss, label_preserving_loss_of
+from unreid.losses.label_preserving import label_preserving_loss
 from unreid.losses.mutual_teaching import MutualTeachingLoss, Outputs
 from unreid.losses.nearest_clusters import nearest_clusters
 from unreid.losses.soft_entropy import soft_entropy
 from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
-from unreid.losses.support_similarity import SupportSimilarities, support_similarities
 from unreid.losses.triplet import (
     Triplets,
     hardest_triplets,
@@ -24,7 +23,6 @@ __all__ = [
     "IdentityLoss",
     "MutualTeachingLoss",
     "Outputs",
-    "SupportSimilarities",
     "Supports",
     "Triplets",
     "camera_entropy",
@@ -32,7 +30,6 @@ __all__ = [
     "hardest_triplets",
     "interpolation_degree",
     "label_preserving_loss",
-    "label_preserving_loss_of",
     "nearest_clusters",
     "ranked_smoothed_cross_entropy",
     "smoothed_cross_entropy",
@@ -40,7 +37,6 @@ __all__ = [
     "soft_margin_triplet",
     "soft_triplet",
     "support_samples",
-    "support_similarities",
     "triplet_distances",
     "weighted_adaptive_triplet",
 ]

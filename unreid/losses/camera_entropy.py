@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unreid.utils.arrays import ArrayLike, as_integers
+from unreid.utils.errors import InputError
+
 
 class CameraEntropy(NamedTuple):
     """CIE of a batch, per sample (samples of one cluster share the values).
@@ -20,7 +23,7 @@ class CameraEntropy(NamedTuple):
     bits: Tensor
 
 
-def camera_entropy(targets: Tensor, camids: Tensor) -> CameraEntropy:
+def camera_entropy(targets: ArrayLike, camids: ArrayLike) -> CameraEntropy:
     """Weights by the camera entropy of each cluster in the batch (3C, section on camera confidence).
 
     The entropy is that of the batch, not of the whole cluster: the sampler's choice of cameras is part of the method.
@@ -31,10 +34,12 @@ def camera_entropy(targets: Tensor, camids: Tensor) -> CameraEntropy:
         camids: int64 (B,).
 
     Raises:
-        ValueError: the shapes differ.
+        InputError: the shapes differ, or there is no sample.
     """
-    if targets.shape != camids.shape or targets.ndim != 1 or not len(targets):
-        raise ValueError(f"expected two vectors of one length, not {tuple(targets.shape)} and {tuple(camids.shape)}")
+    targets = as_integers(targets, "targets")
+    camids = as_integers(camids, "camids", len(targets)).to(targets.device)
+    if not len(targets):
+        raise InputError("targets must be integers of shape (B,) with B at least 1, not of an empty batch.")
     same_cluster = targets.unsqueeze(1) == targets
     members = same_cluster.sum(1).double()
     # The share p of the sample's own camera; a mean of -log2 p over the members is the entropy.
@@ -46,7 +51,7 @@ def camera_entropy(targets: Tensor, camids: Tensor) -> CameraEntropy:
     return CameraEntropy(weights.float(), bits.float())
 
 
-def camera_entropy_weights(targets: Tensor, camids: Tensor) -> Tensor:
+def camera_entropy_weights(targets: ArrayLike, camids: ArrayLike) -> Tensor:
     """Only the weights of :func:`camera_entropy`: factors of the samples' losses, float32 (B,)."""
     with torch.no_grad():
         return camera_entropy(targets, camids).weights

@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.utils.arrays import ArrayLike, as_batch
+
 CROSS_ENTROPY, SMOOTHED, RANKED = 1, 2, 3  # values of MODEL.LOSSES.ID_OPTION
 
 
-def smoothed_cross_entropy(logits: Tensor, targets: Tensor, epsilon: float = 0.1) -> Tensor:
+def smoothed_cross_entropy(logits: ArrayLike, targets: ArrayLike, epsilon: float = 0.1) -> Tensor:
     """LSCE: mean cross-entropy with the target ``(1 - epsilon) onehot + epsilon / C``.
 
     Args:
@@ -20,11 +22,12 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, epsilon: float = 0.1
     Returns:
         Scalar, at least float32.
     """
+    logits, targets = as_batch(logits, targets, "logits")
     return F.cross_entropy(_full(logits), targets, label_smoothing=epsilon)
 
 
 def ranked_smoothed_cross_entropy(
-    logits: Tensor, targets: Tensor, nearest: Tensor, epsilon: float = 0.1, k: int | None = None
+    logits: ArrayLike, targets: ArrayLike, nearest: ArrayLike, epsilon: float = 0.1, k: int | None = None
 ) -> Tensor:
     """RLSCE (AuxUSL): the smoothing mass goes to the nearest clusters only.
 
@@ -41,6 +44,8 @@ def ranked_smoothed_cross_entropy(
     Returns:
         Scalar, at least float32.
     """
+    logits, targets = as_batch(logits, targets, "logits")
+    nearest = torch.as_tensor(nearest, device=logits.device)
     log_probability = F.log_softmax(_full(logits), dim=1)
     own = log_probability.gather(1, targets.unsqueeze(1)).squeeze(1)
     near = log_probability.gather(1, nearest[targets]).sum(dim=1)
@@ -75,7 +80,7 @@ class IdentityLoss:
         """The loss reads :attr:`nearest`."""
         return self.option == RANKED
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, logits: ArrayLike, targets: ArrayLike) -> Tensor:
         """Scalar loss of float (B, C) logits and int64 (B,) targets."""
         if self.option == RANKED:
             if self.nearest is None:

@@ -6,14 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.utils.arrays import ArrayLike, as_batch
+
 EPSILON = 1e-6  # both occurrences belong to the published definition
 
 
 def label_preserving_loss(
-    features: Tensor,
-    supports: Tensor,
-    targets: Tensor,
-    support_targets: Tensor,
+    features: ArrayLike,
+    supports: ArrayLike,
+    targets: ArrayLike,
+    support_targets: ArrayLike,
     *,
     temp: float = 0.6,
     grouping: str = "label",
@@ -42,23 +44,11 @@ def label_preserving_loss(
     Raises:
         ValueError: an unknown grouping, or "chunk" without a chunk size.
     """
+    features, targets = as_batch(features, targets)
+    supports, support_targets = as_batch(supports, support_targets, "supports")
     with torch.autocast(features.device.type, enabled=False):
         dtype = torch.promote_types(features.dtype, torch.float32)
         similarity = features.to(dtype) @ supports.to(dtype).t()
-    return label_preserving_loss_of(similarity, targets, support_targets, temp=temp, grouping=grouping, chunk=chunk)
-
-
-def label_preserving_loss_of(
-    similarity: Tensor,
-    targets: Tensor,
-    support_targets: Tensor,
-    *,
-    temp: float = 0.6,
-    grouping: str = "label",
-    chunk: int | None = None,
-) -> Tensor:
-    """:func:`label_preserving_loss` from the similarities (B, S) of features and supports, in float32 or wider."""
-    with torch.autocast(similarity.device.type, enabled=False):
         energy = torch.exp(similarity / temp)
         own = targets.unsqueeze(1) == support_targets
         positive = energy.masked_fill(~own, torch.inf).min(dim=1).values

@@ -7,14 +7,15 @@ from torch import Tensor
 
 from unreid.neighbors.jaccard import MAX_RADIUS, jaccard_graph
 from unreid.structures import PairGraph
+from unreid.utils.arrays import ArrayLike, as_rows
 
 RESOLUTION = 1e-6  # distances of raw features take few values; closer ones differ by rounding only and are ties
 BLOCK_ENTRIES = 1 << 23
 
 
 @torch.no_grad()
-def nearest_clusters(centres: Tensor, k: int, *, k1: int = 30, k2: int = 6, backend: str = "auto") -> Tensor:
-    """The ``k`` nearest other clusters of each, by the Jaccard distance of their centres (AuxUSL, section 8).
+def nearest_clusters(centres: ArrayLike, k: int, *, k1: int = 30, k2: int = 6, backend: str = "auto") -> Tensor:
+    """The ``k`` nearest other clusters of each, by the Jaccard distance of their centres (AuxUSL, arXiv 2205.03124).
 
     Ties go to the lowest number; clusters whose neighbourhoods do not meet are all at distance 1. Memory is one block
     of rows, not C x C.
@@ -28,6 +29,7 @@ def nearest_clusters(centres: Tensor, k: int, *, k1: int = 30, k2: int = 6, back
     Returns:
         int64 (C, min(k, C - 1)), nearest first, on the device of ``centres``.
     """
+    centres = as_rows(centres, "centres")
     count = len(centres)
     k1 = min(k1, count)
     k = min(k, count - 1)

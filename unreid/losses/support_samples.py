@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.utils.arrays import ArrayLike, as_batch, as_rows
 from unreid.utils.errors import UserError
 
 
@@ -60,9 +61,9 @@ def allowed_topk(clusters: int, topk: int, clamp_topk: bool) -> int:
 
 
 def support_samples(
-    features: Tensor,
-    rows: Tensor,
-    targets: Tensor,
+    features: ArrayLike,
+    rows: ArrayLike,
+    targets: ArrayLike,
     *,
     degree: float,
     topk: int = 1,
@@ -84,6 +85,8 @@ def support_samples(
     Raises:
         UserError: there are fewer than topk other clusters and ``clamp_topk`` is off, or there is only one cluster.
     """
+    features, targets = as_batch(features, targets)
+    rows = as_rows(rows, "rows", features.shape[1])
     k = allowed_topk(len(rows), topk, clamp_topk)
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(rows.dtype)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.utils.arrays import ArrayLike, as_batch, as_rows
+
 MIN_SQUARED = 1e-12  # below it a squared distance is constant and has no gradient
 
 
@@ -26,13 +28,14 @@ class Triplets(NamedTuple):
 
 
 @torch.no_grad()
-def hardest_triplets(features: Tensor, targets: Tensor) -> Triplets:
+def hardest_triplets(features: ArrayLike, targets: ArrayLike) -> Triplets:
     """Mines the hardest positive and negative of every sample by Euclidean distance.
 
     Args:
         features: float (B, D).
         targets: int64 (B,).
     """
+    features, targets = as_batch(features, targets)
     with torch.autocast(features.device.type, enabled=False):
         features = _full(features.detach())
         norms = features.square().sum(dim=1)
@@ -44,8 +47,9 @@ def hardest_triplets(features: Tensor, targets: Tensor) -> Triplets:
     return Triplets(positive, negative, ~same.all(dim=1))
 
 
-def triplet_distances(features: Tensor, triplets: Triplets) -> tuple[Tensor, Tensor]:
+def triplet_distances(features: ArrayLike, triplets: Triplets) -> tuple[Tensor, Tensor]:
     """Euclidean distances (B,) to the mined positives and negatives; squared values are clamped at 1e-12."""
+    features = as_rows(features)
     with torch.autocast(features.device.type, enabled=False):
         features = _full(features)
         return _distance(features, features[triplets.positive]), _distance(features, features[triplets.negative])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from unreid.memory import camera_rules  # noqa: F401  (registers its rules)
-from unreid.memory.base import MEMORIES, Memory, build_memory
+from unreid.memory.base import MEMORIES, HoldsInstances, Memory, build_memory
 from unreid.memory.cluster_memory import ClusterMemory
-from unreid.memory.diversity_memory import DIVERSITY_MODES, DiversityMemory
+from unreid.memory.diversity.memory import DIVERSITY_MODES, DiversityMemory
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.memory.hybrid_memory import HybridMemory
 from unreid.memory.update_rules import UPDATE_RULES
@@ -17,6 +17,7 @@ __all__ = [
     "ClusterMemory",
     "DiversityMemory",
     "ExclusiveTable",
+    "HoldsInstances",
     "HybridMemory",
     "Memory",
     "build_memory",

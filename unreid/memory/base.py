@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreid.structures import Clustering
+from unreid.utils.arrays import ArrayLike, as_integers, as_rows, as_vector
+from unreid.utils.errors import InputError
 from unreid.utils.registry import Registry
 from unreid.utils.seed import generator_for
 
 MEMORIES: Registry[type[Memory]] = Registry("memory")
+
+
+@runtime_checkable
+class HoldsInstances(Protocol):
+    """A memory with a row for every training sample, which a method may cluster instead of features (SpCL)."""
+
+    @property
+    def instances(self) -> Tensor:
+        """(N, D), the rows of the samples, in the order of the training list."""
 
 
 class Memory(nn.Module):
@@ -26,14 +37,11 @@ class Memory(nn.Module):
     Attributes:
         needs: extra batch fields that ``forward`` and ``update`` take as keyword arguments: any of "camids",
             "indices", "reliable". They may be passed always; a memory ignores those it does not need.
-        accepts: fields that spare ``forward`` work: "similarity" (B, C), the products of the normalised inputs with
-            ``rows``, with gradient.
         normalize_inputs: whether inputs and features are L2-normalised here.
         bank: float32 (R, D), the stored rows.
     """
 
     needs: tuple[str, ...] = ()
-    accepts: tuple[str, ...] = ()
     bank: Tensor
 
     def __init__(
@@ -62,45 +70,51 @@ class Memory(nn.Module):
         """(C, D), one row a class: what neighbour searches among clusters (ISE) look at. No gradient."""
         raise NotImplementedError
 
-    def reset(self, features: Tensor, clustering: Clustering) -> None:
+    def reset(self, features: ArrayLike, clustering: Clustering | ArrayLike) -> None:
         """Rebuilds the bank for a new clustering.
 
         Args:
             features: (N, D), features of the whole training list.
-            clustering: labels of the same list.
+            clustering: of the same list, or its labels, integers (N,), -1 for outliers.
 
         Raises:
             ValueError: the shapes do not fit, or there is no cluster.
         """
-        if features.ndim != 2 or features.shape[1] != self.dim:
-            raise ValueError(f"features must have shape (N, {self.dim}), not {tuple(features.shape)}")
+        features = as_rows(features, width=self.dim)
+        if not isinstance(clustering, Clustering):
+            clustering = Clustering.from_labels(as_integers(clustering, "labels"))
         if len(features) != len(clustering.labels):
-            raise ValueError(f"{len(features)} features but {len(clustering.labels)} labels")
+            raise InputError(f"{len(features)} features but {len(clustering.labels)} labels")
         if clustering.num_clusters < 1:
             raise ValueError("a memory cannot be built from a clustering without clusters")
         with torch.no_grad():
             self._fill(self._prepare(features.detach().to(self.bank.device)), clustering)
         self.resets += 1
 
-    def forward(self, inputs: Tensor, targets: Tensor, *, weights: Tensor | None = None, **fields: Any) -> Tensor:
+    def forward(
+        self, inputs: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, **fields: Any
+    ) -> Tensor:
         """Mean loss of a batch against the bank as it is; no side effect.
 
         Args:
             inputs: (B, D), any float type; the loss is computed in float32 also under autocast.
             targets: int64 (B,) in [0, C).
             weights: (B,) factors of the samples' losses (3C's camera entropy); the mean is still over B.
-            fields: the fields of ``needs``, and those of ``accepts`` where the caller has them.
+            fields: the fields of ``needs``, (B,) each.
 
         Returns:
             Scalar float32.
         """
-        self._check_batch(inputs, targets, weights)
+        inputs, targets = self._checked(inputs, targets)
+        if weights is not None:
+            weights = as_vector(weights, "weights", len(targets)).to(inputs.device)
+        fields = self._checked_fields(fields, targets)
         with torch.autocast(inputs.device.type, enabled=False):
-            if fields.get("similarity") is None:
-                inputs = self._prepare(inputs)
-            return self._loss(inputs, targets, weights, **fields)
+            return self._loss(self._prepare(inputs), targets, weights, **fields)
 
-    def update(self, features: Tensor, targets: Tensor, *, num_instances: int | None = None, **fields: Any) -> None:
+    def update(
+        self, features: ArrayLike, targets: ArrayLike, *, num_instances: int | None = None, **fields: Any
+    ) -> None:
         """Writes a batch into the bank, in place and without gradient.
 
         Args:
@@ -110,7 +124,8 @@ class Memory(nn.Module):
                 GPU is not waited for (see :func:`~unreid.memory.grouping.group_by_class`).
             fields: the fields of ``needs``, (B,) each.
         """
-        self._check_batch(features, targets, None)
+        features, targets = self._checked(features, targets)
+        fields = self._checked_fields(fields, targets)
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             self._write(self._prepare(features.detach()), targets, num_instances, **fields)
         self.updates += 1
@@ -132,14 +147,24 @@ class Memory(nn.Module):
         """CPU generator of what is drawn now: a function of the seed and of how often the bank was changed."""
         return generator_for(self.seed, self.resets, self.updates)
 
-    def _check_batch(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> None:
+    def _checked(self, inputs: ArrayLike, targets: ArrayLike) -> tuple[Tensor, Tensor]:
         if not self.num_clusters:
             raise ValueError("the memory is empty: call reset() with a clustering first")
-        if inputs.ndim != 2 or inputs.shape[1] != self.dim or targets.shape != inputs.shape[:1]:
-            shapes = f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
-            raise ValueError(f"expected inputs (B, {self.dim}) and targets (B,), not {shapes}")
-        if weights is not None and weights.shape != targets.shape:
-            raise ValueError(f"weights must have shape {tuple(targets.shape)}, not {tuple(weights.shape)}")
+        inputs = as_rows(inputs, "inputs", self.dim)
+        given = targets
+        targets = as_integers(targets, "targets", len(inputs)).to(inputs.device)
+        # Values of a tensor are not looked at: a GPU would be waited for in every step.
+        if not isinstance(given, Tensor) and not bool(((targets >= 0) & (targets < self.num_clusters)).all()):
+            raise InputError(f"targets must be clusters from 0 to {self.num_clusters - 1}, and some are not.")
+        return inputs, targets
+
+    def _checked_fields(self, fields: dict[str, Any], targets: Tensor) -> dict[str, Any]:
+        """``camids`` and ``indices`` of users as tensors."""
+        whole = {name: fields[name] for name in ("camids", "indices") if fields.get(name) is not None}
+        return {
+            **fields,
+            **{name: as_integers(value, name, len(targets)).to(targets.device) for name, value in whole.items()},
+        }
 
     def get_extra_state(self) -> dict[str, int]:
         """Counters that seed the memory's own draws, so that a resumed run draws what an uninterrupted one does."""

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreid.memory.base import MEMORIES, Memory
-from unreid.memory.contrast import contrastive_loss, cross_entropy
+from unreid.memory.contrast import contrastive_loss
 from unreid.memory.grouping import group_by_class
-from unreid.memory.means import segment_means
 from unreid.memory.negatives import sampled_contrastive_loss
 from unreid.memory.update_rules import UPDATE_RULES
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
+from unreid.utils.means import segment_means
 
 
 @MEMORIES.register("ClusterMemory")
@@ -36,12 +36,10 @@ class ClusterMemory(Memory):
 
     Example:
         >>> memory = ClusterMemory(2, update="hard")
-        >>> memory.reset(torch.eye(2), Clustering.from_labels(torch.tensor([0, 1])))
-        >>> loss = memory(torch.eye(2), torch.tensor([0, 1]))
-        >>> memory.update(torch.eye(2), torch.tensor([0, 1]))
+        >>> memory.reset(torch.eye(2), [0, 1])
+        >>> loss = memory(torch.eye(2), [0, 1])
+        >>> memory.update(torch.eye(2), [0, 1])
     """
-
-    accepts = ("similarity",)
 
     def __init__(
         self,
@@ -99,16 +97,7 @@ class ClusterMemory(Memory):
             rows = clustering.centroids.to(features)
         self.bank = F.normalize(rows, dim=1)
 
-    def _loss(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        weights: Tensor | None,
-        similarity: Tensor | None = None,
-        **fields: Any,
-    ) -> Tensor:
-        if similarity is not None:
-            return cross_entropy(similarity / self.temp, targets, weights=weights, smooth=self.smooth)
+    def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None, **fields: Any) -> Tensor:
         if 0 < self.negatives < self.num_clusters - 1:
             drawn = torch.randperm(self.num_clusters, generator=self._generator())[: self.negatives]
             drawn = drawn.to(inputs.device, non_blocking=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unreid.memory.base import MEMORIES
 from unreid.memory.cluster_memory import ClusterMemory
 from unreid.structures import Clustering
+from unreid.utils.arrays import ArrayLike, as_integers
 
 
 @MEMORIES.register("ExclusiveTable")
@@ -63,8 +63,10 @@ class ExclusiveTable(ClusterMemory):
             device=device,
         )
 
-    def reset(self, features: Tensor | None, clustering: Clustering) -> None:
+    def reset(self, features: ArrayLike | None, clustering: Clustering | ArrayLike) -> None:
         """Exactly one row a cluster of the new labels; ``features`` (N, E) are read by "cluster_mean" only."""
+        if not isinstance(clustering, Clustering):
+            clustering = Clustering.from_labels(as_integers(clustering, "labels"))
         if self.init == "zero":
             if clustering.num_clusters < 1:
                 raise ValueError("a memory cannot be built from a clustering without clusters")

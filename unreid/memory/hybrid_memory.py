@@ -10,10 +10,11 @@ from torch import Tensor
 
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.grouping import group_by_class
-from unreid.memory.means import segment_means
 from unreid.memory.update_rules import UPDATE_RULES, blend_in_order
 from unreid.structures import Clustering
-from unreid.utils.errors import UserError
+from unreid.utils.arrays import ArrayLike, as_integers
+from unreid.utils.errors import InputError, UserError
+from unreid.utils.means import segment_means
 
 EPSILON = 1e-6  # both occurrences belong to the published loss
 STORAGE = {"float32": torch.float32, "float16": torch.float16}
@@ -98,15 +99,16 @@ class HybridMemory(Memory):
         """(N, D) rows of the samples, in their storage type: the features that SpCL clusters."""
         return self.bank
 
-    def set_labels(self, labels: Tensor) -> None:
+    def set_labels(self, labels: ArrayLike) -> None:
         """New classes for the rows as they are (published SpCL: the rows outlive the clustering).
 
         Args:
             labels: int64 (N,); each sample labelled -1 becomes a class of its own, numbered after the others in list
                 order. Ids without samples are allowed and left out of the loss.
         """
+        labels = as_integers(labels, "labels")
         if labels.shape != self.bank.shape[:1]:
-            raise ValueError(f"{len(self.bank)} rows but labels of shape {tuple(labels.shape)}")
+            raise InputError(f"{len(self.bank)} rows but labels of shape {tuple(labels.shape)}")
         labels = labels.to(self.bank.device)
         alone = labels < 0
         classes = int(labels.max().clamp(min=-1)) + 1

@@ -15,16 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreid.clustering import HDC
-from unreid.clustering.constrained_dbscan import find_constrained, inner_clusterers
-from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.losses import MutualTeachingLoss, Outputs, nearest_clusters
-from unreid.memory.means import segment_means
 from unreid.methods.base import METHODS, Method
 from unreid.models.ema import MeanTeacher
-from unreid.structures import Batch, Clustering, ModelOutput, PairGraph, Position, RoundPlan, StepOutput
+from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
 from unreid.utils.errors import UserError
+from unreid.utils.means import segment_means
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -63,7 +60,6 @@ class AuxUSL(Method):
         self.ema_step = ema_step
         self.sub_batch = sub_batch
         self.num_clusters = 0
-        self.modifiers: tuple[Modifier, ...] = ()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> AuxUSL:
@@ -87,24 +83,6 @@ class AuxUSL(Method):
         )
 
     # ------------------------------------------------------------------------------------------ labelling
-
-    def constrain(self, constraints: TrainConstraints) -> None:
-        for part in inner_clusterers(self.clusterer) if constraints.modifiers else ():
-            if part.radius is None or isinstance(part, HDC):  # HDC reads far pairs too, whose changes are not stored
-                raise UserError(
-                    "CLUSTER.CCE_OPTION and STR_OPTION change distances of near pairs, which is not what "
-                    f"{type(part).__name__} clusters by: use CLUSTER.NAME DBSCAN."
-                )
-        self.modifiers = constraints.modifiers
-        if constraints.links is not None:
-            clusterer = find_constrained(self.clusterer)
-            if clusterer is None:
-                raise UserError("CLUSTER.ICDBSCAN_OPTION needs CLUSTER.NAME DBSCAN.")
-            clusterer.links = constraints.links
-
-    def build_graph(self, features: Tensor, radius: float) -> PairGraph:
-        """SCP and STS only raise distances, so the pairs up to ``radius`` are all there."""
-        return modify_graph(super().build_graph(features, radius), self.modifiers)
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """The classifier's rows become the normalised centres, for student and teacher alike."""

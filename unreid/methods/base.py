@@ -15,6 +15,7 @@ A method is a composition of parts (clusterer, memory, losses) and holds no loop
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unreid.clustering.base import Clusterer, build_clusterer
-from unreid.constraints import TrainConstraints
+from unreid.clustering import Clusterer, build_clusterer, constrain, inner_clusterers
+from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder
 from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan, StepOutput
@@ -33,6 +34,8 @@ from unreid.utils.registry import Registry
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
+
+logger = logging.getLogger(__name__)
 
 METHODS: Registry[type[Method]] = Registry("method")
 
@@ -86,6 +89,7 @@ class Method:
         self.iters_per_cluster = iters_per_cluster
         self.reset_optimizer = reset_optimizer
         self.seed = seed
+        self.modifiers: tuple[Modifier, ...] = ()
         self.views: tuple[str, ...] = ("strong",)
         self.phase: Phase = lambda name: nullcontext()
         if cluster_feature != "method":
@@ -154,20 +158,39 @@ class Method:
         return clustering
 
     def build_graph(self, features: Tensor, radius: float) -> PairGraph:
-        """The pair graph of a round, on the main process; methods with distance modifiers extend it."""
+        """The pair graph of a round, on the main process.
+
+        SCP and STS only raise distances, so the pairs up to ``radius`` are all there.
+        """
         assert self.graph_builder is not None
-        return self.graph_builder(features, radius)
+        return modify_graph(self.graph_builder(features, radius), self.modifiers)
 
     def constrain(self, constraints: TrainConstraints) -> None:
         """Takes over what is known about pairs of training samples; called once, before training, if there is any.
 
+        SCP and STS change the distances of the pair graph, so they are felt where one is clustered. TOC's cannot-links
+        are kept by every clusterer.
+
         Raises:
-            UserError: the method has no use for it.
+            UserError: the method clusters no graph.
         """
-        raise UserError(
-            "CLUSTER.CCE_OPTION, STR_OPTION and ICDBSCAN_OPTION work with METHOD.NAME AuxUSL: switch them off for "
-            f"{type(self).__name__}."
-        )
+        if self.clusterer is None:
+            raise UserError(
+                "CLUSTER.CCE_OPTION, STR_OPTION and ICDBSCAN_OPTION change what is clustered, but "
+                f"{type(self).__name__} labels by its own rule: switch them off."
+            )
+        if constraints.modifiers:
+            names = [type(part).__name__ for part in inner_clusterers(self.clusterer) if part.radius is None]
+            if names and self.clusterer.radius is None:
+                raise UserError(
+                    "CLUSTER.CCE_OPTION and STR_OPTION change distances of the pair graph, which is not what "
+                    f"{names[0]} clusters by: use CLUSTER.NAME DBSCAN."
+                )
+            if names:
+                logger.warning("SCP and STS are felt in the rounds that cluster a graph, not in those of %s", names[0])
+        self.modifiers = constraints.modifiers
+        if constraints.links is not None:
+            self.clusterer = constrain(self.clusterer, constraints.links)
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """Takes over a clustering (memory, classifier) and says how to train on it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from unreid.clustering.bottom_up import BottomUp
+from unreid.clustering.bottom_up import BottomUpPartition
 from unreid.memory.base import MEMORIES
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.methods.base import METHODS, Extract, Method
@@ -47,7 +47,7 @@ class BUC(Method):
     def __init__(
         self,
         *,
-        merger: BottomUp,
+        merger: BottomUpPartition,
         table: ExclusiveTable,
         epochs_first: int,
         epochs_later: int,
@@ -70,7 +70,7 @@ class BUC(Method):
                 f"BUC learns against its own table, not MEMORY.NAME {cfg.MEMORY.NAME}: set it to ExclusiveTable."
             )
         node = cfg.METHOD.BUC
-        merger = BottomUp.from_config(cfg, len(camids))
+        merger = BottomUpPartition.from_config(cfg, len(camids))
         left = len(camids) - (merger.rounds - 1) * merger.merges
         if left < 2:
             raise UserError(

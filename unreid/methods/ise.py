@@ -7,14 +7,13 @@ and update like images, and a label-preserving loss keeps them near their own cl
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from unreid.losses.label_preserving import label_preserving_loss_of
+from unreid.losses.label_preserving import label_preserving_loss
 from unreid.losses.support_samples import interpolation_degree, support_samples
-from unreid.losses.support_similarity import support_similarities
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
@@ -78,17 +77,9 @@ class SupportSamples(Part):
             return rows
         degree = interpolation_degree(at.progress, 1.0, self.base)
         features, targets = rows.features[: rows.real], rows.targets[: rows.real]
-        extras = dict(rows.extras)
-        if "similarity" in memory.accepts and features.requires_grad:
-            found = support_similarities(features, memory.rows, targets, degree=degree, **self._choice)
-            supports, extras["support_pairs"] = found.supports, found.pairs
-            if self.in_memory and len(rows.features) == rows.real:  # no other part has added rows
-                extras["similarity"] = found.rows
-        else:
-            supports = support_samples(features, memory.rows, targets, degree=degree, **self._choice)
-            if self.lp_weight:
-                extras["support_pairs"] = features.float() @ supports.features.T
-        extras["support_targets"] = supports.targets
+        topk, clamp = self.topk, self.clamp_topk
+        supports = support_samples(features, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
+        extras = {**rows.extras, "supports": supports.features, "support_targets": supports.targets}
         if not self.in_memory:
             return replace(rows, extras=extras)
         per_row = len(supports.targets) // rows.real
@@ -105,8 +96,9 @@ class SupportSamples(Part):
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
         if self.lp_weight == 0:
             return {}
-        loss = label_preserving_loss_of(
-            rows.extras["support_pairs"],
+        loss = label_preserving_loss(
+            rows.features[: rows.real],
+            rows.extras["supports"],
             rows.targets[: rows.real],
             rows.extras["support_targets"],
             temp=self.lp_temp,
@@ -114,10 +106,6 @@ class SupportSamples(Part):
             chunk=self.topk * self.num_instances,
         )
         return {"label_preserving": self.lp_weight * loss}
-
-    @property
-    def _choice(self) -> dict[str, Any]:
-        return {"topk": self.topk, "clamp_topk": self.clamp_topk}
 
 
 @METHODS.register("ISE")

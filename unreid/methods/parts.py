@@ -33,8 +33,7 @@ class Rows:
         targets: int64 (R,), pseudo labels.
         camids, indices: int64 (R,); made rows inherit those of the sample they come from.
         real: number of image rows.
-        extras: what a part has computed on the way: "similarity" (R, C) with the memory rows, for memories that
-            accept it, or what the part itself needs again in its losses.
+        extras: what a part has computed on the way and needs again in its losses.
     """
 
     features: Tensor
@@ -94,15 +93,12 @@ def combined_weights(parts: Sequence[Part], rows: Rows) -> Tensor | None:
 
 
 def memory_fields(memory: Memory, rows: Rows, reliable: Tensor | None) -> dict[str, Any]:
-    """The extra batch fields that a memory declares in ``needs``, and those it ``accepts`` where a part has them.
+    """The extra batch fields that a memory declares in ``needs``.
 
     Args:
         reliable: bool (N,) over the training list, or None where the clusterer gives no reliabilities.
     """
-    count = len(rows.features)  # what a part computed before another one added rows does not fit any more
-    fields: dict[str, Any] = {
-        name: rows.extras[name] for name in memory.accepts if name in rows.extras and len(rows.extras[name]) == count
-    }
+    fields: dict[str, Any] = {}
     if "camids" in memory.needs:
         fields["camids"] = rows.camids
     if "indices" in memory.needs:

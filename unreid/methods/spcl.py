@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from unreid.memory.hybrid_memory import HybridMemory
+from unreid.memory.base import HoldsInstances
 from unreid.methods.base import METHODS, Extract
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.structures import Clustering
@@ -34,7 +34,7 @@ class SpCL(ClusterContrast):
         method = super().from_config(cfg, model=model, camids=camids)
         assert isinstance(method, SpCL)
         method.fresh_features = cfg.METHOD.SPCL.FRESH_FEATURES
-        if not method.fresh_features and not isinstance(method.memory, HybridMemory):
+        if not method.fresh_features and not isinstance(method.memory, HoldsInstances):
             raise UserError(
                 "SpCL clusters the rows of its memory, one an image: set MEMORY.NAME HybridMemory, "
                 "or METHOD.SPCL.FRESH_FEATURES True for another memory."
@@ -50,5 +50,5 @@ class SpCL(ClusterContrast):
         """Clusters the memory rows, which the training keeps up to date; features are extracted once, at the start."""
         if self.fresh_features or self.memory.num_clusters == 0:
             return super().label(round, extract)
-        assert isinstance(self.memory, HybridMemory)
+        assert isinstance(self.memory, HoldsInstances)
         return self.cluster(self.memory.instances.float().clone(), round)

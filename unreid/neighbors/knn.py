@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unreid.neighbors.faiss_search import FAISS_BACKENDS, faiss_search
 from unreid.neighbors.torch_search import exact_search, full_precision, has_fast_bf16
+from unreid.utils.arrays import ArrayLike, as_features, as_integers
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -18,11 +19,11 @@ BACKENDS = ("torch", "torch_bf16", *FAISS_BACKENDS)
 
 @torch.no_grad()
 def knn(
-    features: Tensor,
+    features: ArrayLike,
     k: int,
     *,
     backend: str = "torch",
-    queries: Tensor | None = None,
+    queries: ArrayLike | None = None,
     block: int = 0,
     nprobe: int = 32,
     ef_search: int = 128,
@@ -35,7 +36,7 @@ def knn(
     rows, logged, and a value below 0.95 is warned about.
 
     Args:
-        features: float32 (N, D), any device; rows need not have unit norm.
+        features: (N, D), any device; rows need not have unit norm.
         k: width of the lists; clamped to N with a warning.
         backend: one of ``BACKENDS``.
         queries: int64 (Q,), rows whose lists are wanted (one process's share); None: all.
@@ -49,11 +50,11 @@ def knn(
 
     Raises:
         UserError: unknown backend.
-        ValueError: features that are not a finite two-dimensional floating-point array.
+        InputError: features that are not finite numbers (N, D).
     """
     if backend not in BACKENDS:
         raise UserError(f"There is no neighbour search named {backend!r}; choose one of {', '.join(BACKENDS)}.")
-    features = _checked(features)
+    features = as_features(features)
     n = len(features)
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
@@ -61,7 +62,7 @@ def knn(
         logger.warning("lists of %d neighbours wanted from %d samples: they hold %d", k, n, n)
         k = n
     if queries is not None:
-        queries = queries.to(features.device, torch.int64)
+        queries = as_integers(queries, "queries").to(features.device)
         if len(queries) == 0:
             return features.new_empty(0, k), queries.new_empty(0, k)
     with full_precision():
@@ -75,12 +76,3 @@ def knn(
             else:
                 logger.warning("%s has no bfloat16 products in hardware: searching in float32", features.device)
         return exact_search(features, queries, k, dtype=dtype, block=block)
-
-
-def _checked(features: Tensor) -> Tensor:
-    if features.ndim != 2 or 0 in features.shape or not features.is_floating_point():
-        raise ValueError(f"features must be (N, D) floating-point, not {tuple(features.shape)} {features.dtype}")
-    features = features.detach().float().contiguous()
-    if not all(bool(part.isfinite().all()) for part in features.split(2**16)):
-        raise ValueError("features hold NaN or infinite values: the model has diverged")
-    return features

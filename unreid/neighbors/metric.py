@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 import torch
-from torch import Tensor
 from torch.nn.functional import normalize
 
 from unreid.neighbors.rescoring import squared_distances
 from unreid.neighbors.torch_search import Scorer, full_precision
 from unreid.structures import PairGraph
+from unreid.utils.arrays import ArrayLike, as_features
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _MANY = 2000  # neighbours per sample that are suspicious
 
 
 @torch.no_grad()
-def metric_graph(features: Tensor, *, metric: str, radius: float, tol: float = 1e-6) -> PairGraph:
+def metric_graph(features: ArrayLike, *, metric: str, radius: float, tol: float = 1e-6) -> PairGraph:
     """All pairs with Euclidean distance, or cosine distance ``1 - cos``, up to ``radius + tol``.
 
     Matrix products, with a bound on their rounding, propose the pairs; their distances are then computed pair by pair,
@@ -29,19 +29,20 @@ def metric_graph(features: Tensor, *, metric: str, radius: float, tol: float = 1
     neighbourhoods small.
 
     Args:
-        features: float (N, D), any device.
+        features: (N, D), any device.
         metric: "euclidean" or "cosine".
         radius: largest distance, positive.
         tol: added to the radius.
 
     Raises:
+        InputError: features that are not finite numbers (N, D).
         UserError: an unknown metric, or a radius that is not positive.
     """
     if metric not in METRICS:
         raise UserError(f"CLUSTER.METRIC must be jaccard, {' or '.join(METRICS)}, not {metric!r}.")
     if radius <= 0:
         raise UserError(f"A {metric} graph needs a positive radius (CLUSTER.EPS), not {radius}.")
-    rows = features.detach().float().contiguous()
+    rows = as_features(features)
     limit = radius + tol
     if metric == "cosine":
         rows = normalize(rows, dim=1)

@@ -3,7 +3,7 @@
 Minima are summed as integers (weights rounded to 2**-30), so that a sum does not depend on the order of its terms and
 repeats bit for bit on every device. The rounding moves a distance by less than 1e-7. Sums go into a table of some rows
 times all N columns: N^2 cells in all at the speed of memory, against the N^2 D products of an exact search. Beyond some
-100,000 samples on a CPU the scipy and numba back-ends, which touch only what meets, are faster.
+100,000 samples on a CPU the scipy back-end, which touches only what meets, is faster.
 """
 
 from __future__ import annotations

@@ -34,7 +34,6 @@ _PACKAGES = (
     "faiss-cpu",
     "opencv-python-headless",
     "opencv-python",
-    "numba",
     "timm",
 )
 

@@ -20,3 +20,7 @@ class DivergedError(RuntimeError):
 
 class IncompleteRunError(RuntimeError):
     """Training is done and saved, but something after it failed; its traceback is in the log."""
+
+
+class InputError(UserError, ValueError):
+    """An array of another shape or type than a function takes: the message says what was expected and what came."""

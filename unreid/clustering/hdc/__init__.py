@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from unreid.clustering.hdc.centroids import member_means, update_centroids
+from unreid.clustering.hdc.centroids import update_centroids
+from unreid.clustering.hdc.clusterer import HDC
 from unreid.clustering.hdc.confidence import OwnConfidence
 from unreid.clustering.hdc.distances import distance_matrix
 from unreid.clustering.hdc.harmonic import HarmonicPass, discrepancy_, harmonic_discrepancy
@@ -12,6 +13,7 @@ from unreid.clustering.hdc.relocation import relocate
 from unreid.clustering.hdc.seeding import draw_kmeanspp, initial_state, kmeanspp_on_matrix
 
 __all__ = [
+    "HDC",
     "HDCOptions",
     "HDCState",
     "HarmonicPass",
@@ -26,7 +28,6 @@ __all__ = [
     "initial_state",
     "iterate",
     "kmeanspp_on_matrix",
-    "member_means",
     "membership",
     "relocate",
     "update_centroids",

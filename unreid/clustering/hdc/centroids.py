@@ -6,14 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def member_means(features: Tensor, labels: Tensor, num_clusters: int) -> Tensor:
-    """Plain means, float32 (C, D), of the rows of ``features`` (N, D) by label int64 (N,); -1 is left out, and the row
-    of a cluster without members is zero."""
-    member = labels >= 0
-    sums = features.new_zeros(num_clusters, features.shape[1], dtype=torch.float32)
-    sums.index_add_(0, labels[member], features[member].float())
-    return sums / torch.bincount(labels[member], minlength=num_clusters).clamp(min=1).unsqueeze(1)
+from unreid.utils.means import segment_means
 
 
 def update_centroids(
@@ -42,7 +35,7 @@ def update_centroids(
     if not bool(touched.any()):
         return centroids
     subset = torch.nonzero((labels >= 0) & touched[labels]).squeeze(1)
-    means = member_means(features[subset], labels[subset], num_clusters)
+    means, _ = segment_means(features[subset], labels[subset], num_clusters, dtype=torch.float32)
     if normalize:
         means = F.normalize(means, dim=1)
     return torch.where(touched.unsqueeze(1), means, centroids)

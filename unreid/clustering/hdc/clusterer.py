@@ -14,6 +14,7 @@ from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
 from unreid.clustering.hdc.iteration import HDCOptions, HDCState, check_sizes, fit
 from unreid.clustering.hdc.seeding import INITS, initial_state
+from unreid.neighbors.builder import PairGraphBuilder
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.seed import np_generator_for
 
@@ -37,6 +38,8 @@ class HDC(Clusterer):
         use_jaccard: discrepancies between samples come from the Jaccard graph; otherwise from the normalised
             distances of the features.
         options: see :class:`~unreid.clustering.hdc.iteration.HDCOptions`.
+        k1, k2: of the graph that ``fit`` builds, see :func:`~unreid.neighbors.jaccard_graph`; 3C's lists do not count
+            the sample itself.
 
     Raises:
         ValueError: for an unknown init or similarity, or C < 1.
@@ -51,11 +54,14 @@ class HDC(Clusterer):
         use_centroids: bool = True,
         use_jaccard: bool = True,
         options: HDCOptions | None = None,
+        k1: int = 30,
+        k2: int = 6,
     ) -> None:
         self.options = options or HDCOptions()
         if init not in INITS or self.options.similarity not in SIMILARITIES or num_clusters < 1:
             raise ValueError(f"HDC with init {init!r}, {self.options.similarity!r} and {num_clusters} clusters")
         self.num_clusters = num_clusters
+        self.graph_builder = PairGraphBuilder(k1=k1, k2=k2, k1_includes_self=False)
         self.init = init
         self.outlier = outlier
         self.use_centroids = use_centroids

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.hdc.centroids import member_means
 from unreid.clustering.hdc.distances import build_similarity
+from unreid.utils.means import segment_means
 
 INITS = ("k-means++2", "k-means++", "random")
 
@@ -79,7 +79,7 @@ def initial_state(
         return _feature_kmeanspp(features, num_clusters, similarity, rng)
     if init == "random":
         labels = torch.from_numpy(rng.integers(num_clusters, size=len(features))).to(features.device)
-        return labels, member_means(features, labels, num_clusters)
+        return labels, segment_means(features, labels, num_clusters, dtype=torch.float32)[0]
     raise ValueError(f"unknown init {init!r}; known: {', '.join(INITS)}")
 
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 from unreid.data.datasets.base import DATASETS
 from unreid.data.datasets.market1501 import Market1501
 from unreid.data.datasets.statistics import Counts
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.layouts import market1501
-from unreid.data.rendering.plan import Plan, pid_of
-from unreid.data.rendering.writer import render
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.layouts import market1501
+from unreid.rendering.plan import Plan, pid_of
+from unreid.rendering.writer import render
 
 
 @DATASETS.register("Synthetic")

@@ -8,10 +8,10 @@ from typing import Any, Self
 from unreid.data.datasets.base import DATASETS
 from unreid.data.datasets.dukemtmc_videoreid import DukeMTMCVideoReID
 from unreid.data.datasets.statistics import Counts
-from unreid.data.rendering.knobs import WorldKnobs
-from unreid.data.rendering.plan import Plan
-from unreid.data.rendering.video_layouts import dukevideo
-from unreid.data.rendering.writer import read_world, render
+from unreid.rendering.knobs import WorldKnobs
+from unreid.rendering.plan import Plan
+from unreid.rendering.video_layouts import dukevideo
+from unreid.rendering.writer import read_world, render
 
 
 @DATASETS.register("SyntheticVideo")

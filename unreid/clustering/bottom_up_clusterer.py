@@ -1,0 +1,87 @@
+"""BUC's merging as a clusterer: from single samples down to a number of clusters, on features that stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.bottom_up import merge_clusters, merges_per_round
+from unreid.structures import Clustering, PairGraph
+from unreid.utils.errors import UserError
+
+
+@CLUSTERERS.register("BottomUp")
+class BottomUp(Clusterer):
+    """Merges of BUC (Lin et al., AAAI 2019, section 3.3) until ``num_clusters`` are left; no outliers.
+
+    The method BUC merges once a round and trains in between; see
+    :class:`~unreid.clustering.bottom_up.BottomUpPartition`.
+
+    Args:
+        num_clusters: C.
+        merge_percent: share of N that one merge removes; the weights of the pairs are fixed within a merge.
+        size_penalty, distance, linkage: see :func:`~unreid.clustering.bottom_up.merge_clusters`.
+    """
+
+    def __init__(
+        self,
+        num_clusters: int,
+        *,
+        merge_percent: float = 0.05,
+        size_penalty: float = 0.003,
+        distance: str = "sqeuclidean",
+        linkage: str = "min",
+    ) -> None:
+        if num_clusters < 1 or not 0 < merge_percent < 1:
+            raise ValueError(f"need num_clusters >= 1 and merge_percent in (0, 1), not {num_clusters}, {merge_percent}")
+        self.num_clusters = num_clusters
+        self.merge_percent = merge_percent
+        self.size_penalty = size_penalty
+        self.distance = distance
+        self.linkage = linkage
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> BottomUp:
+        """Reads ``CLUSTER.NUM_CLUSTERS`` and ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,MERGE.*}``."""
+        node = cfg.METHOD.BUC
+        return cls(
+            cfg.CLUSTER.NUM_CLUSTERS,
+            merge_percent=node.MERGE_PERCENT,
+            size_penalty=node.SIZE_PENALTY,
+            distance=node.MERGE.DISTANCE,
+            linkage=node.MERGE.LINKAGE,
+        )
+
+    def cluster(
+        self,
+        features: Tensor,
+        graph: PairGraph | None,
+        *,
+        round: int = 0,
+        seed: int = 0,
+        camids: Tensor | None = None,
+    ) -> Clustering:
+        """See :class:`Clusterer`; only the features are read.
+
+        Raises:
+            UserError: there are fewer samples than clusters.
+        """
+        count = len(features)
+        if count < self.num_clusters:
+            raise UserError(f"Bottom-up merging cannot make {self.num_clusters} clusters of {count} samples: lower it.")
+        labels = torch.arange(count)
+        while count > self.num_clusters:
+            merges = min(merges_per_round(len(features), self.merge_percent), count - self.num_clusters)
+            labels = merge_clusters(
+                features,
+                labels,
+                merges,
+                size_penalty=self.size_penalty,
+                distance=self.distance,
+                linkage=self.linkage,
+            )
+            count = int(labels.max()) + 1
+        return Clustering(labels, count)
