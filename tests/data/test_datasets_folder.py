@@ -178,3 +178,42 @@ def test_from_config(tmp_path: Path) -> None:
     assert len(build_dataset("ImageFolder", cfg).train) == 12
     cfg.DATASETS.FOLDER.PATH, cfg.DATASETS.ROOT = "", str(tmp_path)
     assert len(build_dataset("ImageFolder", cfg).train) == 12
+
+
+@pytest.mark.parametrize(
+    ("names", "pids"),
+    [
+        (("7", "8"), [7, 8]),
+        (("0815", "4711"), [815, 4711]),
+        (("7", "07"), [1, 2]),
+        (("a7", "a07"), [1, 2]),
+        (("9223372036854775807", "9223372036854775808"), [1, 2]),
+        (("-5", "5"), [1, 2]),
+        (("7", "\uff17"), [1, 2]),
+    ],
+)
+def test_identities_are_names(tmp_path: Path, names: tuple[str, str], pids: list[int]) -> None:
+    touch(tmp_path, "train/1.jpg", *(f"{split}/{name}/1.jpg" for split in ("query", "gallery") for name in names))
+    dataset = ImageFolder(tmp_path)
+    assert sorted(dataset.query.truth.pids.tolist()) == pids
+    assert dataset.query.truth.pids.tolist() == dataset.gallery.truth.pids.tolist()
+
+
+def test_unknown_identities_are_left_out_of_the_test(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "train/1.jpg", "query/a/1.jpg", "gallery/a/2.jpg", "gallery/-1/3.jpg", "gallery/4.jpg")
+    assert len(ImageFolder(tmp_path).gallery) == 1
+    assert "1 images of" in caplog.text
+    assert "have the identity -1 (unknown) and are left out (first: -1/3.jpg)" in caplog.text
+    assert "match no identity and are left out (first: 4.jpg)" in caplog.text
+
+
+def test_an_empty_group_is_no_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "train/cam1.jpg", "train/cam_.jpg")
+    assert len(ImageFolder(tmp_path, camera_regex=r"cam(\d*)").train) == 1
+    assert "match no camera and are left out (first: cam_.jpg)" in caplog.text
+
+
+def test_folders_of_one_name_at_several_places_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "train/1.jpg", "gallery/a/1.jpg", "query/anna/day1/1.jpg", "query/ben/day1/1.jpg")
+    assert len(set(ImageFolder(tmp_path).query.truth.pids.tolist())) == 1
+    assert "such as anna/day1 and ben/day1" in caplog.text

@@ -100,6 +100,35 @@ def test_mars_query_rows_must_exist(tmp_path: Path) -> None:
         MARS(tmp_path).gallery  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ([1, 1, 2, -1], "row 1: the camera is -1"),
+        ([1, 1, -2, 1], "row 1: the identity is -2"),
+        ([1, 1, 2, 10**9], "the camera 1000000000 of row 1 of tracks_test_info.mat is above"),
+        ([1, 1, 2, 1.5], "numbers that are not whole"),
+        ([1, 1, 2, float("nan")], "numbers that are not whole"),
+        ([1, 1, 1e30, 1], "numbers that are not whole, or too large"),
+    ],
+)
+def test_mars_numbers_that_cannot_be(tmp_path: Path, row: list[float], sentence: str) -> None:
+    savemat(mars(tmp_path) / "MARS/info/tracks_test_info.mat", {"track_test_info": np.array([row, [2, 2, 2, 3]])})
+    with pytest.raises(UserError, match=sentence):
+        MARS(tmp_path).gallery  # noqa: B018
+
+
+def test_mars_lists_and_tables_of_other_tools(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    info = mars(tmp_path) / "MARS" / "info"
+    (info / "train_name.txt").write_bytes("\r\n".join(TRAIN).encode("utf-8-sig"))
+    savemat(info / "tracks_train_info.mat", {"track_train_info": np.array([[1, 2, 3, 0], [3, 3, 1, 5]])})
+    savemat(info / "query_IDX.mat", {"query_IDX": np.array([[2, 2]])})
+    dataset = MARS(tmp_path)
+    assert [t.camid for t in dataset.train.tracklets] == [0, 5]
+    assert len(dataset.query) == 1
+    for sentence in ("cameras are counted from 0", "2 tracklets of", "names 1 rows more than once"):
+        assert sentence in caplog.text
+
+
 def duke(root: Path, files: dict[str, list[str]]) -> Path:
     for split in ("train", "query", "gallery"):
         (root / "DukeMTMC-VideoReID" / split).mkdir(parents=True, exist_ok=True)
@@ -135,6 +164,40 @@ def test_dukevideo_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert "2 images of" in caplog.text
     with pytest.raises(UserError, match="query has no tracklet like"):
         dataset.query  # noqa: B018
+
+
+def test_dukevideo_cameras_without_a_clock(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {f"{split}/0001/0001": ["0001_C9_F0001_X7.jpg"] for split in ("train", "query", "gallery")}
+    files["train/0001/0002"] = ["0001_C1_F0001_X7.jpg"]
+    dataset = DukeMTMCVideoReID(duke(tmp_path, files))
+    assert [t.camid for t in dataset.train.tracklets] == [8, 0]
+    assert dataset.camera_starts is None
+    assert "the clock of camera 9 is not known" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("0001_C0_F0001_X7.jpg", "0001_C0_F0001_X7.jpg is of camera 0"),
+        (f"0001_C1_F0001_X{10**20}.jpg", "frame number above"),
+        (f"0001_C{10**20}_F0001_X7.jpg", f"the camera {10**20} of"),
+    ],
+)
+def test_dukevideo_numbers_that_cannot_be(tmp_path: Path, name: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        DukeMTMCVideoReID(duke(tmp_path, {"train/0001/0001": [name]})).train  # noqa: B018
+
+
+def test_dukevideo_says_what_it_leaves_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {
+        "train/0001/0001": ["0001_C1_F0001_X7.jpg", "0002_C1_F0002_X7.jpg"],
+        "train/1/0002": ["0001_C1_F0003_X9.jpg"],
+        "train/0001": ["loose.jpg"],
+        "train/anna": [],
+    }
+    assert DukeMTMCVideoReID(duke(tmp_path, files)).train.truth.pids.tolist() == [1, 1]
+    for sentence in ("2 images of", "1 folders of", "first: anna", "taken as one: '0001' and '1'"):
+        assert sentence in caplog.text
 
 
 def test_dukevideo_clock_is_the_official_one() -> None:

@@ -14,6 +14,7 @@ from unreid.constraints.links import Links
 from unreid.constraints.records import Records
 from unreid.constraints.relation_file import RelationFile, align, read_relation
 from unreid.utils.errors import UserError
+from unreid.utils.text import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def read_keys(path: Path) -> tuple[list[str], list[str] | None]:
         UserError: the file is missing or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"The key list {path} cannot be read: {error}.") from None
     lists: list[Any] = [content.get(name) for name in ("rows", "columns")] if isinstance(content, dict) else [None]

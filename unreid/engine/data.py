@@ -15,7 +15,7 @@ from unreid.constraints import record_keys
 from unreid.data.build import build_extract_loader, build_train_loader
 from unreid.data.cache import ImageCache
 from unreid.data.datasets import build_dataset, train_view
-from unreid.data.datasets.base import ReIDDataset
+from unreid.data.datasets.base import DATASETS, ReIDDataset
 from unreid.data.loader import TrainLoader
 from unreid.evaluation.extract import extract_features
 from unreid.structures import GroundTruth, RoundPlan, Tracklet
@@ -44,10 +44,15 @@ class Data:
 def build_data(cfg: CfgNode, train: bool = True) -> Data:
     """Parses the datasets of the config, each once, even where it both trains and tests.
 
-    One process of every machine goes first: what a dataset renders on its first use is there for the others.
+    One process of every machine goes first: what a dataset renders on its first use is there for the others. No image
+    of a test set is trained on, whichever training set lists it.
+
+    Raises:
+        UserError: a dataset is named twice or cannot be read, nothing is left to train on, or the camera embedding has
+            too few rows.
     """
-    names = list(cfg.DATASETS.NAMES) if train else []
-    tests = list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
+    names = _distinct("DATASETS.NAMES", cfg.DATASETS.NAMES) if train else []
+    tests = _distinct("DATASETS.TESTS", cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
     with first_of_node():
         datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests)}
     tracklets: list[Tracklet] = []
@@ -55,7 +60,7 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
     if train:
         for dataset in datasets.values():
             dataset.log_statistics()
-        tracklets, truth = train_view([datasets[name] for name in names], seed=cfg.SEED)
+        tracklets, truth = train_view([datasets[name] for name in names], cfg.SEED, list(datasets.values()))
         if (truth.pids < 0).all():
             truth = None
     testable = []
@@ -69,6 +74,16 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
         check_cameras(cfg.MODEL.BACKBONE.CAMERAS, lists)
     keys = record_keys(tracklets, [datasets[name].folder for name in names])
     return Data(tracklets, truth, testable, keys)
+
+
+def _distinct(key: str, names: list[str]) -> list[str]:
+    """The names, each of another dataset: one that is named twice (also by an alias) would count twice."""
+    found: dict[type[ReIDDataset], str] = {}
+    for name in names:
+        before = found.setdefault(DATASETS.get(name), name)
+        if list(names).count(name) > 1 or before != name:
+            raise UserError(f"{key} names one dataset twice: {before} and {name}.")
+    return list(names)
 
 
 def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:

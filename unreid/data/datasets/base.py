@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from unreid.data.datasets.same_files import FileIndex
+from unreid.data.datasets.separation import trainable
 from unreid.data.datasets.statistics import Counts, closest, count, table
 from unreid.structures import GroundTruth, Tracklet
 from unreid.utils.errors import UserError
@@ -42,9 +44,12 @@ class Split:
 class ReIDDataset(ABC):
     """A re-identification dataset on disk.
 
-    Nothing is parsed before it is asked for: ``dataset.query`` does not touch the training images. A subclass says
-    where its folders are, parses one split at a time, and states its protocol and the published counts as class data.
-    The docstring of a subclass carries the citation, the home page and the layout.
+    Nothing is parsed before it is asked for: ``dataset.query`` opens no training image. A subclass says where its
+    folders are, parses one split at a time, and states its protocol and the published counts as class data. The
+    docstring of a subclass carries the citation, the home page and the layout.
+
+    No test image is trained on: a training record that shares a file with query or gallery, under whatever name, is
+    left out, and the log says how many are.
 
     Args:
         root: folder that holds the dataset's folder (one of :attr:`folders`), or that folder itself.
@@ -52,7 +57,7 @@ class ReIDDataset(ABC):
 
     Raises:
         UserError: a required folder is missing, or (when a split is read) it holds no usable file, or ``strict`` and
-            the counts differ.
+            the counts differ, or all training images are test images.
 
     Attributes:
         folder: the dataset's folder that was found.
@@ -89,7 +94,10 @@ class ReIDDataset(ABC):
 
     @cached_property
     def train(self) -> Split:
-        """Training records. Methods see them only through :func:`~unreid.data.datasets.train_view.train_view`."""
+        """Training records, none of them a test image.
+
+        Methods see them only through :func:`~unreid.data.datasets.train_view.train_view`.
+        """
         return self._load("train")
 
     @cached_property
@@ -101,6 +109,10 @@ class ReIDDataset(ABC):
     def gallery(self) -> Split:
         """Gallery records: junk left out, distractors (id 0) kept."""
         return self._load("gallery")
+
+    def held_out(self) -> FileIndex:
+        """The files of query and gallery, which are never trained on. Built anew: a large set's index is large."""
+        return FileIndex(self._test_files())
 
     def statistics(self) -> dict[str, Counts]:
         """Counts of every split the dataset has; parses them all."""
@@ -114,6 +126,16 @@ class ReIDDataset(ABC):
     @abstractmethod
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         """Records of ``split`` ("train", "query" or "gallery") in order of relative path, and their raw identities."""
+
+    def _test_files(self) -> list[str]:
+        """Paths of all images that are kept for the test."""
+        files: list[str] = []
+        for split in ("query", "gallery") if self.has_test else ():
+            try:
+                files += (path for tracklet in getattr(self, split).tracklets for path in tracklet.paths)
+            except UserError as error:  # training is possible all the same; the test will say it again
+                logger.warning("nothing of the %s of %s is kept out of training: %s", split, self.name, error)
+        return files
 
     def _locate(self) -> Path:
         """The dataset's folder below (or at) the root; raises :class:`UserError` naming what is missing."""
@@ -140,6 +162,10 @@ class ReIDDataset(ABC):
         if name not in SPLITS:
             raise ValueError(f"no split {name!r}")
         tracklets, pids = self._parse(name)
+        _check_records(f"{self.name} {name} in {self.folder}", tracklets, pids, known=name != "train")
+        if name == "train":
+            kept = trainable(tracklets, self.held_out(), owner=self.name, tester=str(self.folder))
+            tracklets, pids = [tracklets[i] for i in kept], [pids[i] for i in kept]
         split = Split(tracklets, GroundTruth(np.asarray(pids, dtype=np.int64)))
         found = closest(self._count(split), self._expected(name))
         if found:
@@ -148,6 +174,19 @@ class ReIDDataset(ABC):
                 raise UserError(f"{message} Complete the copy, or set DATASETS.STRICT False to use it as it is.")
             logger.warning("%s", message)
         return split
+
+
+def _check_records(where: str, tracklets: list[Tracklet], pids: list[int], *, known: bool) -> None:
+    """Refuses what no part of the package could tell from something else, whatever dataset it comes from."""
+    for tracklet, pid in zip(tracklets, pids, strict=True):
+        if tracklet.camid < 0:
+            raise UserError(f"{where}: {tracklet.paths[0]} has the camera {tracklet.camid}; cameras count from 0.")
+        if known and pid < 0:
+            raise UserError(
+                f"{where}: {tracklet.paths[0]} has no identity ({pid}); all such images would count as one person."
+            )
+        if not -(2**63) <= pid < 2**63:
+            raise UserError(f"{where}: the identity {pid} of {tracklet.paths[0]} does not fit into 64 bits.")
 
 
 DATASETS: Registry[type[ReIDDataset]] = Registry("dataset")

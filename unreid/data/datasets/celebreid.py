@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -46,7 +47,7 @@ class CelebReID(NamedFilesDataset):
     folders: tuple[str, ...] = ("Celeb-reID", "CelebReID", "celebreid")
     required = ("train", "query", "gallery")
     split_folders: ClassVar = {"train": "train", "query": "query", "gallery": "gallery"}
-    pattern = re.compile(r"(?P<pid>\d+)_(?P<cam>\d)\d*_")
+    pattern = re.compile(r"(?P<pid>\d+)_(?P<cam>\d)\d*_", re.ASCII)
     example = "1_12_0.jpg"
     official: ClassVar = {
         "train": (Counts(632, 20_208, None),),
@@ -65,9 +66,9 @@ class CelebReID(NamedFilesDataset):
         """The dataset that ``cfg.DATASETS`` describes."""
         return cls(cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, cameras=cfg.DATASETS.CELEBREID)
 
-    def camera(self, text: str) -> int | None:
-        """First digit of the image number (used by ``cameras="reference"`` only)."""
-        return int(text)
+    def number_cameras(self, found: Mapping[int, str]) -> dict[int, int]:
+        """The first digit of the image number (used by ``cameras="reference"`` only)."""
+        return {digit: digit for digit in found}
 
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         tracklets, pids = super()._parse(split)

@@ -50,7 +50,7 @@ class CUHK03NP(NamedFilesDataset):
 
     name = "CUHK03NP"
     required = ("bounding_box_train", "query", "bounding_box_test")
-    pattern = re.compile(r"(?:(?P<pair>\d)_(?=\d{3}_\d_\d+\.))?(?P<pid>\d+)_c?(?P<cam>\d)_\d+\.")
+    pattern = re.compile(r"(?:(?P<pair>\d)_(?=\d{3}_\d_\d+\.))?(?P<pid>\d+)_c?(?P<cam>\d+)_\d+\.", re.ASCII)
     example = "0001_c1_1.png"
 
     def __init__(self, root: str | Path, *, strict: bool = False, boxes: str = "detected") -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -12,13 +14,17 @@ from typing import Any, ClassVar, NamedTuple, Self
 from unreid.data.datasets.base import DATASETS, ReIDDataset
 from unreid.data.datasets.dukemtmcreid import WITHDRAWN
 from unreid.data.datasets.files import ImageListing
+from unreid.data.datasets.named_files import check_numbers
+from unreid.data.datasets.names import say_spellings
 from unreid.data.datasets.statistics import Counts
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(?P<pid>\d+)_?C(?P<cam>\d+)_?F(?P<image>\d+)_?X(?P<frame>\d+)\.")
+_NAME = re.compile(r"(?P<pid>\d+)_?C(?P<cam>\d+)_?F(?P<image>\d+)_?X(?P<frame>\d+)\.", re.ASCII)
+_IDENTITY = re.compile(r"[0-9]+")
+_LARGEST_FRAME = 2**53
 _DENSE_CLIPS = {32: 10_517, 40: 8_187}  # training clips of the official set, by step
 
 
@@ -59,7 +65,7 @@ class DukeMTMCVideoReID(ReIDDataset):
     folders: tuple[str, ...] = ("DukeMTMC-VideoReID", "dukemtmc-videoreid")
     required = ("train", "query", "gallery")
     notice = WITHDRAWN
-    camera_starts = (5543, 3607, 27244, 31182, 1, 22402, 18968, 46766)
+    camera_starts: tuple[int, ...] | None = (5543, 3607, 27244, 31182, 1, 22402, 18968, 46766)
     frame_rate = 59.940059
     official: ClassVar = {
         "train": (Counts(702, 2_196, 8, 369_656),),
@@ -89,47 +95,74 @@ class DukeMTMCVideoReID(ReIDDataset):
         base = self.folder / split
         tracklets: list[Tracklet] = []
         pids: list[int] = []
-        strangers = 0
+        strangers = ImageListing().names(base)
         listing = ImageListing()
-        for person in filter(str.isdecimal, listing.folders(base)):
+        foreign = [name for name in listing.folders(base) if not _IDENTITY.fullmatch(name)]
+        spellings: dict[int, set[str]] = {}
+        for person in filter(_IDENTITY.fullmatch, listing.folders(base)):
+            strangers += (f"{person}/{name}" for name in ImageListing().names(base / person))
             for track in listing.folders(base / person):
-                found = _read_track(base / person / track, listing, len(tracklets))
+                found = self._read_track(base, f"{person}/{track}", listing, len(tracklets))
                 strangers += found.strangers
                 if found.tracklet is not None:
                     tracklets.append(found.tracklet)
                     pids.append(int(person))
+                    spellings.setdefault(int(person), set()).add(person)
         listing.log(self.name, base)
         if not tracklets:
-            raise UserError(f"{self.name}: {base} has no tracklet like 0001/0001/0001_C6_F0099_X30823.jpg.")
-        if strangers:
-            logger.warning("%s: %d images of %s were left out, their names do not fit", self.name, strangers, base)
+            other = f"; another name: {strangers[0]}" if strangers else ""
+            raise UserError(f"{self.name}: {base} has no tracklet like 0001/0001/0001_C6_F0099_X30823.jpg{other}.")
+        say_spellings(self.name, "identity", spellings)
+        for what, names in (("images", strangers), ("folders", foreign)):
+            if names:
+                text = "%s: %d %s of %s were left out, their names do not fit (first: %s)"
+                logger.warning(text, self.name, len(names), what, base, names[0])
+        self._check_clock(tracklets)
         if split == "train" and self.dense:
             return _dense(tracklets, pids, self.dense_step)
         return tracklets, pids
 
+    def _read_track(self, base: Path, folder: str, listing: ImageListing, trackid: int) -> _Track:
+        """One folder as a tracklet of one person and camera, images in order of their number F; None: no name fits."""
+        names = listing.names(base / folder)
+        person = int(folder.partition("/")[0])
+        matches = [match for match in map(_NAME.match, names) if match and int(match["pid"]) == person]
+        cameras = Counter(int(match["cam"]) for match in matches)
+        camera = cameras.most_common(1)[0][0] if cameras else 0
+        members = [match for match in matches if int(match["cam"]) == camera]
+        members.sort(key=lambda match: int(match["image"]))
+        strangers = sorted(set(names) - {match.string for match in members})
+        left_out = [f"{folder}/{name}" for name in strangers]
+        if not members:
+            return _Track(None, left_out)
+        first = str(base / folder / members[0].string)
+        check_numbers(self.name, first, pid=person, camera=camera)
+        if camera < 1:
+            raise UserError(
+                f"{self.name}: {first} is of camera 0; cameras count from 1 here, as the clocks do: rename."
+            )
+        frames = tuple(int(match["frame"]) for match in members)
+        if max(frames) > _LARGEST_FRAME:
+            raise UserError(f"{self.name}: {base / folder} has a frame number above {_LARGEST_FRAME:,}.")
+        paths = tuple(os.path.join(base, folder, match.string) for match in members)
+        return _Track(Tracklet(paths, camera - 1, trackid, frames), left_out)
+
+    def _check_clock(self, tracklets: Sequence[Tracklet]) -> None:
+        """Cameras that have no known clock leave the set without one."""
+        unknown = [t for t in tracklets if self.camera_starts is not None and t.camid >= len(self.camera_starts)]
+        if unknown:
+            logger.warning(
+                "%s: the clock of camera %d is not known (first: %s), so no constraint on time can be mined",
+                self.name,
+                unknown[0].camid + 1,
+                unknown[0].paths[0],
+            )
+            self.camera_starts = None
+
 
 class _Track(NamedTuple):
     tracklet: Tracklet | None
-    strangers: int
-
-
-def _read_track(folder: Path, listing: ImageListing, trackid: int) -> _Track:
-    """One folder as a tracklet, images in order of their number F, of one person and camera; None when no name fits."""
-    names = listing.names(folder)
-    matches = [match for match in map(_NAME.match, names) if match]
-    if not matches:
-        return _Track(None, len(names))
-    owners = [(int(match["pid"]), int(match["cam"])) for match in matches]
-    owner = Counter(owners).most_common(1)[0][0]
-    members = [match for match, own in zip(matches, owners) if own == owner]
-    members.sort(key=lambda match: int(match["image"]))
-    tracklet = Tracklet(
-        paths=tuple(str(folder / match.string) for match in members),
-        camid=owner[1] - 1,
-        trackid=trackid,
-        frames=tuple(int(match["frame"]) for match in members),
-    )
-    return _Track(tracklet, len(names) - len(members))
+    strangers: list[str]
 
 
 def _dense(tracklets: list[Tracklet], pids: list[int], step: int) -> tuple[list[Tracklet], list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from unreid.data.datasets.base import DATASETS, ReIDDataset
+from unreid.data.datasets.crop import UNKNOWN, Crop
 from unreid.data.datasets.files import image_tree
-from unreid.data.datasets.manifest import Crop, read_manifest
+from unreid.data.datasets.manifest import read_manifest
+from unreid.data.datasets.names import camera_numbers, identity_numbers, say_lookalikes
+from unreid.data.datasets.separation import trainable
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
 
@@ -33,12 +37,13 @@ class ImageFolder(ReIDDataset):
     whose first group is the camera; a CSV manifest (see :func:`~unreid.data.datasets.manifest.read_manifest`); or
     nothing, then all images count as one camera, the log says what that costs, and the gallery keeps images of the
     query's camera. Identities of query and gallery come from the manifest, from ``pid_regex`` in the same way, or are
-    the name of the folder that holds the image. Training identities are known only from manifest or ``pid_regex``;
-    they are used for diagnostics alone.
+    the name of the folder that holds the image; "7" and "07" are two of them, and the log says so. Training identities
+    are known only from manifest or ``pid_regex``; they are used for diagnostics alone.
 
     Args:
         path: the folder.
-        train, query, gallery: sub-folders of the splits; ``train="."``: all of ``path`` but the other two.
+        train, query, gallery: sub-folders of the splits, or absolute; images of query and gallery are left out of
+            train, so that ``train="."`` is all of ``path`` but the other two.
         camera_regex: for example ``"cam(\\d+)"``; empty: one camera.
         pid_regex: empty: the parent folder's name.
         manifest: CSV file, absolute or below ``path``; replaces the folders and both expressions.
@@ -123,93 +128,130 @@ class ImageFolder(ReIDDataset):
         return read_manifest(self.folder / self._manifest, self.folder, self.split_folders)
 
     @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        """Relative paths of all images below the folders that exist."""
+        bases = {split: self.folder / name for split, name in self.split_folders.items()}
+        return {split: image_tree(base, self.name) for split, base in bases.items() if base.is_dir()}
+
+    @cached_property
     def _crops(self) -> dict[str, list[Crop]]:
         """All crops by split: cameras are numbered over all of them, so they are listed together."""
         if self._manifest:
             return {split: [crop for crop in self._listed if crop.split == split] for split in self.split_folders}
-        return {split: self._scan(split) for split in self.split_folders if self._has(split)}
+        crops = {split: self._scan(split) for split in self._names}
+        everyone = [crop for members in crops.values() for crop in members]
+        say_lookalikes(self.name, "camera", {crop.camera for crop in everyone})
+        say_lookalikes(self.name, "identity", {crop.pid for crop in everyone if crop.pid is not None})
+        return crops
 
-    def _has(self, split: str) -> bool:
-        return (self.folder / self.split_folders[split]).is_dir()
+    def _test_files(self) -> list[str]:
+        """All images below the test folders, whether their names fit or not, and also where only one folder exists."""
+        if self._manifest:
+            return [os.path.join(self.folder, crop.path) for crop in self._listed if crop.split != "train"]
+        bases = ((self.folder / self.split_folders[split], split) for split in ("query", "gallery"))
+        return [os.path.join(base, name) for base, split in bases for name in self._names.get(split, ())]
 
     @cached_property
     def _camera_numbers(self) -> dict[str, int]:
-        return _numbered(crop.camera for crops in self._crops.values() for crop in crops)
+        return camera_numbers(crop.camera for crops in self._crops.values() for crop in crops)
 
     @cached_property
     def _identity_numbers(self) -> dict[str, int]:
-        texts = {crop.pid for crops in self._crops.values() for crop in crops if crop.pid is not None}
-        if all(re.fullmatch(r"-?\d+", text) for text in texts):
-            return {text: int(text) for text in texts}
-        return {text: number + 1 for text, number in _numbered(texts).items()}
+        return identity_numbers(crop.pid for crops in self._crops.values() for crop in crops if crop.pid is not None)
 
     def _scan(self, split: str) -> list[Crop]:
-        base = self.split_folders[split]
-        names = image_tree(self.folder / base, self.name)
-        if Path(base) == Path("."):
-            others = tuple(f"{name}/" for name in self.split_folders.values() if Path(name) != Path("."))
-            names = [name for name in names if not name.startswith(others)]
-        crops = []
+        base = self.folder / self.split_folders[split]
+        below = Path(self.split_folders[split]).as_posix()
+        names = self._names[split]
+        if split == "train":
+            names = self._without_tests(base, names)
+        crops: list[Crop] = []
+        left_out: dict[str, list[str]] = {}
         for name in names:
             camera = _group(self._camera_regex, name, "")
-            pid = _group(self._pid_regex, name, self._parent(name) if split != "train" else None)
-            if camera is not None and (pid is not None or split == "train"):
-                crops.append(Crop((Path(base) / name).as_posix(), camera, split, pid))
+            pid = _group(self._pid_regex, name, _parent(name) if split != "train" else None)
+            if camera is None:
+                left_out.setdefault("match no camera", []).append(name)
+            elif pid is None and split != "train":
+                left_out.setdefault("match no identity", []).append(name)
+            elif pid == UNKNOWN and split != "train":
+                left_out.setdefault("have the identity -1 (unknown)", []).append(name)
+            else:
+                path = name if below == "." else f"{below}/{name}"
+                crops.append(Crop(path, camera, split, None if pid == UNKNOWN else pid))
         if not crops:
             sample = f"; one of them: {names[0]}" if names else ""
             raise UserError(
-                f"ImageFolder: no usable image in {self.folder / base} ({len(names)} files{sample}). Check the folder "
+                f"ImageFolder: no usable image in {base} ({len(names)} files{sample}). Check the folder "
                 "and DATASETS.FOLDER.CAMERA_REGEX / PID_REGEX, which are searched in the path below it."
             )
-        if len(crops) < len(names):
-            left = len(names) - len(crops)
-            logger.warning("ImageFolder: %d images of %s match no camera or identity", left, self.folder / base)
+        for reason, files in left_out.items():
+            text = "ImageFolder: %d images of %s %s and are left out (first: %s)"
+            logger.warning(text, len(files), base, reason, files[0])
+        if split != "train" and self._pid_regex is None:
+            _say_same_folders(base, names)
         return crops
 
-    @staticmethod
-    def _parent(name: str) -> str | None:
-        folder = name.rpartition("/")[0]
-        return folder.rpartition("/")[2] or None
+    def _without_tests(self, base: Path, names: list[str]) -> list[str]:
+        """Before names are read: what the expressions find in the name of a test image depends on the folder."""
+        records = [Tracklet((os.path.join(base, name),), 0, position) for position, name in enumerate(names)]
+        tester = " and ".join(str(self.folder / self.split_folders[split]) for split in ("query", "gallery"))
+        return [names[i] for i in trainable(records, self.held_out(), owner=self.name, tester=tester)]
 
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         if split != "train" and not self.has_test:
             raise UserError(f"ImageFolder: {self.folder} has no query and gallery to evaluate on.")
         crops = self._crops.get(split, [])
         if not crops:
-            raise UserError(f"ImageFolder: the manifest lists no image for {split}.")
+            raise UserError(f"ImageFolder: the manifest {self._manifest} lists no image for {split}.")
         groups: dict[tuple[str, str], list[Crop]] = {}
         for crop in crops:
             own = ("image", crop.path) if crop.track is None else (f"track in {crop.camera}", crop.track)
             groups.setdefault(own, []).append(crop)
         ordered = sorted((_in_time(group) for group in groups.values()), key=lambda group: group[0].path)
         tracklets = [self._tracklet(group, number) for number, group in enumerate(ordered)]
-        return tracklets, [self._identity(group[0]) for group in ordered]
+        return tracklets, [self._identity(group) for group in ordered]
 
     def _tracklet(self, group: Sequence[Crop], number: int) -> Tracklet:
         frames = [crop.frame for crop in group]
         return Tracklet(
-            paths=tuple(str(self.folder / crop.path) for crop in group),
+            paths=tuple(os.path.join(self.folder, crop.path) for crop in group),
             camid=self._camera_numbers[group[0].camera],
             trackid=number,
             frames=None if None in frames else tuple(frame for frame in frames if frame is not None),
         )
 
-    def _identity(self, crop: Crop) -> int:
-        return -1 if crop.pid is None else self._identity_numbers[crop.pid]
+    def _identity(self, group: Sequence[Crop]) -> int:
+        """The identity of a tracklet, which some of its lines may leave open."""
+        known = next((crop.pid for crop in group if crop.pid is not None), None)
+        return -1 if known is None else self._identity_numbers[known]
 
 
 def _in_time(group: list[Crop]) -> list[Crop]:
     return sorted(group, key=lambda crop: (-1 if crop.frame is None else crop.frame, crop.path))
 
 
-def _numbered(texts: Iterable[str]) -> dict[str, int]:
-    """Texts -> 0, 1, ... in natural order ("cam2" before "cam10")."""
+def _parent(name: str) -> str | None:
+    folder = name.rpartition("/")[0]
+    return folder.rpartition("/")[2] or None
 
-    def natural(text: str) -> list[tuple[int, int, str]]:
-        parts = re.split(r"(\d+)", text)
-        return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
-    return {text: number for number, text in enumerate(sorted(set(texts), key=natural))}
+def _say_same_folders(base: Path, names: Iterable[str]) -> None:
+    """Folders of one name at several places are one identity; that may be meant (a folder a camera above them)."""
+    places: dict[str, set[str]] = {}
+    for name in names:
+        above, _, identity = name.rpartition("/")[0].rpartition("/")
+        places.setdefault(identity, set()).add(above)
+    several = {identity: sorted(found) for identity, found in places.items() if identity and len(found) > 1}
+    if several:
+        identity, found = next(iter(several.items()))
+        logger.warning(
+            "ImageFolder: %d identities of %s have folders at several places, such as %s; each is taken as one person, "
+            "set DATASETS.FOLDER.PID_REGEX if they are not",
+            len(several),
+            base,
+            " and ".join(f"{above}/{identity}".lstrip("/") for above in found[:2]),
+        )
 
 
 def _compiled(key: str, text: str) -> re.Pattern[str] | None:
@@ -217,7 +259,7 @@ def _compiled(key: str, text: str) -> re.Pattern[str] | None:
         return None
     try:
         pattern = re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise UserError(f"{key}: {text!r} is not a regular expression ({error}).") from error
     if not pattern.groups:
         raise UserError(f"{key}: {text!r} has no group; put what it should read into parentheses, as in 'cam(\\d+)'.")
@@ -225,8 +267,8 @@ def _compiled(key: str, text: str) -> re.Pattern[str] | None:
 
 
 def _group(pattern: re.Pattern[str] | None, name: str, default: str | None) -> str | None:
-    """First group of the pattern in ``name``, ``default`` without a pattern, None without a match."""
+    """First group of the pattern in ``name``, ``default`` without a pattern, None without a match or an empty one."""
     if pattern is None:
         return default
     match = pattern.search(name)
-    return match[1] if match else None
+    return (match[1] or None) if match else None

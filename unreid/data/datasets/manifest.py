@@ -2,89 +2,113 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
 
+from unreid.data.datasets.crop import UNKNOWN, Crop
+from unreid.data.datasets.manifest_rules import without_contradictions
+from unreid.data.datasets.manifest_table import REQUIRED, read_table
 from unreid.utils.errors import UserError
 
-_REQUIRED = ("path", "camera")
-_OPTIONAL = ("split", "pid", "track", "frame")
-
-
-@dataclass(frozen=True)
-class Crop:
-    """One image of a folder or one line of a manifest.
-
-    Attributes:
-        path: below the dataset's folder, with ``/``.
-        camera: any text; cameras are numbered in natural order over all splits.
-        split: "train", "query" or "gallery".
-        pid: any text, or None when unknown.
-        track: crops of one split, camera and track form a tracklet; None: an image of its own.
-        frame: frame number, or None.
-    """
-
-    path: str
-    camera: str
-    split: str
-    pid: str | None = None
-    track: str | None = None
-    frame: int | None = None
+_LARGEST_FRAME = 2**53
 
 
 def read_manifest(manifest: Path, folder: Path, split_folders: dict[str, str]) -> list[Crop]:
     """The crops that a CSV file lists.
 
     The first line names the columns: ``path`` (below ``folder``) and ``camera``, optionally ``split``, ``pid``,
-    ``track`` and ``frame``. Without a split the first part of the path decides (``split_folders``), else it is train.
+    ``track`` and ``frame``. Without a split the folder that holds the image decides (``split_folders``), else it is
+    train. Columns may be separated by comma, semicolon, tab or bar. The text is UTF-8, or as its byte
+    order mark says.
 
     Raises:
-        UserError: the file cannot be read, a column is missing, or a line is wrong; with the number of the line.
+        UserError: the file cannot be read, a column is missing, a line is wrong, or lines contradict each other; with
+            the number of the line.
     """
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            _check_columns(manifest, reader.fieldnames or ())
-            crops = [_crop(manifest, reader.line_num, row, folder, split_folders) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"The manifest {manifest} cannot be read: {error}.") from error
-    if not crops:
+    rows = read_table(manifest)
+    if not rows:
         raise UserError(f"The manifest {manifest} lists no image.")
-    return crops
+    paths = _existing(manifest, [(line, cells["path"]) for line, cells in rows], folder)
+    bases = _bases(folder, split_folders)
+    crops = [_crop(manifest, line, cells, path, folder, bases) for (line, cells), path in zip(rows, paths)]
+    _check_identities(manifest, crops)
+    return without_contradictions(manifest, crops, folder)
 
 
-def _check_columns(manifest: Path, columns: Sequence[str]) -> None:
-    known = (*_REQUIRED, *_OPTIONAL)
-    missing = [name for name in _REQUIRED if name not in columns]
+def _existing(manifest: Path, listed: list[tuple[int, str]], folder: Path) -> list[str]:
+    """The files, below ``folder`` where they are; names from Windows are understood."""
+    paths = []
+    missing = []
+    inside = os.path.join(folder, "")
+    for line, text in listed:
+        if not text:
+            raise UserError(f"{manifest}, line {line}: the column path is empty.")
+        spellings = dict.fromkeys((text, text.replace("\\", "/")))
+        found = next((spelling for spelling in spellings if os.path.isfile(os.path.join(folder, spelling))), None)
+        if found is None:
+            missing.append(f"line {line}: there is no file {folder / text.replace(chr(92), '/')}")
+        else:
+            paths.append(_plain(found.removeprefix(inside)))
     if missing:
-        raise UserError(f"{manifest}, line 1: no column {' or '.join(missing)}; known columns: {', '.join(known)}.")
+        more = f" ({len(missing)} of {len(listed)} lines name a file that is not there)" if len(missing) > 1 else ""
+        raise UserError(f"{manifest}, {missing[0]}{more}.")
+    return paths
+
+
+def _plain(path: str) -> str:
+    """Without "./" and "//"."""
+    return PurePosixPath(path).as_posix() if "./" in path or "//" in path else path
+
+
+def _bases(folder: Path, split_folders: dict[str, str]) -> list[tuple[str, str]]:
+    """Real folder and split, the deepest folder first."""
+    real = [(os.path.join(os.path.realpath(folder / name), ""), split) for split, name in split_folders.items() if name]
+    return sorted(real, key=lambda pair: -len(pair[0]))
 
 
 def _crop(
-    manifest: Path, line: int, row: dict[str | None, str | None], folder: Path, split_folders: dict[str, str]
+    manifest: Path, line: int, cells: dict[str, str], path: str, folder: Path, bases: list[tuple[str, str]]
 ) -> Crop:
     """One checked line."""
     where = f"{manifest}, line {line}"
-    cells = {name: (row.get(name) or "").strip() for name in (*_REQUIRED, *_OPTIONAL)}
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if not cells[name]:
             raise UserError(f"{where}: the column {name} is empty.")
-    path = cells["path"].replace("\\", "/")
-    if not (folder / path).is_file():
-        raise UserError(f"{where}: there is no file {folder / path}.")
-    by_folder = {name: split for split, name in split_folders.items()}
-    split = cells["split"] or by_folder.get(path.partition("/")[0], "train")
-    if split not in split_folders:
-        raise UserError(f"{where}: split must be one of {', '.join(split_folders)}, not {split!r}.")
-    if cells["frame"] and not cells["frame"].isdecimal():
-        raise UserError(f"{where}: frame must be a whole number, not {cells['frame']!r}.")
+    splits = ("train", "query", "gallery")
+    split = cells.get("split", "")
+    if split and split not in splits:
+        near = get_close_matches(split.lower(), splits, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise UserError(f"{where}: split must be one of {', '.join(splits)}, not {split!r}{hint}")
+    frame = cells.get("frame", "")
+    if frame and not (frame.isascii() and frame.isdecimal() and int(frame[:30]) <= _LARGEST_FRAME):
+        raise UserError(f"{where}: frame must be a whole number up to {_LARGEST_FRAME:,}, not {frame[:40]!r}.")
+    pid = cells.get("pid", "")
     return Crop(
         path=path,
         camera=cells["camera"],
-        split=split,
-        pid=cells["pid"] or None,
-        track=cells["track"] or None,
-        frame=int(cells["frame"]) if cells["frame"] else None,
+        split=split or _split_of(os.path.join(folder, path), bases),
+        pid=None if pid in ("", UNKNOWN) else pid,
+        track=cells.get("track") or None,
+        frame=int(frame) if frame else None,
+        line=line,
     )
+
+
+def _split_of(path: str, bases: list[tuple[str, str]]) -> str:
+    """The split whose folder holds the file, by its real place or by its name."""
+    places = (os.path.normpath(path), os.path.realpath(path))
+    return next((split for base, split in bases if any(place.startswith(base) for place in places)), "train")
+
+
+def _check_identities(manifest: Path, crops: list[Crop]) -> None:
+    """Test images without identity would all count as one person."""
+    nameless = [crop for crop in crops if crop.split != "train" and crop.pid is None]
+    if nameless:
+        first = nameless[0]
+        more = f" ({len(nameless)} such lines)" if len(nameless) > 1 else ""
+        raise UserError(
+            f"{manifest}, line {first.line}: a {first.split} image needs an identity in the column pid{more}; without "
+            "it there is nothing to score."
+        )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import zlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,13 +14,17 @@ import numpy as np
 
 from unreid.data.datasets.base import DATASETS, ReIDDataset
 from unreid.data.datasets.files import ImageListing
+from unreid.data.datasets.named_files import check_numbers, count_from
 from unreid.data.datasets.statistics import Counts
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
+from unreid.utils.text import read_text
 
 logger = logging.getLogger(__name__)
 
 _JUNK = -1
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, RuntimeError, zlib.error)
+_NAME = re.compile(r"(?P<pid>[0-9]{4})C(?P<cam>[0-9])T")
 
 
 @DATASETS.register("MARS")
@@ -71,36 +79,72 @@ class MARS(ReIDDataset):
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         part = "train" if split == "train" else "test"
         table_file = self.folder / self.info / f"tracks_{part}_info.mat"
-        names = (self.folder / self.info / f"{part}_name.txt").read_text(encoding="utf-8").split()
-        table = _matrix(table_file, f"track_{part}_info")
-        if table.ndim != 2 or table.shape[1] != 4:
-            raise UserError(f"{table_file}: expected four columns, found a table of shape {table.shape}.")
+        names = read_text(self.folder / self.info / f"{part}_name.txt").split()
+        table = self._tables[part]
         images = self.folder / f"bbox_{part}"
         listing = ImageListing()
         present = {folder: set(listing.names(images / folder)) for folder in listing.folders(images)}
         listing.log(self.name, images)
         tracklets: list[Tracklet] = []
         pids: list[int] = []
-        missing = lost = 0
+        missing = []
+        contradictions = []
+        lost = 0
         for row in self._rows(split, len(table)):
             members = _members(names, table[row].tolist(), table_file, int(row))
             pid, camera = int(table[row, 2]), int(table[row, 3])
             if pid == _JUNK:
                 continue
-            paths = tuple(str(images / name[:4] / name) for name in members if name in present.get(name[:4], ()))
+            paths = tuple(os.path.join(images, n[:4], n) for n in members if n in present.get(n[:4], ()))
             lost += len(members) - len(paths)
             if not paths:
-                missing += 1
+                missing.append(members[0])
                 continue
-            tracklets.append(Tracklet(paths, camera - 1, int(row)))
+            if not _agree(members[0], pid, camera):
+                contradictions.append(f"{members[0]}: {pid}, {camera}")
+            tracklets.append(Tracklet(paths, self._cameras[camera], int(row)))
             pids.append(pid)
         if not tracklets:
             raise UserError(f"MARS: {images} has none of the folders that {table_file.name} speaks of.")
         if lost:
             logger.warning("MARS: %d listed images are not in %s", lost, images)
         if missing:
-            logger.warning("MARS: %d tracklets were left out, none of their images is there", missing)
+            text = "MARS: %d tracklets were left out, none of their images is in %s (first: %s)"
+            logger.warning(text, len(missing), images, missing[0])
+        if contradictions:
+            logger.warning(
+                "MARS: %d tracklets of %s have another identity or camera in their names than in the table, which is "
+                "believed (first: %s)",
+                len(contradictions),
+                table_file,
+                contradictions[0],
+            )
         return tracklets, pids
+
+    @cached_property
+    def _tables(self) -> dict[str, np.ndarray]:
+        """int64 (rows, 4) of both parts, checked: cameras are numbered over both."""
+        tables = {}
+        for part in ("train", "test"):
+            file = self.folder / self.info / f"tracks_{part}_info.mat"
+            table = tables[part] = _matrix(file, f"track_{part}_info")
+            if table.ndim != 2 or table.shape[1] != 4:
+                raise UserError(f"{file}: expected four columns, found a table of shape {table.shape}.")
+            for name, column, least in (("identity", 2, _JUNK), ("camera", 3, 0)):
+                wrong = np.flatnonzero((table[:, column] < least) & (table[:, 2] != _JUNK))
+                if len(wrong):
+                    raise UserError(f"{file}, row {wrong[0] + 1}: the {name} is {table[wrong[0], column]}.")
+        return tables
+
+    @cached_property
+    def _cameras(self) -> dict[int, int]:
+        found: dict[int, str] = {}
+        for part, table in self._tables.items():
+            for row, camera in enumerate(table[:, 3].tolist()):
+                if table[row, 2] != _JUNK and camera not in found:
+                    found[camera] = f"row {row + 1} of tracks_{part}_info.mat"
+                    check_numbers("MARS", found[camera], camera=camera)
+        return count_from("MARS", found)
 
     def _rows(self, split: str, total: int) -> np.ndarray:
         """Rows of the table that belong to the split."""
@@ -110,6 +154,10 @@ class MARS(ReIDDataset):
         queries = _matrix(file, "query_IDX").ravel() - 1
         if len(queries) and not 0 <= queries.min() <= queries.max() < total:
             raise UserError(f"{file} names rows beyond the {total} rows of the test table.")
+        once = np.array(list(dict.fromkeys(queries.tolist())), dtype=np.int64)
+        if len(once) < len(queries) and split == "query":
+            logger.warning("MARS: %s names %d rows more than once; they count once", file, len(queries) - len(once))
+        queries = once
         return queries if split == "query" else np.setdiff1d(np.arange(total), queries)
 
 
@@ -119,11 +167,22 @@ def _matrix(path: Path, variable: str) -> np.ndarray:
     from scipy.io.matlab import MatReadError
 
     try:
-        return np.asarray(loadmat(path)[variable]).astype(np.int64)
+        matrix = np.asarray(loadmat(path)[variable])
+        with np.errstate(invalid="ignore"):
+            whole = matrix.astype(np.int64)
+        if not np.array_equal(whole, matrix):
+            raise ValueError(f"{variable} holds numbers that are not whole, or too large")
+        return whole
     except KeyError:
         raise UserError(f"{path} has no variable {variable!r}.") from None
-    except (OSError, ValueError, TypeError, IndexError, NotImplementedError, MatReadError) as error:
+    except (*_UNREADABLE, MatReadError) as error:
         raise UserError(f"{path} cannot be read as a MATLAB 5 file: {error}.") from error
+
+
+def _agree(name: str, pid: int, camera: int) -> bool:
+    """The image name, such as 0001C1T0001F001.jpg, says the same as the table, as far as it can be read."""
+    found = _NAME.match(name)
+    return found is None or (int(found["pid"]), int(found["cam"])) == (pid, camera)
 
 
 def _members(names: list[str], row: list[int], table: Path, index: int) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import ClassVar
 
 from unreid.data.datasets.base import DATASETS
 from unreid.data.datasets.named_files import NamedFilesDataset
 from unreid.data.datasets.statistics import Counts
+
+logger = logging.getLogger(__name__)
 
 _CAMERAS = {3: 0, 4: 1, 8: 2, 10: 3, 11: 4, 12: 5}
 
@@ -39,6 +43,13 @@ class PersonX(NamedFilesDataset):
         "gallery": (Counts(856, 30_816, 6),),
     }
 
-    def camera(self, text: str) -> int | None:
-        """0..5 for the six camera numbers of the set."""
-        return _CAMERAS.get(int(text))
+    def number_cameras(self, found: Mapping[int, str]) -> dict[int, int]:
+        """0..5 for the six camera numbers of the set, then 6, 7, ... for others, as other subsets of PersonX have."""
+        others = sorted(set(found) - set(_CAMERAS))
+        if others:
+            logger.warning(
+                "PersonX: cameras %s are none of the set's six (first: %s) and are numbered after them",
+                ", ".join(map(str, others[:10])),
+                found[others[0]],
+            )
+        return {**_CAMERAS, **{camera: len(_CAMERAS) + k for k, camera in enumerate(others)}}

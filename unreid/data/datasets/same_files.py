@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
+_UNLISTED = (-1, True)  # looked at by itself, like a link
+
 
 class _File(NamedTuple):
     path: str  # resolved
@@ -28,15 +30,15 @@ class Resolver:
         self._folders: dict[str, _Folder] = {}
 
     def __call__(self, path: str) -> _File:
-        parent, name = os.path.split(path)
-        if name not in ("", os.curdir, os.pardir):
+        parent, _, name = path.rpartition(os.sep)
+        if parent and name not in ("", os.curdir, os.pardir):
             folder = self._folder(parent)
-            inode, is_link = folder.entries.get(name, (-1, True))
+            inode, is_link = folder.entries.get(name, _UNLISTED)
             if not is_link:
-                return _File(os.path.join(folder.path, name), (folder.device, inode))
+                return _File(folder.path + os.sep + name, (folder.device, inode))
         real = os.path.realpath(path)
         folder = self._folder(os.path.dirname(real))
-        inode, is_link = folder.entries.get(os.path.basename(real), (-1, True))
+        inode, is_link = folder.entries.get(os.path.basename(real), _UNLISTED)
         return _File(real, None if is_link else (folder.device, inode))
 
     def _folder(self, folder: str) -> _Folder:
@@ -64,20 +66,26 @@ class FileIndex:
 
     def add(self, path: str) -> str:
         """Adds a file and returns its key: the name under which the set knows it, the same for all its names."""
-        known = self.key(path)
+        file = self._resolve(path)
+        known = self._find(file)
         if known is not None:
             return known
-        file = self._resolve(path)
         self._paths.add(file.path)
         if file.node is not None:
             self._nodes.setdefault(file.node, file.path)
         return file.path
 
+    def repeats(self, path: str) -> bool:
+        """Adds a file; True when it was there already."""
+        before = len(self._paths)
+        self.add(path)
+        return len(self._paths) == before
+
     def key(self, path: str) -> str | None:
         """The key of a file of the set; None: it is not there."""
-        if not self._paths:
-            return None
-        file = self._resolve(path)
+        return self._find(self._resolve(path)) if self._paths else None
+
+    def _find(self, file: _File) -> str | None:
         if file.path in self._paths:
             return file.path
         twin = None if file.node is None else self._nodes.get(file.node)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from unreid.data.datasets.base import ReIDDataset
+from unreid.data.datasets.base import ReIDDataset, Split
+from unreid.data.datasets.same_files import FileIndex
+from unreid.data.datasets.separation import trainable
 from unreid.structures import GroundTruth, Tracklet
+
+logger = logging.getLogger(__name__)
 
 _PERMUTATION = 1  # keeps this stream apart from others that start from the same seed
 
@@ -27,23 +32,31 @@ class TrainView(NamedTuple):
     truth: GroundTruth
 
 
-def train_view(datasets: Sequence[ReIDDataset], seed: int) -> TrainView:
+def train_view(datasets: Sequence[ReIDDataset], seed: int, tests: Sequence[ReIDDataset] = ()) -> TrainView:
     """Joins the training splits and permutes them by ``seed``.
 
     File names of re-ID sets begin with the identity, so the sorted order of paths is a label. The list is therefore
     sorted by relative path (whatever order the file system gave) and then permuted; pass numbers are counted anew in
     the permuted order. Cameras and identities of several datasets are shifted so that they stay distinct.
 
+    Args:
+        datasets: sets to train on.
+        seed: of the permutation.
+        tests: sets whose query and gallery are kept out of training, too; those of ``datasets`` always are.
+
     Raises:
         ValueError: no dataset was given.
+        UserError: all training images of a set are test images of another.
     """
     if not datasets:
         raise ValueError("train_view needs at least one dataset")
     tracklets: list[Tracklet] = []
     pids: list[np.ndarray] = []
     cameras = tracks = identities = 0
+    everyone = list(dict.fromkeys([*datasets, *tests]))
+    held_out = {dataset: dataset.held_out() for dataset in everyone} if len(everyone) > 1 else {}
     for dataset in datasets:
-        split = dataset.train
+        split = _without_tests(dataset, held_out)
         order = _path_order(dataset, split.tracklets)
         members = [split.tracklets[i] for i in order]
         labels, found = _relabel(split.truth.pids[order], identities)
@@ -52,9 +65,36 @@ def train_view(datasets: Sequence[ReIDDataset], seed: int) -> TrainView:
         cameras += 1 + max(t.camid for t in members)
         tracks += 1 + max(t.trackid for t in members)
         identities += found
+    _say_repeats(tracklets)
     permutation = np.random.default_rng([seed, _PERMUTATION]).permutation(len(tracklets))
     shuffled = _renumber_tracks([tracklets[i] for i in permutation])
     return TrainView(shuffled, GroundTruth(np.concatenate(pids)[permutation]))
+
+
+def _without_tests(dataset: ReIDDataset, held_out: Mapping[ReIDDataset, FileIndex]) -> Split:
+    """The training split without the test images of other sets; its own are not in it."""
+    split = dataset.train
+    for other, files in held_out.items():
+        if other is not dataset:
+            tester = f"{other.name} in {other.folder}"
+            kept = trainable(split.tracklets, files, owner=dataset.name, tester=tester)
+            split = Split([split.tracklets[i] for i in kept], GroundTruth(split.truth.pids[kept]))
+    return split
+
+
+def _say_repeats(tracklets: Sequence[Tracklet]) -> None:
+    """A file that is listed twice counts twice: that may be meant, but not unknowingly."""
+    files = FileIndex(())
+    paths = [path for tracklet in tracklets for path in tracklet.paths]
+    repeats = [path for path in paths if files.repeats(path)]
+    if repeats:
+        logger.warning(
+            "%d of %d training images are files that are trained on already under another name or in another dataset "
+            "(first: %s)",
+            len(repeats),
+            len(paths),
+            repeats[0],
+        )
 
 
 def _path_order(dataset: ReIDDataset, tracklets: Sequence[Tracklet]) -> list[int]:

@@ -33,6 +33,7 @@ from unreid.data.datasets.base import ReIDDataset
 from unreid.engine.mining.options import Mining, parse_pair
 from unreid.engine.mining.report import log_links, log_travel
 from unreid.utils.errors import UserError
+from unreid.utils.text import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTabl
 def _read_times(path: Path, cameras: int) -> dict[tuple[int, int], tuple[float, float]]:
     """``{"1-5": [mean, std]}`` in seconds, cameras from 1."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         times = {parse_pair(name): (float(mean), float(std)) for name, (mean, std) in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f'{path} must hold walking times like {{"1-5": [mean_s, std_s]}} ({error}).') from None
