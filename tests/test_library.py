@@ -24,7 +24,7 @@ print(seconds < 0.5, sorted(name for name in ("torch", "numpy", "scipy", "yaml",
 assert "DBSCAN" in dir(unreid) and "losses" in dir(unreid)
 import unreid.engine, unreid.data
 print("torch" in sys.modules)
-unreid.PairGraph
+unreid.ClusterMemory
 print("torch" in sys.modules, "sklearn" in sys.modules, "cv2" in sys.modules)
 """
 

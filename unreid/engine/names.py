@@ -25,6 +25,7 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "part": {"camera_entropy": ("cie",), "support_samples": ()},
     "clusterer": {
         "AgreementDBSCAN": (),
+        "BottomUp": (),
         "ConstrainedDBSCAN": ("ICDBSCAN",),
         "DBSCAN": (),
         "HDC": (),
