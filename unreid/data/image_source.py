@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unreid.data.cache import CachedImages, ImageCache
 from unreid.data.reading import Resize, read_pixels
+from unreid.utils.signals import SIGNALS
 
 
 class PixelRequest(Protocol):
@@ -154,6 +155,8 @@ class _Decoder(Dataset):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group: the run must be able to finish its step with living workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Ctrl-C, a closed terminal or a scheduler's SIGTERM reach the whole process group: the run must be able to finish
+    its step with living workers. They end when it closes its loader, or within seconds when it is gone.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
