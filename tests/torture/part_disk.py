@@ -91,7 +91,7 @@ def run(count: int, seed: int, folder: Path) -> Tally:
         what = f"{os.strerror(error)}{' from then on' if ever else ''} at {operation} {Path(path).name} (call {number})"
         _trial(tally, command, whole, folder / f"trial{trial}", what, "install", faults)
     for trial in range(real):
-        size = int(2 ** chance.uniform(8, 20))
+        size = int(2 ** chance.uniform(14, 20))  # what the child prints must fit
         what = f"no file beyond {size} bytes"
         _trial(tally, commands[0], whole, folder / f"real{trial}", what, "limit_file_size", {"FAULT_BYTES": str(size)})
     _small_disks(tally, commands[0], whole, folder, chance, real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,13 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     wholes = {method: whole_run(method, folder) for method in methods}
     for trial in range(count):
         method = methods[trial % len(methods)]
-        output = folder / f"trial{trial}"
-        child = server().run(arguments(method, folder / "data", output), folder / "trial.out")
-        moment = chance.uniform(0, wholes[method].seconds)
-        how = _kill_in_a_write(child, output, moment) if trial % 3 == 2 else _kill_after(child, moment)
+        output, how, share = folder / f"trial{trial}", "had ended", 1.0
+        while how == "had ended":  # a machine that is less busy than before: earlier, then
+            shutil.rmtree(output, ignore_errors=True)
+            child = server().run(arguments(method, folder / "data", output), folder / "trial.out")
+            moment = chance.uniform(0, share * wholes[method].seconds)
+            how = _kill_in_a_write(child, output, moment) if trial % 3 == 2 else _kill_after(child, moment)
+            share *= 0.7
         after = server().run(arguments(method, folder / "data", output, "RESUME", "auto"), folder / "resumed.out")
         status = after.wait()
         problems = differences(wholes[method].folder, output) if status == 0 else [after.words()[-600:]]

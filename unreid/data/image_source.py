@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
@@ -101,7 +103,11 @@ class FileSource:
             yield waiting.popleft(), pixels, readable.numpy()
 
     def close(self) -> None:
-        self._loader = None  # the loader's iterator ends its workers when it is collected
+        loader, self._loader = self._loader, None
+        # Workers end when the loader's iterator is collected; an error on its way up holds it for too long.
+        end_workers = getattr(getattr(loader, "_iterator", None), "_shutdown_workers", None)
+        if end_workers is not None:
+            end_workers()
 
 
 def open_source(
@@ -159,4 +165,16 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     its step with living workers. They end when it closes its loader, or within seconds when it is gone.
     """
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_parent_says, daemon=True).start()
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_when_the_parent_says() -> None:
+    while True:
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == os.getppid():
+            os._exit(0)

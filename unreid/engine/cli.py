@@ -19,7 +19,7 @@ from unreid.config import CfgNode, load_config
 from unreid.engine.preflight import check_start
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.logging import discard_stdout
-from unreid.utils.signals import EXIT_INTERRUPTED, Interrupted, say, stop_signals
+from unreid.utils.signals import EXIT_INTERRUPTED, Interrupted, say, stop_name, stop_signals
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,10 @@ def _guarded(command: Callable[[], None], name: str) -> int:
             return EXIT_FAILURE
         say(f"{name}: {error}")
         return EXIT_FAILURE if isinstance(error, IncompleteRunError) else EXIT_USER_ERROR
-    except Exception:
+    except Exception as error:
+        if stop_name():  # a signal to all processes of the run: workers may have ended before it could
+            logger.debug("after the signal", exc_info=True)
+            raise Interrupted(f"stopped by {stop_name()}; the run's log says how far it was") from error
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
         raise

@@ -94,6 +94,11 @@ def set_voice(speaks: Callable[[], bool]) -> None:
     _state.speaks = speaks
 
 
+def stop_name() -> str:
+    """Name of the signal that the current :func:`stop_signals` has got, "" without one."""
+    return signal.Signals(_state.number).name if _state.first is not None else ""
+
+
 def _ending(name: str) -> str | None:
     """The sentence if the first signal ends the process at once."""
     return f"stopped by {name}" if _state.decide is None else _state.decide(name)
@@ -103,7 +108,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     name = signal.Signals(number).name
     now = time.monotonic()
     if _state.first is None:
-        _state.first = now
+        _state.first, _state.number = now, number
         sentence = _ending(name)
         if sentence is None:
             return
