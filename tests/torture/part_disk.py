@@ -35,7 +35,7 @@ EXPECTED = (
     "with space again, RESUME auto ends as the undisturbed run"
 )
 COUNT = 150
-SLICE = 5
+SLICE = 3
 METHOD = "ClusterContrast_synthetic"
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 FULL = (
@@ -70,9 +70,9 @@ class Command:
 def run(count: int, seed: int, folder: Path) -> Tally:
     """Disturbs every kind of call at least once, as far as ``count`` goes, and others at random."""
     tally, chance = Tally(), random.Random(seed)
-    commands = _commands(folder)
+    commands = _commands(folder, whole=count > 20)
     whole = folder / "whole"
-    for command in commands if count > 20 else commands[:1]:
+    for command in commands:
         place = whole / command.name
         place.mkdir(parents=True)
         journal = folder / "journal"
@@ -98,17 +98,21 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     return tally
 
 
-def _commands(folder: Path) -> list[Command]:
+def _commands(folder: Path, *, whole: bool) -> list[Command]:
+    """All commands, or the training alone."""
     data, sources = folder / "data", folder / "sources"
+    tool = "unreid.engine.cli:run_main"
+    train = Command("train", tool, lambda place: arguments(METHOD, data, place / "run", *FULL), ("RESUME", "auto"))
+    if not whole:
+        return [train]
     first = server().run(arguments(METHOD, data, sources, *FULL), folder / "sources.out")
     if first.wait() != 0:
         raise RuntimeError(first.words()[-2000:])
     checkpoint = str(sources / "checkpoint.pth")
-    tool = "unreid.engine.cli:run_main"
     evaluation = ("TEST.EVAL_ONLY", "True", "RESUME", checkpoint)
     mined = ("PICKLE_PATH", "{}/relations")
     return [
-        Command("train", tool, lambda place: arguments(METHOD, data, place / "run", *FULL), ("RESUME", "auto")),
+        train,
         Command("evaluate", tool, lambda place: arguments(METHOD, data, place / "run", *FULL, *evaluation)),
         Command(
             "mine",
