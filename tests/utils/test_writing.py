@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from unreid.utils import writing as writing_module
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save, atomic_write_text
 from unreid.utils.writing import AppendFile, UnwritableError, optional, refusal, replacing, sweep, writing
@@ -195,3 +196,17 @@ def test_a_piece_that_does_not_fit_leaves_no_part_of_itself(tmp_path: Path, monk
     file.write(b"three\n")
     file.close()
     assert (tmp_path / "log.txt").read_bytes() == b"one\nthree\n"
+
+
+def test_a_sweep_that_comes_before_the_lock_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, swept = writing_module._lock, []
+
+    def late(handle: int) -> bool | None:
+        if not swept:
+            swept.extend(tmp_path.glob(".*.tmp"))
+            swept[0].unlink()
+        return lock(handle)
+
+    monkeypatch.setattr(writing_module, "_lock", late)
+    atomic_write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole" and len(swept) == 1
