@@ -210,3 +210,21 @@ def test_a_sweep_that_comes_before_the_lock_costs_nothing(tmp_path: Path, monkey
     monkeypatch.setattr(writing_module, "_lock", late)
     atomic_write_text(tmp_path / "a.txt", "whole")
     assert (tmp_path / "a.txt").read_text() == "whole" and len(swept) == 1
+
+
+def test_an_interruption_in_the_middle_of_a_checkpoint_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch calls back from C++ and says "unexpected pos" otherwise."""
+    write, calls = os.write, []
+
+    def interrupted(handle: int, data: bytes) -> int:
+        calls.append(handle)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_save({"a": torch.zeros(1000), "b": torch.zeros(1000)}, tmp_path / "a.pth")
+    assert os.listdir(tmp_path) == []

@@ -155,18 +155,21 @@ def _guarded(command: Callable[[], None], name: str) -> int:
     except BrokenPipeError:  # ``| head`` has read enough
         discard_stdout()
         return EXIT_FAILURE
-    except (UserError, DivergedError, IncompleteRunError) as error:
+    except (UserError, DivergedError) as error:
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
         say(f"{name}: {error}")
-        return EXIT_FAILURE if isinstance(error, IncompleteRunError) else EXIT_USER_ERROR
+        return EXIT_USER_ERROR
     except Exception as error:
         if stop_name():  # a signal to all processes of the run: workers may have ended before it could
             logger.debug("after the signal", exc_info=True)
             raise Interrupted(f"stopped by {stop_name()}; the run's log says how far it was") from error
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
-        raise
+        if not isinstance(error, IncompleteRunError):
+            raise
+        say(f"{name}: {error}")
+        return EXIT_FAILURE
     return 0
 
 

@@ -101,7 +101,7 @@ def replacing(path: PathLike) -> Iterator[io.FileIO]:
                 try:
                     yield sink
                 finally:
-                    # Libraries that write in pieces turn a full disk into errors of their own, or go on regardless.
+                    # Libraries that write in pieces turn these into errors of their own, or go on regardless.
                     if sink.failure is not None:
                         raise sink.failure
                 os.fsync(sink.fileno())
@@ -129,9 +129,11 @@ def atomic_write_bytes(path: PathLike, content: bytes) -> None:
 
 
 class _Sink(io.FileIO):
-    """An unbuffered file that writes all or raises, and remembers the first error of the system."""
+    """An unbuffered file that writes all or raises, and remembers what it raised first: an error of the system, or the
+    interruption by a signal.
+    """
 
-    failure: OSError | None = None
+    failure: BaseException | None = None
 
     def write(self, data: Any) -> int:
         rest = memoryview(data).cast("B")
@@ -139,7 +141,7 @@ class _Sink(io.FileIO):
         try:
             while rest:
                 rest = rest[os.write(self.fileno(), rest) :]
-        except OSError as error:
+        except BaseException as error:
             self.failure = self.failure or error
             raise
         return size
