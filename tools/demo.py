@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout be
 
 from unreid.config import load_config
 from unreid.engine.cli import STATUSES, guarded, run_config
+from unreid.utils.signals import Interrupted
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ClusterContrast_synthetic.yml"
 OWN_FOLDER = ["OUTPUT_DIR", "logs/demo", "OVERWRITE", "True"]  # made anew each time the demo is shown
@@ -30,7 +31,7 @@ def main() -> None:
     cfg = load_config(arguments.config_file, [*places, "TEST.RANKED_LIST", "8", *arguments.overrides])
     results = run_config(cfg)
     if not results["finished"]:
-        raise KeyboardInterrupt
+        raise Interrupted("interrupted; the run's log says how to go on")
     from unreid.evaluation.evaluator import format_table
 
     name = str(cfg.DATASETS.NAMES[0])

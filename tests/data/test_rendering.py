@@ -270,9 +270,23 @@ def test_routes_visit_the_promised_number_of_cameras() -> None:
 
 
 def test_a_failing_process_is_reported(tmp_path: Path) -> None:
+    strange = [Roll(Passage(Half.TRAIN, 0, 0, 0, 1), (("a.strange",),))]
+    with pytest.raises(RuntimeError, match=r"(?s)a rendering process ended with 1: .*encode"):
+        develop_in_processes(SMALL, strange, tmp_path, workers=2)
+
+
+def test_a_process_that_cannot_write_says_which_file_and_why(tmp_path: Path) -> None:
     nowhere = [Roll(Passage(Half.TRAIN, 0, 0, 0, 1), (("missing/a.jpg",),))]
-    with pytest.raises(RuntimeError, match=r"(?s)a rendering process ended with 1: .*missing/a\.jpg"):
+    with pytest.raises(FileNotFoundError) as caught:
         develop_in_processes(SMALL, nowhere, tmp_path, workers=2)
+    assert caught.value.filename == str(tmp_path / "missing" / "a.jpg")
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    for name in (".world.abcd1234.part", ".other.abcd1234.part"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    rendered(SMALL, tmp_path / "world")
+    assert sorted(path.name for path in tmp_path.glob("*.part")) == [".other.abcd1234.part"]
 
 
 def test_worker_processes_start_without_torch() -> None:

@@ -126,5 +126,5 @@ def test_the_command_converts_and_reports(tmp_path: Path, capsys: pytest.Capture
 def test_the_command_ends_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--in", str(tmp_path / "none.pth"), "--out", str(tmp_path / "b.pth")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("convert_checkpoint: There is no weight file") and error.count("\n") == 1
+    assert error.startswith("convert_checkpoint: --in: ") and error.count("\n") == 1
     assert not (tmp_path / "b.pth").exists()

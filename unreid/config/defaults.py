@@ -334,6 +334,8 @@ _C.LOG.TENSORBOARD = True  # write TensorBoard event files
 _C.LOG.CLUSTER_IMAGES = 6  # clusters shown as pictures in TensorBoard; 0: none
 _C.LOG.PROGRESS = True  # progress bar on a terminal
 _C.LOG.CHECK_RANKS = False  # compare a hash of the memory over all processes every epoch (debugging)
+_C.DIST = CN()
+_C.DIST.TIMEOUT_MINUTES = 10.0  # one of several processes without a sign of life for so long ends the run
 
 
 def get_cfg() -> CN:

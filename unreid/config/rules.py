@@ -31,6 +31,7 @@ _GENERAL = {
     "CHECKPOINT.PERIOD": at_least(0),
     "CHECKPOINT.KEEP": at_least(0),
     "LOG.CLUSTER_IMAGES": at_least(0),
+    "DIST.TIMEOUT_MINUTES": between(0.01, 10_000),
 }
 
 _METHOD = {

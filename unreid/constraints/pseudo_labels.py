@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from unreid.constraints.relation_file import refuse_pointer
 from unreid.utils.errors import UserError
+from unreid.utils.writing import atomic_write_bytes
 
 
 def save_pseudo_labels(path: str | Path, keys: Sequence[str], labels: np.ndarray, meta: dict[str, Any]) -> None:
@@ -22,10 +22,7 @@ def save_pseudo_labels(path: str | Path, keys: Sequence[str], labels: np.ndarray
     np.savez_compressed(
         buffer, keys=np.array(keys, dtype=str), labels=labels.astype(np.int64), meta=np.str_(json.dumps(meta))
     )
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, target)
+    atomic_write_bytes(path, buffer.getvalue())
 
 
 def load_pseudo_labels(path: str | Path, keys: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:

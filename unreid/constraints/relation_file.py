@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from unreid.constraints.links import Links
 from unreid.constraints.records import Records
 from unreid.constraints.travel import TravelTable
 from unreid.utils.errors import UserError
+from unreid.utils.writing import atomic_write_bytes
 
 VERSION = 1
 POINTER = b"version https://git-lfs.github.com/spec/"  # first line of what a clone without LFS holds instead of a file
@@ -74,13 +74,9 @@ def save_relation(path: str | Path, relation: RelationFile) -> None:
         arrays |= {"sts_origin": np.int64(travel.origin), "sts_unknown": np.float64(travel.unknown)}
     if relation.matrix is not None:
         arrays["matrix"] = relation.matrix
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, target)
+    atomic_write_bytes(path, buffer.getvalue())
 
 
 def read_relation(path: str | Path) -> RelationFile:

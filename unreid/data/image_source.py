@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unreid.data.cache import CachedImages, ImageCache
 from unreid.data.reading import Resize, read_pixels
+from unreid.utils.signals import SIGNALS
 
 
 class PixelRequest(Protocol):
@@ -100,7 +103,11 @@ class FileSource:
             yield waiting.popleft(), pixels, readable.numpy()
 
     def close(self) -> None:
-        self._loader = None  # the loader's iterator ends its workers when it is collected
+        loader, self._loader = self._loader, None
+        # Workers end when the loader's iterator is collected; an error on its way up holds it for too long.
+        end_workers = getattr(getattr(loader, "_iterator", None), "_shutdown_workers", None)
+        if end_workers is not None:
+            end_workers()
 
 
 def open_source(
@@ -154,6 +161,20 @@ class _Decoder(Dataset):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group: the run must be able to finish its step with living workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Ctrl-C, a closed terminal or a scheduler's SIGTERM reach the whole process group: the run must be able to finish
+    its step with living workers. They end when it closes its loader, or within seconds when it is gone.
+    """
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_parent_says, daemon=True).start()
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_when_the_parent_says() -> None:
+    while True:
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == os.getppid():
+            os._exit(0)

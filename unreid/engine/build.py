@@ -64,11 +64,13 @@ def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0, *, pre
     return model.to(device).to(memory_format=layout)
 
 
-def build_writers(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> list[Writer]:
+def build_writers(
+    cfg: CfgNode, output_dir: Path, resume_step: int | None = None, resume_rows: int | None = None
+) -> list[Writer]:
     """Where the events of a run go; only the main process has writers."""
     if not is_main():
         return []
-    writers: list[Writer] = [ConsoleWriter(), JsonWriter(output_dir, resume_step)]
+    writers: list[Writer] = [ConsoleWriter(), JsonWriter(output_dir, resume_step, resume_rows)]
     if cfg.LOG.TENSORBOARD:
         writers.append(TensorBoardWriter(output_dir / "tensorboard", resume_step))
     return writers

@@ -17,18 +17,19 @@ from typing import Any
 
 from unreid.config import CfgNode, load_config
 from unreid.engine.preflight import check_start
-from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, UserError
+from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
+from unreid.utils.logging import discard_stdout
+from unreid.utils.signals import EXIT_INTERRUPTED, Interrupted, say, stop_name, stop_signals
 
 logger = logging.getLogger(__name__)
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 GRACE = 10.0  # seconds; torchrun ends the other processes of a machine as soon as one has failed
 
 STATUSES = (
-    "exit status: 0 done; 1 a failure, the last checkpoint stays; 2 a mistake in config, files or data, or a diverged "
-    "loss; 130 stopped by a signal, go on with RESUME"
+    "exit status: 0 done; 1 a failure, the last checkpoint stays; 2 a mistake in config, files or data, a file that "
+    "cannot be written, or a diverged loss; 130 stopped by a signal, go on with RESUME"
 )
 EXAMPLES = (
     "configs/ClusterContrast_market.yml, configs/CDSM_msmt17.yml or one of your own; "
@@ -81,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> None:
     cfg = load_config(arguments.config_file, overrides)
     if arguments.repeat == 1:
         if not run_config(cfg).get("finished", True):
-            raise KeyboardInterrupt
+            raise Interrupted("interrupted; the run's log says how to go on")
         return
     repeat(arguments.config_file, overrides, cfg, arguments.repeat)
 
@@ -111,8 +112,8 @@ def repeat(
     for seed, own in runs.items():
         results = run_config(own)
         if not results.get("finished", True):
-            raise UserError(
-                f"Seed {seed} was stopped, so there is no mean over {count} seeds; its run is in {own.OUTPUT_DIR}."
+            raise Interrupted(
+                f"stopped in seed {seed}, so there is no mean over {count} seeds; its run is in {own.OUTPUT_DIR}"
             )
         for name, row in results.get("last", results).items():
             if isinstance(row, dict):
@@ -127,29 +128,48 @@ def repeat(
 
 
 def guarded(command: Callable[[], None], name: str = "unreid") -> int:
-    """Runs a command; a user's mistake becomes one sentence on standard error and exit status 2.
+    """Runs a command; a user's mistake becomes one sentence on standard error and exit status 2, a signal 130.
 
     Of several processes only the first to fail speaks; all of them end with a status other than 0.
     """
     try:
+        with stop_signals():
+            return _guarded(command, name)
+    except KeyboardInterrupt as error:
+        if _first_to_fail():
+            say(f"{name}: {error or 'interrupted'}")
+        return EXIT_INTERRUPTED
+
+
+def _guarded(command: Callable[[], None], name: str) -> int:
+    try:
         command()
+        sys.stdout.flush()
     except PeerFailedError as error:
         if _let_the_first_speak():
-            print(f"{name}: {error.__cause__ or error}", file=sys.stderr)  # noqa: T201
+            say(f"{name}: {error.__cause__ or error}")
         return EXIT_FAILURE
-    except (UserError, DivergedError, IncompleteRunError) as error:
+    except PeerLostError as error:
+        say(f"{name}: {error}")
+        return EXIT_FAILURE
+    except BrokenPipeError:  # ``| head`` has read enough
+        discard_stdout()
+        return EXIT_FAILURE
+    except (UserError, DivergedError) as error:
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_FAILURE if isinstance(error, IncompleteRunError) else EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        if _first_to_fail():
-            print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
-    except Exception:
+        say(f"{name}: {error}")
+        return EXIT_USER_ERROR
+    except Exception as error:
+        if stop_name():  # a signal to all processes of the run: workers may have ended before it could
+            logger.debug("after the signal", exc_info=True)
+            raise Interrupted(f"stopped by {stop_name()}; the run's log says how far it was") from error
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
-        raise
+        if not isinstance(error, IncompleteRunError):
+            raise
+        say(f"{name}: {error}")
+        return EXIT_FAILURE
     return 0
 
 

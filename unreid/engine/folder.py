@@ -93,6 +93,8 @@ class RunFolder:
         if self.evaluation or self.overwrite or self.goes_on():
             return
         left = self._found(_PRECIOUS)
+        if self.resume == AUTO and all(path.name == BEST for path in left):
+            return  # a run that was killed before its first checkpoint begins anew, and selects the same model
         if not left:
             return
         ways = ["choose another OUTPUT_DIR", "remove that run with OVERWRITE True"]

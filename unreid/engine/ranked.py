@@ -12,6 +12,7 @@ from unreid.config import CfgNode
 from unreid.engine.data import Extraction, build_data
 from unreid.evaluation.ranked_list import draw_ranked_list
 from unreid.utils.distributed import is_main
+from unreid.utils.writing import optional
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +33,15 @@ def write_ranked_list(
     g_features = extraction(encoder, gallery.tracklets, feature)
     path = folder / f"{prefix}ranked_list.jpg"
     if is_main():
-        draw_ranked_list(
-            path,
-            query,
-            gallery,
-            q_features,
-            g_features,
-            queries=cfg.TEST.RANKED_LIST,
-            filter_same_camera=tests[0].cross_camera_filter,
-        )
-        logger.info("ranked list: %s", path)
+        with optional():
+            draw_ranked_list(
+                path,
+                query,
+                gallery,
+                q_features,
+                g_features,
+                queries=cfg.TEST.RANKED_LIST,
+                filter_same_camera=tests[0].cross_camera_filter,
+            )
+            logger.info("ranked list: %s", path)
     return path

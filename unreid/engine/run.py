@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from unreid.engine.build import build_evaluate, build_model, build_trainer, buil
 from unreid.engine.checkpoint import load_model, load_run
 from unreid.engine.data import Extraction, build_data
 from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
-from unreid.engine.hooks import EvaluationHook
+from unreid.engine.hooks import EvaluationHook, ScalarHook
 from unreid.engine.hooks.monitoring import last_good
 from unreid.engine.preflight import check_packages, check_start, run_folder
 from unreid.engine.ranked import write_ranked_list
@@ -25,12 +26,13 @@ from unreid.evaluation.evaluator import format_table
 from unreid.methods.base import METHODS
 from unreid.utils.distributed import barrier, from_main, get_rank, init_from_env, is_main, one_voice, shutdown
 from unreid.utils.environment import write_run_header
-from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, UserError
+from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.io import atomic_write_text
 from unreid.utils.logging import log_to_folder, setup_logging
 from unreid.utils.plugins import import_plugins
 from unreid.utils.seed import seed_everything
+from unreid.utils.writing import sweep
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,8 @@ def train(cfg: CfgNode) -> dict[str, Any]:
     with _opened(cfg, folder):
         if cfg.RESUME == AUTO and not checkpoint and folder.goes_on():
             raise UserError(f"Another run wrote {folder.newest()} while this one was starting: start it again.")
-        storage.writers = build_writers(cfg, folder.path, step)
+        scalars = next(hook for hook in trainer.hooks if isinstance(hook, ScalarHook))
+        storage.writers = build_writers(cfg, folder.path, step, scalars.rows)
         return _finish(cfg, trainer, folder.path, device)
 
 
@@ -118,8 +121,8 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
         results = score(model)
         if is_main():
             written = {"checkpoint": checkpoint, **results}
-            atomic_write_text(folder.path / "evaluation.json", json.dumps(written, indent=2))
             logger.info("%s\n%s", checkpoint, format_table(results))
+            atomic_write_text(folder.path / "evaluation.json", json.dumps(written, indent=2))
         if cfg.TEST.RANKED_LIST:
             write_ranked_list(cfg, model, feature, device, folder.path, EVALUATION_PREFIX)
     return results
@@ -131,6 +134,7 @@ def run(cfg: CfgNode) -> dict[str, Any]:
     Raises:
         UserError, DivergedError, IncompleteRunError: see :func:`train`.
         PeerFailedError: another process of the run failed first and says why.
+        PeerLostError: another process of the run died, froze or was cut off.
     """
     try:
         with one_voice():
@@ -149,7 +153,7 @@ def resume_path(cfg: CfgNode) -> str:
 
 def _begin(cfg: CfgNode) -> torch.device:
     """Joins the processes of the run; the log goes to the console and is kept for the file."""
-    device = init_from_env(cfg.MODEL.DEVICE)
+    device = init_from_env(cfg.MODEL.DEVICE, timedelta(minutes=cfg.DIST.TIMEOUT_MINUTES))
     setup_logging(rank=get_rank(), backlog=True)
     import_plugins(cfg.PLUGINS)
     if cfg.PLUGINS:
@@ -167,12 +171,11 @@ def _opened(cfg: CfgNode, folder: RunFolder) -> Iterator[None]:
         if is_main():
             stack.enter_context(folder.open())
         barrier()  # nobody logs into a folder that the main process could not open
-        try:
-            log_to_folder(folder.path, get_rank(), prefix)
-            if is_main():
-                write_run_header(folder.path, cfg, prefix)
-        except OSError as error:
-            raise UserError(f"OUTPUT_DIR {folder.path} cannot be written: {error}.") from None
+        if is_main():
+            sweep(folder.path)
+        log_to_folder(folder.path, get_rank(), prefix)
+        if is_main():
+            write_run_header(folder.path, cfg, prefix)
         yield
 
 
@@ -190,8 +193,8 @@ def _results(cfg: CfgNode, trainer: Trainer, newest: Path) -> dict[str, Any]:
 
 def _write_results(output_dir: Path, results: dict[str, Any]) -> None:
     if is_main():
-        atomic_write_text(output_dir / RESULTS, json.dumps(results, indent=2) + "\n")
         _report(results)
+        atomic_write_text(output_dir / RESULTS, json.dumps(results, indent=2) + "\n")
 
 
 def _with_way_back(error: Exception, newest: Path) -> Exception:
@@ -205,7 +208,7 @@ def _with_way_back(error: Exception, newest: Path) -> Exception:
 def _after_training(error: Exception, newest: Path, what: str = "its evaluation failed") -> Exception:
     """What to raise when something failed after the training: nothing is lost, and the message says so."""
     kept = f"The training is done and saved: go on with RESUME {newest}, or score it with TEST.EVAL_ONLY True."
-    if isinstance(error, PeerFailedError):
+    if isinstance(error, (PeerFailedError, PeerLostError)):
         return error
     if isinstance(error, (UserError, DivergedError)):
         return type(error)(f"{error} {kept}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from unreid.methods.base import Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan
 from unreid.utils.agreement import Agreement
 from unreid.utils.distributed import get_rank, get_world_size
+from unreid.utils.errors import UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.seed import generator_for
 
@@ -73,6 +74,7 @@ class Trainer:
     Attributes:
         stop_requested: why this process wants to stop, or None.
         stop_reason: why the run stops; set on all processes after the same step.
+        saved: how far the newest checkpoint is; at the beginning, where there is nothing to save, the beginning.
         trained: the last epoch is trained and saved; what fails from then on costs no training.
         closing_errors: what went wrong in the hooks' ``after_train``, (hook, error); it was logged.
     """
@@ -102,6 +104,7 @@ class Trainer:
         self.seed = seed
         self.optimizer = builders.optimizer()
         self.state = TrainState(round=0 if warmup is None else -1)
+        self.saved = replace(self.state)
         self.plan: RoundPlan | None = None
         self.loader: TrainLoader | None = None
         self.clustering: Clustering | None = None
@@ -263,7 +266,10 @@ class Trainer:
                 try:
                     hook.after_train()
                 except Exception as error:
-                    logger.exception("%s failed while the run was closing", type(hook).__name__)
+                    if isinstance(error, UserError):
+                        logger.warning("%s", error)
+                    else:
+                        logger.exception("%s failed while the run was closing", type(hook).__name__)
                     self.closing_errors.append((type(hook).__name__, error))
             else:
                 getattr(hook, name)(*args)
@@ -295,6 +301,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         self.state = TrainState(**state["state"])
+        self.saved = replace(self.state)
         plan = state["plan"]
         if plan is not None:
             plan = RoundPlan(**{**plan, "lr_milestones": tuple(plan["lr_milestones"])})

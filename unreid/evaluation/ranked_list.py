@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unreid.evaluation.distance import DistanceBlocks
 from unreid.utils.errors import UserError
+from unreid.utils.writing import atomic_write_bytes
 
 if TYPE_CHECKING:
     from unreid.data.datasets.base import Split
@@ -52,7 +53,7 @@ def draw_ranked_list(
         The picture, uint8 (H, W, 3), RGB.
 
     Raises:
-        UserError: no query has a match.
+        UserError: no query has a match, or the file cannot be written (:class:`UnwritableError`).
         ValueError: another ending of ``path``.
     """
     path = Path(path)
@@ -181,6 +182,5 @@ def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
 def _write(path: Path, picture: np.ndarray) -> None:
     import cv2
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    path.write_bytes(data.tobytes())
+    atomic_write_bytes(path, data.tobytes())

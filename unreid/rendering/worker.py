@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from unreid.rendering.scene import Passage, Scene
 from unreid.rendering.seeding import Half
 
 _QUALITY = 90  # of the written files; the cameras' own encoder is a knob
+_CANNOT_WRITE = 3  # exit status of a worker that the system refused a file
 _PACKAGE_ROOT = Path(__file__).parents[3]
 
 
@@ -44,7 +46,8 @@ def develop_in_processes(knobs: WorldKnobs, rolls: Sequence[Roll], folder: Path,
     """The same with ``workers`` processes, each on consecutive passages (an identity's are neighbours).
 
     Raises:
-        RuntimeError: a process failed; the message holds its last words.
+        OSError: a process could not write; the original error.
+        RuntimeError: a process failed otherwise; the message holds its last words.
     """
     size = -(-len(rolls) // workers)
     environment = dict(os.environ)
@@ -55,9 +58,16 @@ def develop_in_processes(knobs: WorldKnobs, rolls: Sequence[Roll], folder: Path,
             job = folder / f".job-{start}.json"
             job.write_text(_to_json(knobs, rolls[start : start + size]), encoding="utf-8")
             command = [sys.executable, "-m", __name__, str(job)]
-            jobs.append((job, subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)))
+            # A worker ends when its standard input does: with this process, however that ends.
+            pipe = subprocess.PIPE
+            jobs.append((job, subprocess.Popen(command, env=environment, stdin=pipe, stderr=pipe, text=True)))
         for job, process in jobs:
-            _, words = process.communicate()
+            assert process.stderr is not None
+            words = process.stderr.read()  # not ``communicate``, which closes the worker's standard input
+            process.wait()
+            if process.returncode == _CANNOT_WRITE:
+                number, _, name = words.strip().splitlines()[-1].partition(" ")
+                raise OSError(int(number), os.strerror(int(number)), name)
             if process.returncode:
                 raise RuntimeError(f"a rendering process ended with {process.returncode}: {words.strip()[-500:]}")
             job.unlink()
@@ -66,6 +76,9 @@ def develop_in_processes(knobs: WorldKnobs, rolls: Sequence[Roll], folder: Path,
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            for stream in (process.stdin, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def _to_json(knobs: WorldKnobs, rolls: Sequence[Roll]) -> str:
@@ -90,8 +103,18 @@ def main(job: Path) -> None:
     import cv2
 
     cv2.setNumThreads(1)  # there is a process for every core
-    knobs, rolls = _from_json(job.read_text(encoding="utf-8"))
-    develop(knobs, rolls, job.parent)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        knobs, rolls = _from_json(job.read_text(encoding="utf-8"))
+        develop(knobs, rolls, job.parent)
+    except OSError as error:
+        sys.stderr.write(f"{error.errno or 0} {error.filename or ''}\n")
+        sys.exit(_CANNOT_WRITE)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":

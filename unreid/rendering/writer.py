@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import logging
 import os
@@ -18,10 +19,12 @@ from unreid.rendering.knobs import RENDERER_VERSION, WorldKnobs
 from unreid.rendering.plan import Plan
 from unreid.rendering.worker import develop, develop_in_processes
 from unreid.utils.errors import UserError
+from unreid.utils.writing import writing
 
 logger = logging.getLogger(__name__)
 
 WORLD_FILE = "world.json"
+_ABANDONED = 24 * 3600  # seconds
 _IMAGES_PER_PROCESS = 800  # below that, starting a process costs more than it saves
 
 
@@ -48,13 +51,12 @@ def render(knobs: WorldKnobs, plan: Plan, folder: Path, *, layout: str, workers:
     record = {"layout": layout, "renderer_version": RENDERER_VERSION, "knobs": knobs.to_dict(), **plan.meta}
     if _is_rendered(folder, record):
         return folder
-    try:
+    with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        with _lock(folder) as alone:
+            _sweep(folder, alone)
             if not _is_rendered(folder, record):
                 _render_beside(knobs, plan, folder, record, workers)
-    except OSError as error:
-        raise UserError(f"The rendered dataset cannot be written to {folder}: {error.strerror or error}.") from error
     return folder
 
 
@@ -123,16 +125,26 @@ def _cores() -> int:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Holds a lock beside ``folder`` where the system has file locks (advisory; released when a process dies)."""
+def _lock(folder: Path) -> Iterator[bool]:
+    """Holds a lock beside ``folder`` (advisory; released when a process dies); False where the system has none."""
     try:
         import fcntl
     except ModuleNotFoundError:
-        yield
+        yield False
         return
+    alone = True
     with open(folder.parent / f".{folder.name}.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:  # some network file systems have none
             logger.debug("no lock for %s: %s", folder, error)
-        yield
+            alone = False
+        yield alone
+
+
+def _sweep(folder: Path, alone: bool) -> None:
+    """Removes what killed processes left of this folder; where there are no locks to tell, after a day."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+        if alone or time.time() - left.stat().st_mtime > _ABANDONED:
+            logger.info("removing %s, which a killed process left unfinished", left)
+            shutil.rmtree(left, ignore_errors=True)

@@ -109,11 +109,18 @@ class EventStorage:
             writer.write(events)
         return events
 
+    @property
+    def rows(self) -> int:
+        """Rows that the metrics file holds now, 0 without one."""
+        return sum(writer.rows for writer in self.writers if isinstance(writer, JsonWriter))
+
     def close(self) -> None:
         """Write what is left and close the writers."""
-        self.write()
-        for writer in self.writers:
-            writer.close()
+        try:
+            self.write()
+        finally:
+            for writer in self.writers:
+                writer.close()
 
 
 class _Scalar:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from pathlib import Path
 from typing import TextIO
+
+from unreid.utils.writing import AppendFile, refusal
 
 ROOT = "unreid"
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
@@ -29,6 +32,53 @@ class _Console(logging.StreamHandler[TextIO]):
         """The line, with ``\\x..`` or ``\\u....`` for what the console's encoding cannot show."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         return super().format(record).encode(encoding, _UNWRITABLE).decode(encoding)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Standard output is closed (``| head``), a terminal is gone, a disk is full: said once; the work goes on."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logger = logging.getLogger(ROOT)
+        logger.removeHandler(self)
+        discard_stdout()
+        reason = error.strerror or error
+        logger.warning("standard output cannot be written: %s; the messages go on in the log file, if any", reason)
+
+
+class _LogFile(logging.Handler):
+    """``log.txt``. What does not fit on the disk is left out and counted; the work goes on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = AppendFile(path)
+        self._missing = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._missing:
+                self._file.write(f"{self._missing} messages are missing here\n".encode())
+                self._missing = 0
+            self._file.write(f"{self.format(record)}\n".encode(errors=_UNWRITABLE))
+        except OSError as error:
+            self._missing += 1
+            if self._missing == 1:
+                sentence = refusal(self._file.path, error)
+                logging.getLogger(ROOT).warning("%s The run goes on, and messages are missing there.", sentence)
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def discard_stdout() -> None:
+    """Lets what is still printed go nowhere: otherwise Python tries again when it ends, and fails with a traceback."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class _Backlog(logging.Handler):
@@ -62,6 +112,9 @@ def setup_logging(
 
     Returns:
         the package's root logger.
+
+    Raises:
+        UnwritableError: the log file cannot be opened.
     """
     logger = logging.getLogger(ROOT)
     close_logging()
@@ -82,12 +135,13 @@ def log_to_folder(output_dir: str | os.PathLike[str], rank: int = 0, prefix: str
         output_dir: folder of the log files, created if missing.
         rank: number of this process.
         prefix: goes before the file's name.
+
+    Raises:
+        UnwritableError: the file cannot be opened.
     """
     logger = logging.getLogger(ROOT)
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     name = "log.txt" if rank == 0 else f"log.rank{rank}.txt"
-    file = logging.FileHandler(folder / f"{prefix}{name}", encoding="utf-8", errors=_UNWRITABLE)
+    file = _LogFile(Path(output_dir) / f"{prefix}{name}")
     _attach(logger, file, _FORMAT)
     for kept in [handler for handler in logger.handlers if isinstance(handler, _Backlog)]:
         logger.removeHandler(kept)

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from unreid.utils.errors import UserError
-from unreid.utils.io import atomic_write_text
+from unreid.utils.event_file import EventFile, summary_writer
+from unreid.utils.writing import AppendFile, atomic_write_text, refusal, writing
 
 logger = logging.getLogger(__name__)
 
@@ -58,22 +59,35 @@ class JsonWriter:
         output_dir: folder of the file, created if missing.
         resume_step: steps already done; their rows stay and rows of later steps (and a half-written last line) go,
             because the resumed run writes them again. None starts an empty file.
+        resume_rows: rows that stay at most: those of the last step may have been written after the checkpoint.
+
+    Attributes:
+        rows: in the file.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], resume_step: int | None = None) -> None:
+    def __init__(
+        self, output_dir: str | os.PathLike[str], resume_step: int | None = None, resume_rows: int | None = None
+    ) -> None:
         self.path = Path(output_dir) / METRICS_FILE
         kept = _rows_up_to(self.path, resume_step) if resume_step is not None and self.path.exists() else []
+        kept = kept[:resume_rows]
+        self.rows = len(kept)
         atomic_write_text(self.path, "".join(line + "\n" for line in kept))
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = AppendFile(self.path)
 
     def write(self, events: Events) -> None:
-        """Append a line and flush it; nothing is written without scalars."""
+        """Append a line; nothing is written without scalars.
+
+        Raises:
+            UnwritableError: the system refuses. The run must end: its next checkpoint would be past a missing row.
+        """
         if not events.scalars:
             return
         scalars = {name: value if math.isfinite(value) else None for name, value in events.scalars.items()}
         row = {"step": events.step, "time": round(time.time(), 3), **scalars}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(f"{json.dumps(row, allow_nan=False)}\n".encode())
+        self.rows += 1
 
     def close(self) -> None:
         """Close the file."""
@@ -88,37 +102,41 @@ class TensorBoardWriter:
         resume_step: steps already done; TensorBoard hides what an earlier run wrote after them.
 
     Raises:
-        UserError: TensorBoard is not installed, or cannot write to a folder whose name is not UTF-8.
+        UserError: TensorBoard is not installed, or its file cannot be opened.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], resume_step: int | None = None) -> None:
+        purge = None if resume_step is None else resume_step + 1
+        self._refused = False
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            import torch.utils.tensorboard  # noqa: F401
+
+            with writing(log_dir):
+                self._file = EventFile(Path(log_dir), purge)
         except ModuleNotFoundError as error:
             raise UserError(
                 f"LOG.TENSORBOARD needs the package {error.name}: install tensorboard, or set LOG.TENSORBOARD False."
             ) from error
-        purge = None if resume_step is None else resume_step + 1
-        try:
-            self._writer = SummaryWriter(str(log_dir), purge_step=purge)
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"TensorBoard cannot write to {log_dir}, whose name is not UTF-8: choose another OUTPUT_DIR, or set "
-                "LOG.TENSORBOARD False."
-            ) from error
+        self._writer = summary_writer(self._file)
 
     def write(self, events: Events) -> None:
-        """Hand everything to TensorBoard, which writes in a thread of its own."""
-        for name, value in events.scalars.items():
-            self._writer.add_scalar(name, value, events.step)
-        for name, image in events.images.items():
-            self._writer.add_image(name, image, events.step, dataformats="HWC")
-        for name, values in events.histograms.items():
-            self._writer.add_histogram(name, values, events.step)
+        """Write everything; what the disk does not take is left out, which is said once."""
+        try:
+            for name, value in events.scalars.items():
+                self._writer.add_scalar(name, value, events.step)
+            for name, image in events.images.items():
+                self._writer.add_image(name, image, events.step, dataformats="HWC")
+            for name, values in events.histograms.items():
+                self._writer.add_histogram(name, values, events.step)
+        except OSError as error:
+            if not self._refused:
+                sentence = refusal(self._file.file.path, error)
+                logger.warning("%s The run goes on, and TensorBoard will show gaps.", sentence)
+            self._refused = True
 
     def close(self) -> None:
-        """Flush and close the event file."""
-        self._writer.close()
+        """Close the event file."""
+        self._file.file.close()
 
 
 class ConsoleWriter:

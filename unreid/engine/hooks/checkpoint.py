@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from unreid.engine.checkpoint import save_model, save_run
@@ -14,6 +14,8 @@ from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
+from unreid.utils.signals import stop_signals, stopping_later
+from unreid.utils.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +67,12 @@ class CheckpointHook(Hook):
     def after_epoch(self) -> None:
         scored = self.evaluation.last_results.get("epoch") == self.trainer.state.epoch
         self.trainer.state.unreported = False  # the hooks before this one have done their part, and are in the file
+        # The newest checkpoint is the last: what it says is done is on the disk, also when the process is killed here.
+        self._save_selected()
         if self._is_due():
+            self._keep_copy()
             if scored or self.trainer.stop_reason:
                 self._save()
-            self._keep_copy()
-        self._save_selected()
 
     def _is_due(self) -> bool:
         epoch = self.trainer.state.epoch
@@ -98,6 +101,7 @@ class CheckpointHook(Hook):
 
     def _save(self) -> None:
         self._write(save_run, self.newest, self.evaluation.last_results)
+        self.trainer.saved = replace(self.trainer.state)
 
     def _keep_copy(self) -> None:
         """With ``keep`` other than 1, a numbered copy of a finished epoch; the oldest ones go."""
@@ -107,7 +111,8 @@ class CheckpointHook(Hook):
         self._write(save_run, numbered, self.evaluation.last_results)
         old = sorted(self.folder.glob("checkpoint_[0-9]*.pth"))
         for path in old[: -self.keep] if self.keep else []:
-            path.unlink()
+            with writing(path):
+                path.unlink(missing_ok=True)
 
     def _write(self, save: Any, path: Path, results: dict[str, Any]) -> None:
         if is_main():
@@ -115,22 +120,27 @@ class CheckpointHook(Hook):
 
 
 class SignalHook(Hook):
-    """SIGTERM and Ctrl-C end the run after the current step, with a checkpoint; a second Ctrl-C ends it at once.
+    """SIGTERM, SIGHUP and Ctrl-C end the run, see :mod:`unreid.utils.signals`.
 
-    A signal to one of several processes ends all of them, after the same step.
+    At once where the newest checkpoint is as far as the run, or nothing is done yet; otherwise after the current step,
+    with a checkpoint. A signal to one of several processes ends all of them.
     """
 
     def __init__(self) -> None:
-        self._previous: dict[int, Any] = {}  # stays empty when a hook before this one fails
+        self._handlers = ExitStack()  # stays empty when a hook before this one fails
 
     def before_train(self) -> None:
-        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._handlers.enter_context(stop_signals())
+        self._handlers.enter_context(stopping_later(self._decide))
 
     def after_train(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._handlers.close()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.trainer.stop_requested is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.trainer.request_stop(signal.Signals(number).name)
+    def _decide(self, signal_name: str) -> str | None:
+        state, saved = (replace(at, unreported=False) for at in (self.trainer.state, self.trainer.saved))
+        if state != saved:  # an epoch that is saved, but not reported yet, is reported when the run goes on
+            self.trainer.request_stop(signal_name)
+            return None
+        if not state.global_step:
+            return f"stopped by {signal_name} before the first step"
+        return f"stopped by {signal_name} after epoch {saved.epoch}, step {saved.step}; go on with: RESUME auto"

@@ -14,7 +14,7 @@ from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
-from unreid.utils.io import atomic_write_text
+from unreid.utils.writing import atomic_write_text, optional, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +61,20 @@ class HistoryHook(Hook):
                 if isinstance(scores, dict):
                     row.update({f"{name} {key}": round(scores[key], 2) for key in ("mAP", "R1")})
         if is_main():
-            atomic_write_text(self.folder / "rounds.csv", self._table())
+            with optional("It is tried again after the next epoch."):
+                self._write()
 
     def after_train(self) -> None:
+        if is_main() and self.rows:
+            self._write()
         scored = [row for row in self.rows if any(column.endswith(" mAP") for column in row)]
         if is_main() and len(scored) > 1:
-            draw_rounds(self.rows, self.folder / "rounds.png")
-            logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
+            with optional():
+                draw_rounds(self.rows, self.folder / "rounds.png")
+                logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
+
+    def _write(self) -> None:
+        atomic_write_text(self.folder / "rounds.csv", self._table())
 
     def _table(self) -> str:
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
@@ -108,4 +115,5 @@ def draw_rounds(rows: list[dict[str, Any]], path: Path) -> None:
     clusters.plot([row["round"] for row in rows], [row["clusters"] for row in rows], color="0.6", linestyle="--")
     clusters.set_ylabel("clusters (dashed)")
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)

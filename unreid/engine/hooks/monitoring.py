@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,10 +107,14 @@ class ScalarHook(Hook):
     """Losses, learning rate and cluster counts into the event storage; written every ``period`` steps.
 
     A written loss is the mean since the last write; nothing is read from the device in between.
+
+    Attributes:
+        rows: of the metrics that the checkpoint stands for from which the run goes on; later ones are written again.
     """
 
     def __init__(self, *, period: int) -> None:
         self.period = period
+        self.rows: int | None = None
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         used = int((plan.targets >= 0).sum())
@@ -129,7 +134,7 @@ class ScalarHook(Hook):
         storage.put_scalars(output.scalars)
         storage.put_scalar("lr", self.trainer.optimizer.param_groups[-1]["lr"], "last")
         storage.put_scalar("epoch", state.epoch, "last")
-        if state.global_step % self.period == 0:
+        if state.global_step % self.period == 0 or self.trainer.stop_reason:
             storage.write()
 
     def epoch_trained(self) -> None:
@@ -141,6 +146,12 @@ class ScalarHook(Hook):
 
     def after_train(self) -> None:
         self.trainer.storage.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.trainer.storage.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = state.get("rows")
 
 
 class ProgressHook(Hook):
@@ -162,8 +173,12 @@ class ProgressHook(Hook):
             return
         state = self.trainer.state
         self._bar.n = round(state.epoch + state.step / max(self.trainer.iters, 1), 2)
-        self._bar.refresh()
+        try:
+            self._bar.refresh()
+        except OSError:  # the terminal is gone
+            self._bar = None
 
     def after_train(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()

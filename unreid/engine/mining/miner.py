@@ -34,6 +34,7 @@ from unreid.engine.mining.options import Mining, parse_pair
 from unreid.engine.mining.report import log_links, log_travel
 from unreid.utils.errors import UserError
 from unreid.utils.text import read_text
+from unreid.utils.writing import optional
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +162,11 @@ def _save_travel(
     if sides is not None:
         written.append(job.save("TEST.STR_PATH", SPATIO_TEMPORAL, *sides, travel=travel, meta=meta))
     picture = written[0].with_suffix(".png")
-    draw_travel(picture, travel, examples, train.frame_rate)
-    logger.info("picture of the walking times: %s", picture)
-    return [*written, picture]
+    with optional("The relations are complete without it."):
+        draw_travel(picture, travel, examples, train.frame_rate)
+        logger.info("picture of the walking times: %s", picture)
+        written.append(picture)
+    return written
 
 
 def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTable, np.ndarray | None, str]:
