@@ -7,6 +7,7 @@ what a dataset changes.
 from __future__ import annotations
 
 from unreid.config.node import CfgNode as CN
+from unreid.config.node import leaves
 
 _C = CN()
 _C.VERSION = 1  # layout of this tree; raised when a key changes its meaning
@@ -333,6 +334,8 @@ _C.LOG.TENSORBOARD = True  # write TensorBoard event files
 _C.LOG.CLUSTER_IMAGES = 6  # clusters shown as pictures in TensorBoard; 0: none
 _C.LOG.PROGRESS = True  # progress bar on a terminal
 _C.LOG.CHECK_RANKS = False  # compare a hash of the memory over all processes every epoch (debugging)
+
+CN.DEFAULTS = dict(leaves(_C))
 
 
 def get_cfg() -> CN:
