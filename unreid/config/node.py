@@ -60,15 +60,19 @@ class CfgNode(yacs.config.CfgNode):
     def validate(self) -> None:
         """Check every value against its rule, and the values that depend on each other (``checks.py``).
 
+        Values that were set by attribute get the types of the defaults: a tuple becomes a list, 1 becomes 1.0.
+
         Raises:
             UserError: an attribute was set that no key has, or to a value of another type or out of range; or two
                 settings contradict each other.
         """
-        for key, value in leaves(self):
+        for key, value in list(leaves(self)):
             setting = Setting(key, value, self.origin(key))
             if key not in self.DEFAULTS:
                 raise UserError(_unknown_key(self, setting))
-            self._check(setting, self.DEFAULTS[key])
+            checked = self._check(setting, self.DEFAULTS[key])
+            if type(checked) is not type(value) or checked != value:
+                self._set(key, checked)
         for check in CHECKS:
             problem = check(self)
             if problem:
@@ -102,12 +106,15 @@ class CfgNode(yacs.config.CfgNode):
             inside = ", ".join(f"{setting.key}.{name}" for name in list(default)[:3])
             raise UserError(f"{setting.key} is a section with keys such as {inside}, not a value ({setting.origin}).")
         value = self._check(setting, default)
-        *path, name = setting.key.split(".")
+        self._set(setting.key, value)
+        self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
+
+    def _set(self, key: str, value: Any) -> None:
+        *path, name = key.split(".")
         node = self
         for part in path:
             node = node[part]
         node[name] = value
-        self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
 
     @staticmethod
     def _check(setting: Setting, default: Any) -> Any:
@@ -171,15 +178,12 @@ def nearest_key(node: yacs.config.CfgNode, key: str) -> str | None:
 def _nearest(keys: Iterable[str], key: str) -> str | None:
     section, _, name = key.lower().rpartition(".")
 
-    def split(candidate: str) -> tuple[str, str]:
-        other_section, _, other_name = candidate.lower().rpartition(".")
-        return other_section, other_name
-
     def likeness(candidate: str) -> float:
-        other_section, other_name = split(candidate)
+        other_section, _, other_name = candidate.lower().rpartition(".")
         names = difflib.SequenceMatcher(None, name, other_name).ratio()
-        if other_section == section:  # siblings first
-            return 1.1 + names if names >= 0.6 else names
+        if other_section == section:  # siblings first: TEMPERATURE is TEMP of the same section
+            related = names >= 0.6 or name.startswith(other_name) or (len(name) > 1 and other_name.startswith(name))
+            return 1.5 + names if related else names
         return names + difflib.SequenceMatcher(None, key.lower(), candidate.lower()).ratio()
 
     best = max(keys, key=likeness, default=None)
