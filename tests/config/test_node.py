@@ -75,10 +75,10 @@ def test_base_cycle_names_the_chain(tmp_path: Path) -> None:
         ("OPTIM:\n  EPOCHS: true\n", r"OPTIM\.EPOCHS must be a whole number, got true"),
         ("OPTIM:\n  LR: .nan\n", r"OPTIM\.LR must be a number"),
         ("INPUT:\n  DO_FLIP: 1\n", r"INPUT\.DO_FLIP must be True or False, got 1"),
-        ("INPUT:\n  SIZE_TRAIN: [256]\n", r"INPUT\.SIZE_TRAIN must be 2 values, each at least 1, got \[256\]"),
+        ("INPUT:\n  SIZE_TRAIN: [256]\n", r"INPUT\.SIZE_TRAIN must be 2 values, each between 1 and 4096, got \[256\]"),
         ("INPUT:\n  SIZE_TRAIN: [a, b]\n", r"INPUT\.SIZE_TRAIN must be a list of whole numbers, got \[a, b\]"),
         ("INPUT:\n  SIZE_TRAIN: [[1], 2]\n", r"list of something else than plain values"),
-        ("CLUSTER:\n  EPS: -1\n", r"CLUSTER\.EPS must be above 0, got -1\.0 \(.*x\.yml:2\)"),
+        ("CLUSTER:\n  EPS: -1\n", r"CLUSTER\.EPS must be above 0 and at most 1000, got -1\.0 \(.*x\.yml:2\)"),
         ("OPTIM:\n  OPT: adm\n", r"OPTIM\.OPT must be one of 'adam', 'adamw', 'sgd', got 'adm'"),
         ("DATASETS:\n  FOLDER: {CAMERA_REGEX: 'c(\\d'}\n", r"valid regular expression"),
         ("SEED: 1\nSEED: 2\n", r"SEED stands twice: .*x\.yml:1 and .*x\.yml:2"),
@@ -206,7 +206,7 @@ def test_copies_and_pickles_are_equal_and_independent() -> None:
 def test_validate_sees_attributes_set_by_hand() -> None:
     cfg = get_cfg()
     cfg.CLUSTER.EPS = 0.0
-    with pytest.raises(UserError, match=r"CLUSTER\.EPS must be above 0, got 0\.0 \(default\)"):
+    with pytest.raises(UserError, match=r"CLUSTER\.EPS must be above 0 and at most 1000, got 0\.0 \(default\)"):
         cfg.validate()
 
 

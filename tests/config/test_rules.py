@@ -63,12 +63,12 @@ def test_every_key_has_a_comment_on_its_line() -> None:
 
 def test_rule_borders() -> None:
     assert [share().accepts(x) for x in (0, 0.1, 1, 1.1)] == [False, True, True, False]
-    assert [above(0).accepts(x) for x in (0, 1e-9)] == [False, True]
+    assert [above(0, 9).accepts(x) for x in (0, 1e-9, 9, 9.1)] == [False, True, True, False]
     assert [between(0, 1).accepts(x) for x in (-0.1, 0, 1, 1.1)] == [False, True, True, False]
     assert choice("a", "b").allowed == "one of 'a', 'b'"
-    pair = each(above(0), length=2)
+    pair = each(above(0, 9), length=2)
     assert [pair.accepts(x) for x in ([1, 2], [1], [0, 1])] == [True, False, False]
-    assert [each(above(0)).accepts([]), each(above(0), empty=True).accepts([])] == [False, True]
+    assert [each(above(0, 9)).accepts([]), each(above(0, 9), empty=True).accepts([])] == [False, True]
     assert [capturing_regex().accepts(x) for x in ("", r"c(\d)", r"c\d", "(")] == [True, True, False, False]
 
 

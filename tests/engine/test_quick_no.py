@@ -29,7 +29,7 @@ COMMANDS = [
     ("main", ["--config-file", RENDERED, "OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
     ("main", ["--config-file", RENDERED, "OPTIM.LR"], 2, "pairs KEY VALUE"),
     ("main", ["--config-file", RENDERED, "OPTIM.LR", "fast"], 2, "OPTIM.LR must be a number"),
-    ("main", ["--config-file", RENDERED, "OPTIM.LR", "-1"], 2, "at least 0"),
+    ("main", ["--config-file", RENDERED, "OPTIM.LR", "-1"], 2, "between 0 and 1000"),
     ("main", ["--config-file", RENDERED, "DATALOADER.TRAIN_BATCH_SIZE", "30"], 2, "multiple of DATALOADER.NUM_INST"),
     ("main", ["--config-file", RENDERED, "--repeat", "0"], 2, "--repeat takes"),
     ("main", ["--config-file", RENDERED, "OPTIM.EPOCHS", "3", "--repeat", "2"], 2, "come before"),

@@ -23,7 +23,7 @@ def load_config(path: str | os.PathLike[str] | None = None, overrides: Sequence[
         UserError: a key that does not exist, a value that is not allowed, or settings that contradict each other.
     """
     cfg = get_cfg()
-    if path:
+    if path is not None:
         cfg.merge_from_file(path)
     cfg.merge_from_list(overrides)
     cfg.validate()

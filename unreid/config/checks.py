@@ -5,6 +5,7 @@ Each check takes the whole tree and returns one sentence about what contradicts 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,38 @@ def tight_radius_above_zero(cfg: Any) -> str:
     return ""
 
 
+def frames_grow(cfg: Any) -> str:
+    """The fewest images of a rendered tracklet come first."""
+    low, high = cfg.DATASETS.SYNTHETIC_VIDEO.FRAMES
+    if low > high:
+        return f"DATASETS.SYNTHETIC_VIDEO.FRAMES ([{low}, {high}]) must name the fewest images first."
+    return ""
+
+
+def reflection_within_image(cfg: Any) -> str:
+    """An image has no pixel to show beyond its own mirror image."""
+    padding, sides = cfg.INPUT.PADDING, cfg.INPUT.SIZE_TRAIN
+    if cfg.INPUT.PADDING_MODE == "reflect" and cfg.INPUT.DO_PAD and padding >= min(sides):
+        return f"INPUT.PADDING ({padding}) must be below both sides of INPUT.SIZE_TRAIN ({sides}) with reflect."
+    return ""
+
+
+def batches_fit_into_memory(cfg: Any) -> str:
+    """The float32 images of one step; what the network makes of them takes several times as much."""
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    for batch_key, batch, size_key, (height, width) in (
+        ("DATALOADER.TRAIN_BATCH_SIZE", cfg.DATALOADER.TRAIN_BATCH_SIZE, "INPUT.SIZE_TRAIN", cfg.INPUT.SIZE_TRAIN),
+        ("DATALOADER.TEST_BATCH_SIZE", cfg.DATALOADER.TEST_BATCH_SIZE, "INPUT.SIZE_TEST", cfg.INPUT.SIZE_TEST),
+    ):
+        needed = batch * 3 * height * width * 4 / 2**30
+        if needed > gigabytes:
+            return (
+                f"{batch_key} ({batch}) images of {size_key} ([{height}, {width}]) take {needed:.0f} GiB alone, and "
+                f"this machine has {gigabytes:.0f} GiB: lower one of them."
+            )
+    return ""
+
+
 CHECKS: tuple[Check, ...] = (
     batch_holds_whole_groups,
     batch_splits_into_bn_chunks,
@@ -126,4 +159,7 @@ CHECKS: tuple[Check, ...] = (
     hdc_iterations,
     hdc_on_its_own_distances,
     tight_radius_above_zero,
+    frames_grow,
+    reflection_within_image,
+    batches_fit_into_memory,
 )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+LARGEST = 10**9  # of counts and sizes that nothing else bounds
+MAX_LIST = 1000  # values of a list
 
 
 @dataclass(frozen=True)
@@ -21,24 +25,19 @@ def choice(*values: Any) -> Rule:
     return Rule("one of " + ", ".join(repr(value) for value in values), lambda value: value in values)
 
 
-def at_least(low: float) -> Rule:
-    """``low`` or more."""
-    return Rule(f"at least {low}", lambda value: value >= low)
-
-
-def at_most(high: float) -> Rule:
-    """``high`` or less."""
-    return Rule(f"at most {high}", lambda value: value <= high)
-
-
-def above(low: float) -> Rule:
-    """More than ``low``."""
-    return Rule(f"above {low}", lambda value: value > low)
-
-
 def between(low: float, high: float) -> Rule:
     """From ``low`` to ``high``, both included."""
-    return Rule(f"between {low} and {high}", lambda value: low <= value <= high)
+    return Rule(f"between {_number(low)} and {_number(high)}", lambda value: low <= value <= high)
+
+
+def at_least(low: float) -> Rule:
+    """``low`` or more, up to a thousand million: more of anything is a slip, and beyond int64 a crash."""
+    return between(low, LARGEST)
+
+
+def above(low: float, high: float) -> Rule:
+    """More than ``low``, up to ``high``."""
+    return Rule(f"above {_number(low)} and at most {_number(high)}", lambda value: low < value <= high)
 
 
 def share() -> Rule:
@@ -56,7 +55,7 @@ def each(rule: Rule, length: int | None = None, empty: bool = False) -> Rule:
     count = f"{length} values" if length else "a list of values" if empty else "a list of one or more values"
 
     def accepts(values: Any) -> bool:
-        right_length = len(values) == length if length else empty or len(values) > 0
+        right_length = len(values) == length if length else (0 if empty else 1) <= len(values) <= MAX_LIST
         return right_length and all(rule.accepts(value) for value in values)
 
     return Rule(f"{count}, each {rule.allowed}", accepts)
@@ -72,8 +71,13 @@ def capturing_regex() -> Rule:
 
     def accepts(value: str) -> bool:
         try:
-            return not value or re.compile(value).groups >= 1
-        except re.error:
+            with warnings.catch_warnings(action="ignore"):  # of spellings that may change their meaning one day
+                return not value or re.compile(value).groups >= 1
+        except (re.error, OverflowError, RecursionError):
             return False
 
     return Rule("a valid regular expression with a group in parentheses, or empty", accepts)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

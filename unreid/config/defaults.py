@@ -7,6 +7,7 @@ what a dataset changes.
 from __future__ import annotations
 
 from unreid.config.node import CfgNode as CN
+from unreid.config.node import leaves
 
 _C = CN()
 _C.VERSION = 1  # layout of this tree; raised when a key changes its meaning
@@ -336,6 +337,8 @@ _C.LOG.PROGRESS = True  # progress bar on a terminal
 _C.LOG.CHECK_RANKS = False  # compare a hash of the memory over all processes every epoch (debugging)
 _C.DIST = CN()
 _C.DIST.TIMEOUT_MINUTES = 10.0  # one of several processes without a sign of life for so long ends the run
+
+CN.DEFAULTS = dict(leaves(_C))
 
 
 def get_cfg() -> CN:

@@ -6,21 +6,23 @@ import copy
 import difflib
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NoReturn
 
 import yacs.config
 
 from unreid.config.checks import CHECKS
 from unreid.config.renamed import translate
 from unreid.config.rules import RULES
-from unreid.config.sources import Setting, read_file, read_pairs
+from unreid.config.sources import BASE_KEY, Setting, read_file, read_pairs
 from unreid.config.values import Plain, coerce, expected
+from unreid.config.wording import shown
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 ORIGINS = "__origins__"
+MAX_KEY = 100  # characters of a key that is worth comparing with the valid ones
 
 
 class CfgNode(yacs.config.CfgNode):
@@ -36,7 +38,12 @@ class CfgNode(yacs.config.CfgNode):
         >>> cfg.merge_from_list(["OPTIM.LR", "1e-4", "DATASETS.NAMES", "Market1501,MSMT17"])
         >>> cfg.OPTIM.LR, cfg.DATASETS.NAMES
         (0.0001, ['Market1501', 'MSMT17'])
+
+    Attributes:
+        DEFAULTS: full key -> default of the whole tree; what :meth:`validate` holds attributes against.
     """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {}
 
     def merge_from_file(self, path: str | os.PathLike[str]) -> None:
         """Merge a YAML file and, before it, the files its ``_BASE_`` names (relative to it; path or list)."""
@@ -53,11 +60,19 @@ class CfgNode(yacs.config.CfgNode):
     def validate(self) -> None:
         """Check every value against its rule, and the values that depend on each other (``checks.py``).
 
+        Values that were set by attribute get the types of the defaults: a tuple becomes a list, 1 becomes 1.0.
+
         Raises:
-            UserError: a value that was set by attribute is out of range, or two settings contradict each other.
+            UserError: an attribute was set that no key has, or to a value of another type or out of range; or two
+                settings contradict each other.
         """
-        for key, value in leaves(self):
-            self._check_rule(Setting(key, value, self.origin(key)), value)
+        for key, value in list(leaves(self)):
+            setting = Setting(key, value, self.origin(key))
+            if key not in self.DEFAULTS:
+                raise UserError(_unknown_key(self, setting))
+            checked = self._check(setting, self.DEFAULTS[key])
+            if type(checked) is not type(value) or checked != value:
+                self._set(key, checked)
         for check in CHECKS:
             problem = check(self)
             if problem:
@@ -74,7 +89,11 @@ class CfgNode(yacs.config.CfgNode):
     def _merge(self, settings: list[Setting]) -> None:
         if self.is_frozen():
             _refuse_write("a merge")
+        written: dict[tuple[str, str], str] = {}  # (file, key) -> origin
         for setting in translate(settings, lambda key: find(self, key) is not None):
+            first = written.setdefault((setting.file, setting.key), setting.origin)
+            if setting.file and first != setting.origin:  # one of them in an old spelling
+                raise UserError(f"{setting.key} stands twice: {first} and {setting.origin}.")
             self._apply(setting)
 
     def _apply(self, setting: Setting) -> None:
@@ -86,23 +105,28 @@ class CfgNode(yacs.config.CfgNode):
                 return
             inside = ", ".join(f"{setting.key}.{name}" for name in list(default)[:3])
             raise UserError(f"{setting.key} is a section with keys such as {inside}, not a value ({setting.origin}).")
-        try:
-            value = coerce(setting.value, default)
-        except ValueError as error:
-            raise UserError(f"{setting.key} must be {error}, got {_shown(setting.value)} ({setting.origin}).") from None
-        self._check_rule(setting, value)
-        *path, name = setting.key.split(".")
+        value = self._check(setting, default)
+        self._set(setting.key, value)
+        self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
+
+    def _set(self, key: str, value: Any) -> None:
+        *path, name = key.split(".")
         node = self
         for part in path:
             node = node[part]
         node[name] = value
-        self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
 
     @staticmethod
-    def _check_rule(setting: Setting, value: Any) -> None:
+    def _check(setting: Setting, default: Any) -> Any:
+        """The setting's value as the type of ``default``, obeying its rule."""
+        try:
+            value = coerce(setting.value, default)
+        except ValueError as error:
+            raise UserError(f"{setting.key} must be {error}, got {_value(setting.value)} ({setting.origin}).") from None
         rule = RULES.get(setting.key)
         if rule is not None and not rule.accepts(value):
-            raise UserError(f"{setting.key} must be {rule.allowed}, got {_shown(value)} ({setting.origin}).")
+            raise UserError(f"{setting.key} must be {rule.allowed}, got {_value(value)} ({setting.origin}).")
+        return value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CfgNode:
         twin = type(self)()
@@ -147,37 +171,54 @@ def find(node: yacs.config.CfgNode, key: str) -> Any:
 
 
 def nearest_key(node: yacs.config.CfgNode, key: str) -> str | None:
-    """The valid key most like a wrong one: near as a whole, or the same name under another section."""
-    folded = key.lower()
-    name = folded.rpartition(".")[2]
+    """The valid key most like a wrong one: its sibling, near as a whole, or the same name under another section."""
+    return _nearest((known for known, _ in leaves(node)), key)
+
+
+def _nearest(keys: Iterable[str], key: str) -> str | None:
+    section, _, name = key.lower().rpartition(".")
 
     def likeness(candidate: str) -> float:
-        other = candidate.lower()
-        whole = difflib.SequenceMatcher(None, folded, other).ratio()
-        return whole + difflib.SequenceMatcher(None, name, other.rpartition(".")[2]).ratio()
+        other_section, _, other_name = candidate.lower().rpartition(".")
+        names = difflib.SequenceMatcher(None, name, other_name).ratio()
+        if other_section == section:  # siblings first: TEMPERATURE is TEMP of the same section
+            related = names >= 0.6 or name.startswith(other_name) or (len(name) > 1 and other_name.startswith(name))
+            related |= len(name) == len(other_name) > 1 and sum(a != b for a, b in zip(name, other_name)) == 1
+            return 1.5 + names if related else names
+        return names + difflib.SequenceMatcher(None, key.lower(), candidate.lower()).ratio()
 
-    best = max((key for key, _ in leaves(node)), key=likeness, default=None)
+    best = max(keys, key=likeness, default=None)
     return best if best is not None and likeness(best) > 1.1 else None
 
 
 def _unknown_key(node: CfgNode, setting: Setting) -> str:
-    parts = setting.key.split(".")
-    for end in range(1, len(parts)):
+    key = setting.key
+    said = f"There is no config key {shown(key) or repr(key)} ({setting.origin});"
+    parts = key.split(".")
+    for end in range(1, min(len(parts), MAX_KEY)):
         prefix = ".".join(parts[:end])
         value = find(node, prefix)
         if value is not None and not isinstance(value, CfgNode):
             return f"{prefix} takes {expected(value)}, not a section ({setting.origin})."
-    near = nearest_key(node, setting.key)
-    hint = f"did you mean {near}?" if near else "all keys are in unreid/config/defaults.py."
-    return f"There is no config key {setting.key} ({setting.origin}); {hint}"
+    if key == BASE_KEY:
+        return f"{said} only files name their bases."
+    if key.startswith("-"):
+        return f"{said} options come before the overrides."
+    others = (other for other, _ in leaves(node) if other != key)  # a wrong attribute is in the tree itself
+    near = _nearest(others, key) if len(key) <= MAX_KEY else None
+    return f"{said} did you mean {near}?" if near else f"{said} all keys are in unreid/config/defaults.py."
 
 
-def _shown(value: Any) -> str:
+def _value(value: Any) -> str:
+    """A value of any type as it may stand in a sentence."""
+    if isinstance(value, (list, tuple)):
+        more = f", ... ({len(value)} values)" if len(value) > 4 else ""
+        return "[" + ", ".join(_value(item) for item in value[:4]) + more + "]"
     if isinstance(value, Plain):
-        return str(value) if value else "nothing"
-    if isinstance(value, list):
-        return "[" + ", ".join(_shown(item) for item in value) + "]"
-    return repr(value)
+        return shown(str(value)) if value else "nothing"
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return "a number of more than 100 digits"
+    return shown(repr(value))
 
 
 def _refuse_write(name: str) -> NoReturn:

@@ -13,6 +13,7 @@ from typing import Any
 
 from unreid.config.sources import Setting
 from unreid.config.values import literal
+from unreid.config.wording import shown
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -143,22 +144,19 @@ def _translate_key(setting: Setting) -> Iterator[Setting]:
         _warn(setting, f"ignored: {entry.reason}")
     elif isinstance(entry, Only):
         if literal(setting.value) != entry.value:
-            raise UserError(
-                f"{setting.key} can only be {entry.value}, got {literal(setting.value)} ({setting.origin}): "
-                f"{entry.reason}."
-            )
+            got = shown(str(literal(setting.value)))
+            raise UserError(f"{setting.key} can only be {entry.value}, got {got} ({setting.origin}): {entry.reason}.")
         _warn(setting, f"ignored: {entry.reason}")
     else:
         try:
             value = entry.convert(literal(setting.value)) if entry.convert else setting.value
         except ValueError as error:
-            raise UserError(
-                f"{setting.key} {literal(setting.value)} has no counterpart here ({setting.origin}): {error}."
-            ) from None
-        _warn(setting, f"now called {' and '.join(entry.keys)}, set to {value!r}")
+            got = shown(str(literal(setting.value)))
+            raise UserError(f"{setting.key} {got} has no counterpart here ({setting.origin}): {error}.") from None
+        _warn(setting, f"now called {' and '.join(entry.keys)}, set to {shown(repr(value))}")
         for key in entry.keys:
             yield replace(setting, key=key, value=value)
 
 
 def _warn(setting: Setting, what: str) -> None:
-    logger.warning("%s (%s): %s", setting.key, setting.origin, what)
+    logger.warning("%s (%s): %s", shown(setting.key), setting.origin, what)

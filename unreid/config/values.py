@@ -5,12 +5,24 @@ from __future__ import annotations
 import ast
 import math
 import re
+import warnings
 from typing import Any
 
 import yaml
 
-_INT = re.compile(r"[-+]?\d[\d_]*")
-_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+from unreid.config.wording import BROKEN
+from unreid.config.yaml_nodes import YamlError, compose
+
+MAX_TEXT = 4096
+"""Characters of a text, the longest path of Linux."""
+
+_DIGITS = "[0-9]+(?:_[0-9]+)*"
+_INT = re.compile(rf"[-+]?{_DIGITS}")
+_FLOAT = re.compile(rf"[-+]?({_DIGITS}\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_MAX_NUMBER = 400  # characters; Python itself refuses to read numbers of more than 4300 digits
+_LITERAL = re.compile(r"""[rRuU]?['"]|[\[(]""")  # how the only Python literals begin that are read as such
+_HUGE = 10**300  # integers from here on are not turned into floats
+_CLEAN_TEXT = f"text of at most {MAX_TEXT} characters without control characters"
 _TRUE = {"true", "yes", "on"}
 _FALSE = {"false", "no", "off"}
 _NOTHING = {"", "~", "null"}
@@ -82,11 +94,13 @@ def _scalar(value: Any, kind: type, default: Any) -> Any:
     if isinstance(value, Plain):
         value = _parse(value, kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < _HUGE else math.inf
     right_type = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not right_type or (kind is float and not math.isfinite(value)):
         raise ValueError(expected(default))
-    return kind(value)
+    if kind is str and (len(value) > MAX_TEXT or BROKEN.search(value)):
+        raise ValueError(_CLEAN_TEXT)
+    return kind(value) + 0.0 if kind is float else kind(value)  # + 0.0 makes -0.0 a plain zero
 
 
 def _parse(text: str, kind: type) -> Any:
@@ -96,6 +110,8 @@ def _parse(text: str, kind: type) -> Any:
         return None if folded in _NOTHING else str(text)
     if kind is bool:
         return True if folded in _TRUE else False if folded in _FALSE else None
+    if len(text) > _MAX_NUMBER:
+        return None
     if kind is int:
         return int(text) if _INT.fullmatch(text) else None
     return float(text) if _FLOAT.fullmatch(text) else None
@@ -105,10 +121,7 @@ def _decode(text: str, default: Any) -> Any:
     """Shell text -> a Python literal, a YAML list, a comma-separated list, or an unquoted scalar."""
     if text == "None":
         return None
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        value = None
+    value = _literal_eval(text)
     if isinstance(value, str):
         return value
     if isinstance(default, str):
@@ -123,10 +136,21 @@ def _decode(text: str, default: Any) -> Any:
     return Plain(stripped)
 
 
+def _literal_eval(text: str) -> Any:
+    """A quoted text, list or tuple as Python reads it; None for anything else, and for text that no value needs."""
+    if not _LITERAL.match(text) or len(text) > 2 * MAX_TEXT:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # an unknown escape such as "\d" is kept as it is
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
 def _flow_list(text: str) -> Any:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+        node = compose(text)
+    except YamlError:
         return Plain(text)
     if not isinstance(node, yaml.SequenceNode) or not all(isinstance(item, yaml.ScalarNode) for item in node.value):
         return Plain(text)

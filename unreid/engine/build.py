@@ -41,6 +41,7 @@ from unreid.evaluation.evaluator import Evaluator
 from unreid.methods import InstanceDiscrimination, Method, build_method
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.models.embedding import EmbeddingModel
+from unreid.models.memory_format import set_memory_format
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.environment import recorded
 from unreid.utils.errors import UserError
@@ -60,8 +61,8 @@ def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0, *, pre
     if cfg.MODEL.SYNC_BN and get_world_size() > 1 and device.type != "cuda":
         raise UserError("MODEL.SYNC_BN works between CUDA devices only: switch it off, or use MODEL.BN_CHUNKS.")
     model = EmbeddingModel.from_config(cfg, num_classes=num_samples, pretrained=pretrained)
-    layout = torch.channels_last if cfg.OPTIM.CHANNELS_LAST else torch.contiguous_format
-    return model.to(device).to(memory_format=layout)
+    set_memory_format(model.to(device), channels_last=cfg.OPTIM.CHANNELS_LAST, compiled=cfg.OPTIM.COMPILE)
+    return model
 
 
 def build_writers(
