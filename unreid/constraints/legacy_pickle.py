@@ -20,12 +20,14 @@ import torch
 from unreid.constraints.links import Links
 from unreid.constraints.relation_file import refuse_pointer
 from unreid.utils.errors import UserError
+from unreid.utils.pickle_scan import DamagedError, GrowthError, Shape, scan
+from unreid.utils.torch_file import SLACK, ZIP, RefusedError, check_bounds, read_torch_stream
 
-ZIP = b"PK\x03\x04"  # torch.save writes a zip archive
 _NDARRAY = "numpy.ndarray"  # stands for the class, which is never needed
 _DAMAGED = (
     pickle.UnpicklingError,
     EOFError,
+    OSError,
     ValueError,
     TypeError,
     LookupError,
@@ -51,22 +53,28 @@ def read_legacy(path: str | Path) -> Any:
     """
     path = Path(path)
     refuse_pointer(path)
-    content = path.read_bytes()
     try:
+        content = path.read_bytes()
         if content.startswith(ZIP):
-            return _plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+            return _plain(read_torch_stream(io.BytesIO(content), len(content)))
+        scan(io.BytesIO(content), _check_call)
         return _plain(_Reader(io.BytesIO(content)).load())
     except _Refused as refused:
         raise UserError(
             f"{path} was refused and nothing in it was run: it asks for {refused}, which is no plain container, numpy "
             "array or torch tensor. Mine the relation with tools/mine_constraints.py instead, or get a clean file."
         ) from None
-    except _DAMAGED as error:
-        if "weights_only" in str(error) or "Unsupported global" in str(error):
-            raise UserError(
-                f"{path} was refused and nothing in it was run: it holds more than tensors. Mine the relation with "
-                "tools/mine_constraints.py instead, or get a clean file."
-            ) from None
+    except RefusedError as refused:
+        raise UserError(
+            f"{path} was refused and nothing in it was run: it holds more than tensors ({refused}). Mine the relation "
+            "with tools/mine_constraints.py instead, or get a clean file."
+        ) from None
+    except GrowthError as error:
+        raise UserError(
+            f"{path} was refused and nothing in it was run: {error}. Mine the relation with "
+            "tools/mine_constraints.py instead, or get a clean file."
+        ) from None
+    except (DamagedError, *_DAMAGED) as error:
         raise UserError(f"{path} is not a pickle of relations, or it is damaged ({error}).") from None
 
 
@@ -109,6 +117,16 @@ def matrix_from(content: Any, shape: tuple[int, int]) -> np.ndarray:
     if not np.isfinite(matrix).all():
         raise ValueError("a matrix with values that are not finite")
     return matrix
+
+
+def _check_call(opcode: str, call: Shape) -> None:
+    """A state belongs to the wrappers of arrays and types; containers and functions have none."""
+    if opcode == "BUILD" and not call.made_by.startswith("numpy"):
+        raise _Refused("an object with a state of its own")
+    given = [value.made_by for value in call.values if isinstance(value, Shape)]
+    if opcode != "BUILD" and call.made_by.startswith(("builtins", "__builtin__", "collections")) and any(given):
+        if not all(maker.startswith(("builtins", "__builtin__", "collections")) for maker in given if maker):
+            raise _Refused("a container made of an array")
 
 
 class _Array:
@@ -189,11 +207,17 @@ class _Reader(pickle.Unpickler):
 
     def _storage(self, content: bytes) -> Any:
         """torch's own function for it would unpickle without restriction."""
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        try:
+            return read_torch_stream(io.BytesIO(content), len(content))
+        except RefusedError as refused:
+            raise _Refused(f"a storage that is no storage: {refused}") from None
 
     def _tensor(self, storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> np.ndarray:
         if not isinstance(storage, torch.storage.TypedStorage):
             raise _Refused("a tensor without storage")
+        available = storage._untyped_storage.nbytes() // storage.dtype.itemsize
+        if check_bounds(list(size), list(stride), offset, available) > 2 * available + SLACK:
+            raise GrowthError("it has a tensor that shows the same few bytes over and over")
         empty = torch.empty(0, dtype=storage.dtype)
         return empty.set_(storage._untyped_storage, int(offset), tuple(size), tuple(stride)).numpy()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from unreid.constraints.relation_file import refuse_pointer
 from unreid.utils.errors import UserError
+from unreid.utils.npz import ArraysError, read_arrays
 from unreid.utils.writing import atomic_write_bytes
 
 
@@ -34,12 +34,18 @@ def load_pseudo_labels(path: str | Path, keys: Sequence[str]) -> tuple[np.ndarra
     path = Path(path)
     refuse_pointer(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored, labels = file["keys"].tolist(), file["labels"].astype(np.int64)
-            meta = json.loads(str(file["meta"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no file of pseudo labels ({error}); a run writes one into OUTPUT_DIR.") from None
-    known = dict(zip(stored, labels.tolist()))
+        arrays = read_arrays(path)
+        stored, labels, meta = arrays["keys"], arrays["labels"], json.loads(str(arrays["meta"]))
+        if stored.dtype.kind != "U" or stored.ndim != 1 or stored.shape != labels.shape:
+            raise ValueError(f"{stored.shape} keys for {labels.shape} labels")
+        if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < -1):
+            raise ValueError("labels that are not -1, 0, 1 ...")
+        if not isinstance(meta, dict):
+            raise ValueError("meta that is no table")
+    except (ArraysError, ValueError, KeyError, RecursionError) as error:
+        reason = f"it lacks {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} is no file of pseudo labels ({reason}); a run writes one into OUTPUT_DIR.") from None
+    known = dict(zip(stored.tolist(), labels.astype(np.int64).tolist()))
     missing = next((key for key in keys if key not in known), None)
     if missing is not None:
         raise UserError(f"{path} does not know {missing}: it comes from a run on other tracklets.")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from unreid.constraints.links import Links
 from unreid.constraints.records import Records
 from unreid.constraints.travel import TravelTable
 from unreid.utils.errors import UserError
+from unreid.utils.npz import ArraysError, read_arrays
+from unreid.utils.torch_file import POINTER
 from unreid.utils.writing import atomic_write_bytes
 
 VERSION = 1
-POINTER = b"version https://git-lfs.github.com/spec/"  # first line of what a clone without LFS holds instead of a file
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,14 @@ def read_relation(path: str | Path) -> RelationFile:
     path = Path(path)
     refuse_pointer(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        arrays = read_arrays(path)
+    except ArraysError as error:
         raise UserError(
             f"{path} is not a file of mined relations, or it is damaged ({error}); mine it again."
         ) from None
     try:
         return _decode(arrays)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is no file of mined relations ({_sentence(error)}); mine it again.") from None
 
 
@@ -183,18 +182,25 @@ def _decode(arrays: dict[str, np.ndarray]) -> RelationFile:
     if int(arrays["version"]) != VERSION:
         raise ValueError(f"version {int(arrays['version'])}, not {VERSION}")
     meta = json.loads(str(arrays["meta"]))
+    if not isinstance(meta, dict):
+        raise ValueError("meta that is no table")
     rows = _records(arrays, "row")
     columns = _records(arrays, "col") if "col_keys" in arrays else None
     shape = (len(rows), len(rows if columns is None else columns))
     matrix = arrays.get("matrix")
     if matrix is not None and (matrix.shape != shape or matrix.dtype != np.float32):
         raise ValueError(f"matrix of shape {matrix.shape} for {shape}")
+    if matrix is not None and not (np.isfinite(matrix).all() and (matrix >= 0).all()):
+        raise ValueError("matrix holds values that are negative or not finite")
     return RelationFile(meta, rows, columns, _links(arrays, shape), _travel(arrays), matrix)
 
 
 def _records(arrays: dict[str, np.ndarray], side: str) -> Records:
     columns = {name: arrays.get(f"{side}_{stored}") for name, stored in _COLUMNS.items()}
     present = {name: array for name, array in columns.items() if array is not None}
+    missing = [item.name for item in fields(Records) if item.default is MISSING and item.name not in present]
+    if missing:
+        raise ValueError(f"it lacks {missing[0]} of its {'rows' if side == 'row' else 'columns'}")
     keys = present["keys"]
     if keys.dtype.kind != "U" or keys.ndim != 1 or len(np.unique(keys)) != len(keys):
         raise ValueError(f"{side}_keys are not a list of different names")
@@ -207,6 +213,8 @@ def _records(arrays: dict[str, np.ndarray], side: str) -> Records:
 def _links(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Links | None:
     if "toc_indptr" not in arrays:
         return None
+    if not all(arrays[name].dtype.kind in "iu" and arrays[name].ndim == 1 for name in ("toc_indptr", "toc_indices")):
+        raise ValueError("toc_indptr and toc_indices are no lists of positions")
     start, index = arrays["toc_indptr"].astype(np.int64), arrays["toc_indices"].astype(np.int64)
     whole = start.shape == (shape[0] + 1,) and start[0] == 0 and start[-1] == len(index) and (np.diff(start) >= 0).all()
     if not whole or (len(index) and not 0 <= index.min() <= index.max() < shape[1]):
@@ -228,4 +236,4 @@ def _travel(arrays: dict[str, np.ndarray]) -> TravelTable | None:
 
 
 def _sentence(error: Exception) -> str:
-    return f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+    return f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error) or type(error).__name__

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from unreid.utils.errors import UserError
+from unreid.utils.torch_file import read_torch
 
-CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "student", "net", "network")
+CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "student", "net", "network", "module", "weights")
 """Entries that hold the network in published files, in order of preference (DINO: the teacher)."""
 
 
-def harmless_globals() -> AbstractContextManager[Any]:
-    """Lets ``torch.load(weights_only=True)`` read NumPy scalars and parsed command lines besides tensors.
-
-    Cluster Contrast, ISE and AuxUSL store their best mAP as a NumPy scalar, DINO its ``argparse`` namespace. None of
-    the types listed here runs anything when it is loaded.
-    """
-    reconstruct = np.float64(0).__reduce__()[0]
-    allowed: list[Any] = [np.dtype, argparse.Namespace]
-    allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
-    for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"):  # before and since NumPy 2
-        allowed.append((reconstruct, name))
-    return torch.serialization.safe_globals(allowed)
+WRAPPERS = ("module", "_orig_mod")
+"""What DataParallel and ``torch.compile`` put into tensor names, at the front or where they wrap a part."""
 
 
 def read_file(path: str | Path, *, trust: bool = False) -> Any:
@@ -44,23 +30,14 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
     Raises:
         UserError: no such file, not a PyTorch file, or one that holds more than tensors and plain values.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no weight file {path}.")
-    try:
-        with harmless_globals():
-            return torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        raise UserError(_refusal(path, error)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path} is no readable PyTorch file ({error.__class__.__name__}: {_line(error)}).") from error
+    return read_torch(path, kind="weight file", trust=trust)
 
 
 def find_state(content: Any, path: str | Path) -> dict[str, Tensor]:
     """The dict of tensors inside the content of a weight file, unwrapped from its containers.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or its tensors are not named by texts, or not dense.
     """
     while isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
@@ -69,6 +46,7 @@ def find_state(content: Any, path: str | Path) -> dict[str, Tensor]:
             content = inner
             continue
         if tensors:
+            _check_names(tensors, path)
             return tensors
         break
     raise UserError(
@@ -76,14 +54,34 @@ def find_state(content: Any, path: str | Path) -> dict[str, Tensor]:
     )
 
 
-def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
-    found = re.search(r"GLOBAL (\S+)", str(error))
-    reason = f"it needs {found[1]}" if found else _line(error)
-    return (
-        f"{path} was refused because it holds more than tensors and plain values ({reason}), and unpickling that can "
-        "run code: if you trust its origin, convert it once with tools/convert_checkpoint.py --trust."
-    )
+def unwrapped(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """The tensors under their names without what DataParallel and ``torch.compile`` add, in any order and depth.
+
+    Raises:
+        UserError: two names become one.
+    """
+    plain: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = ".".join(part for part in key.split(".") if part not in WRAPPERS)
+        if name in plain:
+            raise UserError(f"{path} holds two tensors for {name!r}, one of them as {key!r}: keep one of them.")
+        plain[name] = value
+    return plain
 
 
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "no details"
+def require_finite(state: Mapping[str, Any], path: str | Path) -> None:
+    """Raises :class:`UserError` if a weight is NaN or infinite: the run that wrote them had diverged."""
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UserError(
+                f"{path} holds weights that are NaN or infinite (such as {key!r}), so its training had diverged: "
+                "take an older checkpoint."
+            )
+
+
+def _check_names(tensors: Mapping[Any, Tensor], path: str | Path) -> None:
+    for key, value in tensors.items():
+        if not isinstance(key, str):
+            raise UserError(f"{path} names a tensor {key!r}; tensors of a state dict are named by texts.")
+        if value.layout is not torch.strided or value.is_quantized:
+            raise UserError(f"{path} holds {key!r} as a sparse or quantized tensor; save it as a dense one.")
