@@ -23,6 +23,7 @@ from unreid.utils.errors import UserError
 from unreid.utils.pickle_scan import DamagedError, GrowthError, Shape, scan
 from unreid.utils.torch_file import SLACK, ZIP, RefusedError, check_bounds, read_torch_stream
 
+_CONTAINERS = ("builtins ", "__builtin__ ", "collections ")
 _NDARRAY = "numpy.ndarray"  # stands for the class, which is never needed
 _DAMAGED = (
     pickle.UnpicklingError,
@@ -123,9 +124,9 @@ def _check_call(opcode: str, call: Shape) -> None:
     """A state belongs to the wrappers of arrays and types; containers and functions have none."""
     if opcode == "BUILD" and not call.made_by.startswith("numpy"):
         raise _Refused("an object with a state of its own")
-    given = [value.made_by for value in call.values if isinstance(value, Shape)]
-    if opcode != "BUILD" and call.made_by.startswith(("builtins", "__builtin__", "collections")) and any(given):
-        if not all(maker.startswith(("builtins", "__builtin__", "collections")) for maker in given if maker):
+    if opcode not in ("BUILD", "GLOBAL") and call.made_by.startswith(_CONTAINERS):
+        given = [value.made_by for value in call.values if isinstance(value, Shape) and value.made_by]
+        if not all(maker.startswith(_CONTAINERS) for maker in given):
             raise _Refused("a container made of an array")
 
 

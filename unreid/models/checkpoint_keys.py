@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from unreid.models.base import create_backbone
-from unreid.models.weight_files import find_state
+from unreid.models.weight_files import find_state, unwrapped
 from unreid.utils.errors import UserError
 
 
@@ -91,7 +91,7 @@ class Converted:
 def is_reference_checkpoint(content: Any) -> bool:
     """Whether the content of a file is a state dict, or wraps one, whose names one of the layouts explains."""
     try:
-        return detect_layout(_plain_names(find_state(content, "the file"))) is not None
+        return detect_layout(plain_names(find_state(content, "the file"))) is not None
     except UserError:
         return False
 
@@ -112,7 +112,7 @@ def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the fi
     Raises:
         UserError: unknown layout, or a tensor that has no place, is missing or has the wrong shape.
     """
-    state = _plain_names(find_state(content, origin))
+    state = plain_names(find_state(content, origin), origin)
     found = detect_layout(state)
     if layout != "auto":
         named = ALIASES.get(layout.lower(), layout.lower())
@@ -194,14 +194,11 @@ def export_state_dict(state: Mapping[str, Tensor], layout: str) -> dict[str, Any
     return {rules.container: renamed, "epoch": 0} if rules.container else dict(renamed)
 
 
-def _plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without ``module.`` (CDSM repeats it) and with whole counters."""
-    plain = {}
-    for key, value in state.items():
-        while key.startswith("module."):
-            key = key.removeprefix("module.")
-        plain[key.removesuffix(_CUT_COUNTER) + _COUNTER if key.endswith(_CUT_COUNTER) else key] = value
-    return plain
+def plain_names(state: Mapping[str, Tensor], origin: str = "the file") -> dict[str, Tensor]:
+    """Names without wrappers such as ``module.`` (CDSM repeats it) and with whole counters."""
+    plain = unwrapped(state, origin)
+    whole = {key: key.removesuffix(_CUT_COUNTER) + _COUNTER for key in plain if key.endswith(_CUT_COUNTER)}
+    return {whole.get(key, key): value for key, value in plain.items()}
 
 
 def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Published checkpoints as files: conversion, and the check that a file's network is the configured one."""
+"""From the content of a weight file to the weights of a configured network, and files from one layout to another."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unreid.models.checkpoint_keys import Converted, convert_checkpoint, export_state_dict
+from unreid.models.checkpoint_format import FORMAT, Checkpoint, is_own, same_kind, unpack
+from unreid.models.checkpoint_keys import Converted, convert_checkpoint, detect_layout, export_state_dict, plain_names
 from unreid.models.pooling import GeneralizedMeanPooling
-from unreid.models.weight_files import read_file
+from unreid.models.pretrained import best_prefix
+from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "unreid"
+CLASSIFIER = "classifier."
+"""Belongs to the training samples of a run and not to the network that is evaluated."""
+_OWN = ("backbone.", "bottleneck.")
 
 
 def convert_file(
@@ -26,7 +30,7 @@ def convert_file(
     """Converts a published checkpoint into one that ``TEST.EVAL_ONLY`` takes, or one of ours into a published layout.
 
     Args:
-        source: file in a published layout, or of this project.
+        source: file in a published layout, or of this project (a bare state dict of its networks included).
         target: file to write.
         layout: layout of ``source`` if it is a published one; see ``convert_checkpoint``.
         to: "unreid", or the published layout to write.
@@ -39,38 +43,89 @@ def convert_file(
         UserError: the file cannot be read, or is not a whole network in a known layout.
     """
     content = read_file(source, trust=trust)
-    if isinstance(content, Mapping) and content.get("format") == FORMAT:
-        converted = Converted(FORMAT, dict(content["model"]), dict(content.get("config_hints", {})))
+    own = own_weights(content, source) if layout == "auto" else None
+    if own is not None:
+        converted = Converted(FORMAT, own.model, own.hints)
     else:
         converted = convert_checkpoint(content, layout, str(source))
+    require_finite(converted.state, source)
     if to == FORMAT:
-        atomic_save(
-            {"format": FORMAT, "version": 1, "model": converted.state, "config_hints": converted.hints}, Path(target)
-        )
+        packed: dict[str, Any] = Checkpoint(converted.state, hints=converted.hints).pack()
     else:
-        atomic_save(export_state_dict(converted.state, to), Path(target))
+        packed = export_state_dict(converted.state, to)
+    atomic_save(packed, Path(target))
     return converted
 
 
-def weights_for(content: Any, model: nn.Module, origin: str = "the file") -> dict[str, Tensor]:
+def own_weights(content: Any, origin: str | Path) -> Checkpoint | None:
+    """The network in the content of a file under this project's names, or None if it has others.
+
+    That is a checkpoint of this project, or a state dict of one of its networks, in whatever containers; wrappers in
+    the names (DataParallel, ``torch.compile``, a module that holds the network) are taken off.
+
+    Raises:
+        UserError: the content says that it is a checkpoint of this project and is a damaged one.
+    """
+    if is_own(content):
+        found = unpack(content, origin)
+        state = _without_holder(unwrapped(found.model, origin))
+        return Checkpoint(state, found.config, found.results, found.feature, found.trainer, found.hints)
+    state = _without_holder(unwrapped(find_state(content, origin), origin))
+    return Checkpoint(state) if all(any(key.startswith(own) for key in state) for own in _OWN) else None
+
+
+def weights_for(content: Any, model: nn.Module, origin: str | Path = "the file") -> dict[str, Tensor]:
     """The tensors of a file for ``model``, converted where the file is a published one.
 
     Args:
-        content: what ``read_file`` returned, in this project's format or a published layout.
+        content: what ``read_file`` returned, with this project's names or in a published layout.
         model: the configured ``EmbeddingModel``.
         origin: name of the file for messages.
 
     Raises:
         UserError: unknown layout, or the file needs another config.
     """
-    if isinstance(content, Mapping) and content.get("format") == FORMAT:
-        state, hints = dict(content["model"]), content.get("config_hints", {})
-    else:
-        converted = convert_checkpoint(content, origin=origin)
+    own = own_weights(content, origin)
+    if own is not None:
+        state, hints = own.model, own.hints
+    elif detect_layout(plain_names(find_state(content, origin))) is not None:
+        converted = convert_checkpoint(content, origin=str(origin))
         state, hints = converted.state, converted.hints
         logger.info("%s: converted from the layout %s", origin, converted.layout)
-    require_fit(state, hints, model, origin)
+    else:
+        state, hints = _custom(find_state(content, origin), model, origin), {}
+    require_fit(state, hints, model, str(origin))
     return state
+
+
+def load_weights(content: Any, model: nn.Module, origin: str | Path) -> None:
+    """Puts the network of a file into ``model``, strictly; a classifier, in the file or the model, is left alone.
+
+    Args:
+        content: what ``read_file`` returned.
+        origin: name of the file for messages.
+
+    Raises:
+        UserError: the file does not fit the configured model, or holds weights that are not finite; nothing is changed.
+    """
+    expected = {key: value for key, value in model.state_dict().items() if not key.startswith(CLASSIFIER)}
+    weights = {
+        key: value for key, value in weights_for(content, model, origin).items() if not key.startswith(CLASSIFIER)
+    }
+    common = [key for key in weights if key in expected]
+    for problem, keys in (
+        ("lacks", [key for key in expected if key not in weights]),
+        ("has the unknown", [key for key in weights if key not in expected]),
+        ("has another shape for", [key for key in common if weights[key].shape != expected[key].shape]),
+        ("has another type for", [key for key in common if not same_kind(weights[key].dtype, expected[key].dtype)]),
+    ):
+        if keys:
+            raise UserError(
+                f"{origin} does not fit the configured model: it {problem} {keys[0]!r} ({len(keys)} tensors in all); "
+                "use the config it was trained with (MODEL.BACKBONE.NAME, MODEL.POOLING.NAME, MODEL.EMBED_DIM)."
+            )
+    require_finite(weights, origin)
+    model.load_state_dict({**model.state_dict(), **weights})
 
 
 def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn.Module, origin: str) -> None:
@@ -102,4 +157,31 @@ def describe(model: nn.Module) -> dict[str, Any]:
         found["MODEL.BACKBONE.STEM_RELU"] = backbone.stem_relu
     if hasattr(backbone, "last_stride"):
         found["MODEL.BACKBONE.LAST_STRIDE"] = backbone.last_stride
+    return found
+
+
+def _without_holder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network that another module holds (a mean teacher's ``model.backbone...``), without its name.
+
+    What the holder keeps besides (the counter of an averaged model) is no weight and is left out.
+    """
+    holder = min(
+        (key[: key.index(_OWN[1])] for key in state if f".{_OWN[1]}" in key and not key.startswith(_OWN)), default=""
+    )
+    if not holder or any(key.startswith(_OWN) for key in state):
+        return {key: value for key, value in state.items() if key != "n_averaged"}
+    return {key.removeprefix(holder): value for key, value in state.items() if key.startswith(holder)}
+
+
+def _custom(state: dict[str, Tensor], model: nn.Module, origin: str | Path) -> dict[str, Tensor]:
+    """Tensors that have neither this project's usual names nor published ones; a model of a plug-in may have them."""
+    target = model.state_dict()
+    plain = unwrapped(state, origin)
+    prefix = best_prefix(plain, target)
+    found = {key.removeprefix(prefix): value for key, value in plain.items() if key.startswith(prefix)}
+    if not any(key in target for key in found):
+        raise UserError(
+            f"The tensor names of {origin} (such as {next(iter(state))!r}) belong neither to the configured model (such "
+            f"as {next(iter(target))!r}) nor to one of the known repositories."
+        )
     return found

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unreid.models.base import BACKBONES
-from unreid.models.weight_files import find_state, read_file
+from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
 from unreid.utils.distributed import barrier, is_main
 from unreid.utils.errors import UserError
 
@@ -29,7 +29,7 @@ class LoadReport:
         prefix: what stood before the backbone's names in the file.
         loaded: names of the backbone's tensors that were set.
         missing: its tensors that the file lacks (BN counters are not counted, here and in ``share``).
-        misshaped: its tensors whose shape in the file differs.
+        misshaped: its tensors whose shape (or kind of number) in the file differs.
         left_over: names in the file that were not used.
     """
 
@@ -71,7 +71,8 @@ def load_pretrained(
         UserError: no such weights, they cannot be downloaded or read, or less than ``min_match`` fits.
     """
     if path:
-        state, origin = find_state(read_file(path), path), path
+        state, origin = unwrapped(find_state(read_file(path), path), path), path
+        require_finite(state, path)
     else:
         state, origin = published_weights(name, version), f"published weights {version} of {name}"
     report = fill_backbone(backbone, state, min_match=min_match, origin=origin)
@@ -93,9 +94,18 @@ def fill_backbone(
     found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     adapt = getattr(backbone, "adapt_state_dict", None)
     if adapt is not None:
-        found = adapt(found)
+        try:
+            found = adapt(found)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise UserError(f"{origin} does not fit the backbone: {str(error).splitlines()[0]}.") from error
     counted = [key for key in target if not key.endswith("num_batches_tracked")]
-    fitting = {key: found[key] for key in target if key in found and found[key].shape == target[key].shape}
+    fitting = {
+        key: found[key]
+        for key in target
+        if key in found
+        and found[key].shape == target[key].shape
+        and found[key].is_floating_point() == target[key].is_floating_point()
+    }
     report = LoadReport(
         prefix=prefix,
         loaded=tuple(key for key in counted if key in fitting),

@@ -56,7 +56,7 @@ def _array(content: bytes) -> np.ndarray:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
     if dtype.hasobject:
-        raise ValueError("an array of Python objects")
+        raise ValueError("Object arrays cannot be loaded: they are pickles")
     if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError(f"an array of shape {shape} in {len(content) - file.tell()} bytes")
     file.seek(0)

@@ -2,7 +2,7 @@
 
 A pickle is a small program. A file of a hundred bytes can name a list that holds itself, a tuple that holds another
 one twice, fifty times over (hashing or copying it takes for ever), or a memo place number two billion (the unpickler
-allocates up to there). Here the program runs on shapes instead of values, so all of that shows before anything is built.
+allocates up to there). Here the program runs on shapes instead of values: all of that shows before anything is built.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Shape:
 
 
 Check = Callable[[str, Shape], None]
-"""``check(opcode, shape)`` sees every call (its arguments are ``shape.values``) and every state before it is made."""
+"""``check(opcode, shape)`` sees every name (opcode "GLOBAL"), call (its arguments are ``shape.values``) and state."""
 
 
 def scan(file: IO[bytes], check: Check | None = None) -> None:
@@ -120,7 +120,10 @@ class _Machine:
             self._call(name, self._take(opcode), argument)
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             parts = self._take(opcode)
-            self.stack.append(argument if name == "GLOBAL" else " ".join(map(str, parts)))
+            named = argument if name == "GLOBAL" else " ".join(map(str, parts))
+            if self.check is not None:
+                self.check("GLOBAL", Shape(named))
+            self.stack.append(named)
         elif name == "PERSID":
             raise DamagedError("a storage that is named by a text")
         elif not opcode.stack_before and len(opcode.stack_after) == 1 and "EMPTY" not in name:

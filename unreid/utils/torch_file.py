@@ -35,6 +35,7 @@ _OBJECTS = {"argparse Namespace", "numpy dtype"}
 _SCALARS = {"numpy.core.multiarray scalar", "numpy._core.multiarray scalar"}
 _REST = {"_codecs encode", "torch device", "torch._utils _rebuild_parameter", "torch.nn.parameter Parameter"}
 _TENSORS = {"torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3"}  # v3: with a dtype of its own
+_NAMES = _CONTAINERS | _OBJECTS | _SCALARS | _REST | _TENSORS
 _NUMBERS = re.compile(r"[<>=|]?[?biufc]\d{1,2}")
 
 
@@ -150,7 +151,10 @@ class _Rules:
 
     def __call__(self, opcode: str, shape: Shape) -> None:
         name, values = shape.made_by, shape.values
-        if opcode == "BINPERSID":
+        if opcode == "GLOBAL":
+            if name not in _NAMES and not name.startswith(("torch ", "torch.storage ")):  # types of numbers and storages
+                raise RefusedError(f"it needs {name.replace(' ', '.')}")
+        elif opcode == "BINPERSID":
             self._storage(values)
         elif opcode == "BUILD":
             if name not in _CONTAINERS | _OBJECTS:
@@ -163,7 +167,7 @@ class _Rules:
         elif name == "_codecs encode":
             if len(values) != 2 or values[1] != "latin1":
                 raise RefusedError("it needs _codecs.encode with another encoding than latin1")
-        elif name not in _CONTAINERS | _OBJECTS | _SCALARS | _REST:
+        elif name not in _NAMES:
             raise RefusedError(f"it needs {name.replace(' ', '.')}")
 
     def _storage(self, values: list[Any]) -> None:
