@@ -14,6 +14,7 @@ from unreid.clustering.bottom_up_search import PairSearch, lightest_by_maximum
 from unreid.neighbors.torch_search import full_precision
 from unreid.structures import Clustering
 from unreid.utils.means import segment_means
+from unreid.utils.state import StateError, entries, require_labels
 
 DISTANCES = ("sqeuclidean", "euclidean")
 LINKAGES = ("min", "centroid", "max")
@@ -173,9 +174,11 @@ class BottomUpPartition:
         return {"labels": self.labels.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Raises ``ValueError`` for a partition of another number of samples."""
+        """Raises :class:`~unreid.utils.state.StateError` for what is no partition of as many samples."""
+        entries(state, "the state of the merging", {"labels": Tensor})
+        require_labels(state["labels"], "the partition")
         if state["labels"].shape != self.labels.shape:
-            raise ValueError(f"the partition is one of {len(state['labels'])} samples, not of {len(self.labels)}")
+            raise StateError(f"the partition is one of {len(state['labels'])} samples, not of {len(self.labels)}")
         self.labels = state["labels"].cpu().clone()
 
 

@@ -16,6 +16,7 @@ from unreid.constraints.links import Links
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import ArrayLike
 from unreid.utils.errors import UserError
+from unreid.utils.state import StateError, require_tensor
 
 MODES = ("clean", "ordered")
 
@@ -117,5 +118,19 @@ class ConstrainedDBSCAN(DBSCAN):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         if "links" in state:
-            start, index = (part.numpy() for part in state["links"])
-            self.links = Links(start, index, len(start) - 1)
+            self.links = _stored_links(state["links"])
+
+
+def _stored_links(pair: Any) -> Links:
+    """Links of ``state_dict``; they need not ascend any more, but they must lie within the samples."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise StateError("'links' of the clusterer are not two lists of positions")
+    for part in pair:
+        require_tensor(part, "a part of the clusterer's 'links'", torch.int64, (None,))
+    start, index = (part.numpy() for part in pair)
+    count = len(start) - 1
+    ascending = count >= 0 and start[0] == 0 and start[-1] == len(index) and (np.diff(start) >= 0).all()
+    if not ascending or (len(index) and not 0 <= index.min() <= index.max() < count):
+        raise StateError("'links' of the clusterer contradict each other")
+    return Links(start, index, count)
+

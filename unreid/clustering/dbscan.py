@@ -15,6 +15,7 @@ from unreid.neighbors.builder import PairGraphBuilder
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
+from unreid.utils.state import StateError, entries
 
 
 def dbscan(graph: PairGraph, eps: float, min_samples: int = 4, tol: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -216,4 +217,6 @@ class DBSCAN(DensityClusterer):
         return {"eps": self.fixed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.fixed = state["eps"]
+        self.fixed = entries(state, "the state of DBSCAN", {"eps": (float, type(None))}, {"links": object})["eps"]
+        if self.fixed is not None and not 0 < self.fixed <= MAX_RADIUS:
+            raise StateError(f"'eps' of the state of DBSCAN is {self.fixed}")

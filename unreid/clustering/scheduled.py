@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unreid.clustering.base import Clusterer
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.state import entries
 
 
 class ScheduledClusterer(Clusterer):
@@ -51,5 +52,6 @@ class ScheduledClusterer(Clusterer):
         return {str(start): clusterer.state_dict() for start, clusterer in self.stages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        entries(state, "the state of the scheduled clusterers", {str(start): dict for start, _ in self.stages})
         for start, clusterer in self.stages:
             clusterer.load_state_dict(state[str(start)])

@@ -12,6 +12,7 @@ from unreid.clustering.base import CLUSTERERS
 from unreid.clustering.dbscan import DensityClusterer, check_gap
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.state import entries
 
 logger = logging.getLogger(__name__)
 
@@ -142,4 +143,5 @@ class SelfPacedDBSCAN(DensityClusterer):
         return {"threshold": self.threshold}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.threshold = state["threshold"]
+        kinds = {"threshold": (float, type(None))}
+        self.threshold = entries(state, "the state of SelfPacedDBSCAN", kinds)["threshold"]

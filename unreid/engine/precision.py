@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unreid.utils.state import StateError, entries
+
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -50,5 +52,9 @@ class Precision:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
+            scale = {"scale": float, "growth_factor": float, "backoff_factor": float}
+            entries(state, "the state of loss scaling", {**scale, "growth_interval": int, "_growth_tracker": int})
+            if min(state["scale"], state["growth_factor"], state["backoff_factor"], state["growth_interval"]) <= 0:
+                raise StateError("the state of loss scaling holds values that are not positive")
             self.scaler.load_state_dict(state)
             self._scale = self.scaler.get_scale()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import torch
 
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
+from unreid.utils.state import entries
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +56,15 @@ class RoundGuard:
         labels = self.previous or Clustering(torch.arange(len(clustering.labels)), len(clustering.labels))
         return Clustering(labels.labels, labels.num_clusters, features=clustering.features)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         previous = None if self.previous is None else self.previous.labels
         return {"empty_rounds": self.empty_rounds, "previous": previous}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        self.empty_rounds = int(state["empty_rounds"])  # type: ignore[call-overload]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        entries(state, "the state of the round guard", {"empty_rounds": int, "previous": (torch.Tensor, type(None))})
+        self.empty_rounds = state["empty_rounds"]
         previous = state["previous"]
-        self.previous = None if previous is None else Clustering.from_labels(previous)  # type: ignore[arg-type]
+        self.previous = None if previous is None else Clustering.from_labels(previous)
 
 
 def without_samples(clustering: Clustering, samples: np.ndarray) -> Clustering:

@@ -15,7 +15,8 @@ from unreid.data.loader import TrainLoader
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.monitoring import MOMENT
 from unreid.engine.precision import Precision
-from unreid.engine.rng import rng_state, set_rng_state
+from unreid.engine.restore import named_hooks, restore
+from unreid.engine.rng import rng_state
 from unreid.engine.rounds import RoundGuard, without_samples
 from unreid.methods.base import Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan
@@ -295,24 +296,15 @@ class Trainer:
             "precision": self.precision.state_dict(),
             "guard": self.guard.state_dict(),
             "rng": rng_state(),
-            "hooks": {type(hook).__name__: hook.state_dict() for hook in self.hooks},
+            "hooks": {name: hook.state_dict() for name, hook in named_hooks(self.hooks).items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
-        self.state = TrainState(**state["state"])
+        """Restores :meth:`state_dict`.
+
+        Raises:
+            UserError: an entry is missing, unknown or of another kind, or the state is that of another run: other
+                samples, network, method or optimiser.
+        """
+        restore(self, state)
         self.saved = replace(self.state)
-        plan = state["plan"]
-        if plan is not None:
-            plan = RoundPlan(**{**plan, "lr_milestones": tuple(plan["lr_milestones"])})
-        self.plan = plan
-        self.model.load_state_dict(state["model"])
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.precision.load_state_dict(state["precision"])
-        self.guard.load_state_dict(state["guard"])
-        self.storage.step = self.state.global_step
-        for hook in self.hooks:
-            if type(hook).__name__ in state["hooks"]:
-                hook.load_state_dict(state["hooks"][type(hook).__name__])
-        set_rng_state(state["rng"])

@@ -13,6 +13,7 @@ from unreid.utils.arrays import ArrayLike, as_integers, as_rows, as_vector
 from unreid.utils.errors import InputError
 from unreid.utils.registry import Registry
 from unreid.utils.seed import generator_for
+from unreid.utils.state import StateError, entries, require_tensor
 
 MEMORIES: Registry[type[Memory]] = Registry("memory")
 
@@ -130,6 +131,16 @@ class Memory(nn.Module):
             self._write(self._prepare(features.detach()), targets, num_instances, **fields)
         self.updates += 1
 
+    def check_targets(self, targets: Tensor) -> None:
+        """Looks whether a restored bank has a row for every label; ``targets`` int64 (N,) over the training list.
+
+        Raises:
+            StateError: it does not.
+        """
+        needed = int(targets.max()) + 1 if len(targets) else 0
+        if self.num_clusters < needed:
+            raise StateError(f"the memory has {self.num_clusters} classes and the plan {needed}")
+
     def _fill(self, features: Tensor, clustering: Clustering) -> None:
         raise NotImplementedError
 
@@ -172,13 +183,17 @@ class Memory(nn.Module):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         """Restores :meth:`get_extra_state`."""
+        entries(state, "the counters of the memory", {"resets": int, "updates": int})
         self.resets, self.updates = state["resets"], state["updates"]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Buffers change their size every round: take the size of the checkpoint, keep device and type.
         for name, buffer in self._buffers.items():
             stored = state_dict.get(prefix + name)
-            if buffer is not None and stored is not None and stored.shape != buffer.shape:
+            if buffer is None or stored is None:
+                continue
+            require_tensor(stored, f"{name!r} of the memory", buffer.dtype, (None, *buffer.shape[1:]))
+            if stored.shape != buffer.shape:
                 setattr(
                     self, name, torch.empty_like(buffer, memory_format=torch.contiguous_format).resize_(stored.shape)
                 )

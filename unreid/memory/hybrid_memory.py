@@ -15,6 +15,7 @@ from unreid.structures import Clustering
 from unreid.utils.arrays import ArrayLike, as_integers
 from unreid.utils.errors import InputError, UserError
 from unreid.utils.means import segment_means
+from unreid.utils.state import StateError
 
 EPSILON = 1e-6  # both occurrences belong to the published loss
 STORAGE = {"float32": torch.float32, "float16": torch.float16}
@@ -117,6 +118,13 @@ class HybridMemory(Memory):
         means, self.class_size = segment_means(self.bank, labels, classes, dtype=torch.float32)
         self.class_sum = means * self.class_size.unsqueeze(1)
         self.labels = labels
+
+    def check_targets(self, targets: Tensor) -> None:
+        super().check_targets(targets)
+        if not len(self.labels) == len(self.bank) == len(targets) or len(self.class_sum) != self.num_clusters:
+            raise StateError("'bank', 'labels', 'class_sum' and 'class_size' of the memory have contradicting lengths")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.num_clusters:
+            raise StateError("'labels' of the memory name classes that are not there")
 
     def _fill(self, features: Tensor, clustering: Clustering) -> None:
         self._check_room(features)

@@ -22,6 +22,7 @@ from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPla
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
+from unreid.utils.state import StateError, require, require_tensor
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -141,9 +142,20 @@ class AuxUSL(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.num_clusters = state["num_clusters"]
+        require(state["num_clusters"], "'num_clusters' of the method", int)
         nearest = state["nearest"]
+        if nearest is not None:
+            require_tensor(nearest, "'nearest' of the method", torch.int64, (state["num_clusters"], None))
+            if nearest.numel() and not 0 <= int(nearest.min()) <= int(nearest.max()) < state["num_clusters"]:
+                raise StateError("'nearest' of the method names clusters that are not there")
+        self.num_clusters = state["num_clusters"]
         self.loss.identity.nearest = None if nearest is None else nearest.to(self.camids.device)
+
+    def check_plan(self, plan: RoundPlan) -> None:
+        needed = int(plan.targets.max()) + 1
+        assert isinstance(self.model.classifier, nn.Linear)
+        if not needed <= self.num_clusters <= self.model.classifier.out_features:
+            raise StateError(f"the method has {self.num_clusters} clusters and the plan {needed}")
 
 
 @torch.no_grad()

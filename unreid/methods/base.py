@@ -236,10 +236,18 @@ class Method:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`; :class:`~unreid.utils.state.StateError` for what is none."""
         if self.teacher is not None:
             self.teacher.load_state_dict(state["teacher"])
         if self.clusterer is not None:
             self.clusterer.load_state_dict(state["clusterer"])
+
+    def check_plan(self, plan: RoundPlan) -> None:
+        """Looks whether a restored method has what training on ``plan`` needs; nothing in the base.
+
+        Raises:
+            StateError: it lacks something, such as a memory's row for a label.
+        """
 
 
 def build_method(cfg: CfgNode, *, model: nn.Module, camids: Tensor | list[int]) -> Method:

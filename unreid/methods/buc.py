@@ -145,3 +145,6 @@ class BUC(Method):
         super().load_state_dict(state)
         self.merger.load_state_dict(state["merger"])
         self.table.load_state_dict(state["table"])
+
+    def check_plan(self, plan: RoundPlan) -> None:
+        self.table.check_targets(plan.targets)

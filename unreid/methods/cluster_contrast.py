@@ -18,6 +18,7 @@ from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.parts import Part, Rows, build_parts, combined_weights, gather_rows, memory_fields
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows
+from unreid.utils.state import StateError, require, require_tensor
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -142,6 +143,14 @@ class ClusterContrast(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        require(state["group_bound"], "'group_bound' of the method", (int, type(None)))
+        if state["reliable"] is not None:
+            require_tensor(state["reliable"], "'reliable' of the method", shape=(self.num_samples,))
         self.memory.load_state_dict(state["memory"])
         self.group_bound = state["group_bound"]
         self.reliable = None if state["reliable"] is None else state["reliable"].to(self.camids.device)
+
+    def check_plan(self, plan: RoundPlan) -> None:
+        self.memory.check_targets(plan.targets)
+        if self.group_bound is not None and self.group_bound < 1:
+            raise StateError(f"'group_bound' of the method is {self.group_bound}")

@@ -181,7 +181,7 @@ def _custom(state: dict[str, Tensor], model: nn.Module, origin: str | Path) -> d
     found = {key.removeprefix(prefix): value for key, value in plain.items() if key.startswith(prefix)}
     if not any(key in target for key in found):
         raise UserError(
-            f"The tensor names of {origin} (such as {next(iter(state))!r}) belong neither to the configured model (such "
-            f"as {next(iter(target))!r}) nor to one of the known repositories."
+            f"The tensor names of {origin} (such as {next(iter(state))!r}) belong neither to the configured model "
+            f"(such as {next(iter(target))!r}) nor to one of the known repositories."
         )
     return found

@@ -16,7 +16,7 @@ Kind = type | tuple[type, ...]
 _WORDS = {"NoneType": "None", "Tensor": "tensor"}
 
 
-class StateError(UserError):
+class StateError(UserError, ValueError):
     """A state does not have the entries that it should have; the message is a clause for a longer sentence."""
 
 
@@ -113,7 +113,7 @@ def require_like(state: Any, model: Any, what: str, *, growing: bool = False) ->
         entries(state, what, dict.fromkeys(model, object))
         for key, value in model.items():
             require_like(state[key], value, f"{key!r} of {what}", growing=growing)
-    elif state is not None:
+    else:
         require(state, what, (int, float) if isinstance(model, float) and not isinstance(model, bool) else type(model))
 
 

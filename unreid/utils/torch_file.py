@@ -152,7 +152,9 @@ class _Rules:
     def __call__(self, opcode: str, shape: Shape) -> None:
         name, values = shape.made_by, shape.values
         if opcode == "GLOBAL":
-            if name not in _NAMES and not name.startswith(("torch ", "torch.storage ")):  # types of numbers and storages
+            if name not in _NAMES and not name.startswith(
+                ("torch ", "torch.storage ")
+            ):  # types of numbers and storages
                 raise RefusedError(f"it needs {name.replace(' ', '.')}")
         elif opcode == "BINPERSID":
             self._storage(values)

@@ -12,6 +12,7 @@ from unreid.engine.hooks.base import Hook
 from unreid.evaluation.selection import label_free_score
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import from_main
+from unreid.utils.state import StateError, entries, require, require_labels
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,14 @@ class EvaluationHook(Hook):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        kinds: dict[str, Any] = {"last": dict, "best": dict, "initial": dict}
+        entries(state, "the scores", {**kinds, "value": object, "labels": (Tensor, type(None))})
+        if state["value"] is not None and not _is_score(state["value"]):
+            raise StateError("'value' of the scores is no number")
+        for name in kinds:
+            _check_scores(state[name], name)
+        if state["labels"] is not None:
+            require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
         self.last_results, self.best_results = state["last"], state["best"]
         self.initial_results = state["initial"]
         self._best, self._previous_labels = state["value"], state["labels"]
@@ -122,6 +131,27 @@ def mean_map(results: dict[str, Any]) -> float:
     """Mean mAP over the test sets of one evaluation, in percent."""
     scores = [value["mAP"] for value in results.values() if isinstance(value, dict)]
     return sum(scores) / len(scores)
+
+
+def _check_scores(results: dict[str, Any], what: str) -> None:
+    """Raises :class:`StateError` unless ``results`` is empty or an evaluation as it was stored."""
+    for name, value in results.items():
+        where = f"{name!r} in {what!r} of the scores"
+        if name == "epoch":
+            require(value, where, int)
+        elif isinstance(value, dict):
+            missing = {"mAP", "R1"} - value.keys()
+            if missing or not all(isinstance(key, str) and _is_score(score) for key, score in value.items()):
+                raise StateError(f"{where} is no table of scores")
+        elif name not in ("selected_by", "criterion") or not (
+            value is None or isinstance(value, str) or _is_score(value)
+        ):
+            raise StateError(f"{where} is no table of scores")
+
+
+def _is_score(value: Any) -> bool:
+    """A plain number; nan, where a test set has no valid query, is one."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _selected_round(select: str) -> int | None:

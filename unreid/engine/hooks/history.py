@@ -14,6 +14,7 @@ from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
+from unreid.utils.state import entries, require
 from unreid.utils.writing import atomic_write_text, optional, replacing
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,12 @@ class HistoryHook(Hook):
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows = list(state["rows"])
+        rows = entries(state, "the history", {"rows": list})["rows"]
+        for row in rows:
+            needed = {"round": int, "epochs": int, "clusters": int, "outliers": int, "largest": int, "mean_size": float}
+            require(row, "a row of the history", dict)
+            entries(row, "a row of the history", needed, {key: float for key in row if isinstance(key, str)})
+        self.rows = list(rows)
 
 
 def draw_rounds(rows: list[dict[str, Any]], path: Path) -> None:

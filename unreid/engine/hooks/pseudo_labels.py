@@ -13,6 +13,7 @@ from unreid.constraints import save_pseudo_labels
 from unreid.engine.hooks.base import Hook
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
+from unreid.utils.state import entries, require_labels
 
 logger = logging.getLogger(__name__)
 
@@ -46,4 +47,7 @@ class PseudoLabelHook(Hook):
         return {"labels": self._labels}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._labels = state["labels"]
+        labels = entries(state, "the pseudo labels", {"labels": (Tensor, type(None))})["labels"]
+        if labels is not None:
+            require_labels(labels, "the pseudo labels", len(self.keys))
+        self._labels = labels

@@ -18,6 +18,7 @@ from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
+from unreid.utils.state import StateError
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,11 @@ class DiversityMemory(Memory):
         """(C, D) unit rows: the centre or mean block, or for v3 the mean over the slots."""
         blocks = self._blocks()
         return F.normalize(blocks.mean(0) if self.mode.row is None else blocks[self.mode.row], dim=1)
+
+    def check_targets(self, targets: Tensor) -> None:
+        super().check_targets(targets)
+        if len(self.bank) % self.blocks:
+            raise StateError(f"the memory has {len(self.bank)} rows, which is no multiple of {self.blocks}")
 
     def loss_logits(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
         """Logits (B, C) of every cross-entropy of the mode, for prepared inputs (B, D)."""

@@ -1,0 +1,73 @@
+"""A stored optimiser state: compared with the run's optimiser, and put into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unreid.utils.state import StateError, entries, require_like, require_tensor
+
+KERNELS = ("fused", "foreach", "capturable")
+"""Options that belong to the device and not to what is learnt."""
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
+    """Restores a state that passed :func:`check_optimizer`; the optimiser keeps its own choice of kernels."""
+    fresh = optimizer.state_dict()["param_groups"]
+    groups = [
+        {**group, **{name: mine[name] for name in KERNELS if name in mine}}
+        for group, mine in zip(stored["param_groups"], fresh)
+    ]
+    optimizer.load_state_dict({**stored, "param_groups": groups})
+
+
+def check_optimizer(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Raises :class:`StateError` unless ``stored`` is a state of such an optimiser over such parameters."""
+    fresh, groups = optimizer.state_dict(), stored["param_groups"]
+    name = type(optimizer).__name__
+    other = (
+        f"the optimiser's state is none of this run's {name} (see OPTIM.OPT, OPTIM.BACKBONE_LR_MULT, MODEL.FREEZE_AT)"
+    )
+    if len(groups) != len(fresh["param_groups"]):
+        raise StateError(f"{other}: it has {len(groups)} parameter groups and not {len(fresh['param_groups'])}")
+    for group, mine in zip(groups, fresh["param_groups"]):
+        missing = sorted(set(mine) - set(group), key=str) or sorted(set(group) - set(mine), key=str)
+        if missing:
+            raise StateError(f"{other}: {missing[0]!r} stands in one of them only")
+        if group["params"] != mine["params"]:
+            raise StateError(f"{other}: it has {len(group['params'])} parameters and not {len(mine['params'])}")
+        if group.get("decoupled_weight_decay") != mine.get("decoupled_weight_decay"):
+            raise StateError(f"{other}: its weight decay is of the other kind")
+        for key, value in mine.items():
+            if key not in ("params", *KERNELS):
+                require_like(group[key], list(value) if key == "betas" and isinstance(group[key], list) else value, key)
+                _check_option(key, group[key])
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    wanted = _moments(optimizer)
+    for number, moments in stored["state"].items():
+        if type(number) is not int or not 0 <= number < len(params):
+            raise StateError(f"{other}: it has a parameter {number!r}")
+        found = entries(moments, f"the optimiser's state of parameter {number}", dict.fromkeys(wanted, object))
+        for key, value in found.items():
+            if key == "step":
+                if not isinstance(value, (int, float, Tensor)) or (isinstance(value, Tensor) and value.numel() != 1):
+                    raise StateError(f"{key!r} of the optimiser's state of parameter {number} is no number")
+            elif value is not None or wanted != ("momentum_buffer",):
+                what = f"{key!r} of the optimiser's state of parameter {number}"
+                require_tensor(value, what, params[number].dtype, tuple(params[number].shape))
+
+
+def _check_option(key: str, value: Any) -> None:
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    if key == "betas" and len(numbers) != 2:
+        raise StateError("'betas' of the optimiser are not two numbers")
+    for number in numbers:
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and not 0 <= number < 1e6:
+            raise StateError(f"{key!r} of the optimiser is {value}")
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """What this optimiser keeps of a parameter."""
+    return ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("step", "exp_avg", "exp_avg_sq")
