@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unreid.config import CfgNode
-from unreid.models.checkpoint_format import Checkpoint, parse_config
+from unreid.models.checkpoint_format import Checkpoint, flat_config
 from unreid.models.embedding import EmbeddingModel
 from unreid.utils.errors import UserError
 from unreid.utils.state import StateError, require_like
@@ -52,7 +52,7 @@ def check_resumable(checkpoint: Checkpoint, cfg: CfgNode, path: str | Path) -> N
         return
     changed: dict[str, tuple[Any, Any]] = {}
     if checkpoint.config:
-        changed = changed_keys(parse_config(checkpoint.config, path), cfg)
+        changed = changed_keys(flat_config(checkpoint.config, path), cfg)
         decisive = {key: pair for key, pair in changed.items() if key in DECISIVE}
         if decisive:
             raise UserError(

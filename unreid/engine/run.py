@@ -14,13 +14,14 @@ import torch
 
 from unreid.config import CfgNode
 from unreid.engine.build import build_evaluate, build_model, build_trainer, build_writers, check_numbers
-from unreid.engine.checkpoint import load_model, load_run
+from unreid.engine.checkpoint import load_model, read_run
 from unreid.engine.data import Extraction, build_data
 from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
 from unreid.engine.hooks import EvaluationHook, ScalarHook
 from unreid.engine.hooks.monitoring import last_good
 from unreid.engine.preflight import check_packages, check_start, run_folder
 from unreid.engine.ranked import write_ranked_list
+from unreid.engine.resume import check_resumable
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
 from unreid.methods.base import METHODS
@@ -60,7 +61,11 @@ def train(cfg: CfgNode) -> dict[str, Any]:
     folder = run_folder(cfg)
     device = _begin(cfg)
     checkpoint = resume_path(cfg)
-    resumed = load_run(checkpoint) if checkpoint else None
+    resumed = None
+    if checkpoint:
+        stored = read_run(checkpoint)
+        check_resumable(stored, cfg, checkpoint)
+        resumed = stored.trainer
     step = resumed["state"]["global_step"] if resumed else None
     storage = EventStorage(step=step or 0)
     trainer = build_trainer(cfg, folder.path, device, storage, resumed=resumed is not None)

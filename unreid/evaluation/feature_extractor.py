@@ -13,13 +13,24 @@ from torch import Tensor, nn
 from unreid.evaluation.extract import extract_features
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
+from unreid.utils.plugins import import_plugins
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
     from unreid.data.transforms import TestTransform
 
-RETRIEVAL_FEATURES = {"buc": "pooled_l2"}
-"""Methods that retrieve with another feature than the embedding."""
+RETRIEVAL_FEATURES = {
+    "AuxUSL": "embedding",
+    "BUC": "pooled_l2",
+    "3C": "embedding",
+    "CCC": "embedding",
+    "CDSM": "embedding",
+    "CC": "embedding",
+    "ClusterContrast": "embedding",
+    "ISE": "embedding",
+    "SpCL": "embedding",
+}
+"""What the methods of this package retrieve with, for configs and for checkpoints that do not say it themselves."""
 
 
 class FeatureExtractor:
@@ -75,8 +86,17 @@ class FeatureExtractor:
         self._options: dict[str, Any] = {"feature": feature, "flip": flip, "amp": amp}
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, model: nn.Module, device: torch.device | str = "cpu") -> FeatureExtractor:
-        """The extractor that a run's config describes, around a loaded model."""
+    def from_config(
+        cls, cfg: CfgNode, model: nn.Module, device: torch.device | str = "cpu", *, feature: str = ""
+    ) -> FeatureExtractor:
+        """The extractor that a run's config describes, around a loaded model.
+
+        Args:
+            feature: "embedding", "pooled" or "pooled_l2"; "" takes that of ``METHOD.NAME``.
+
+        Raises:
+            UserError: the method is a plug-in's, and ``feature`` does not say what it retrieves with.
+        """
         from unreid.data.build import build_test_transform
 
         if cfg.MODEL.BACKBONE.CAMERAS:
@@ -87,7 +107,7 @@ class FeatureExtractor:
         return cls(
             model,
             build_test_transform(cfg),
-            feature=RETRIEVAL_FEATURES.get(cfg.METHOD.NAME.lower(), "embedding"),
+            feature=feature or retrieval_feature(cfg.METHOD.NAME),
             device=device,
             batch_size=cfg.DATALOADER.TEST_BATCH_SIZE,
             workers=cfg.DATALOADER.NUM_WORKERS,
@@ -102,32 +122,33 @@ class FeatureExtractor:
         *,
         config_file: str | Path | None = None,
         overrides: Sequence[Any] = (),
+        plugins: Sequence[str] = (),
+        feature: str = "",
         device: torch.device | str | None = None,
     ) -> FeatureExtractor:
         """The extractor of a trained model.
 
         Args:
-            path: a checkpoint of this project (it holds its config), or one of a reference repository (its file tells
-                the network; input size and interpolation come from the config or the defaults).
+            path: a checkpoint of this project (it holds its config), a state dict of one of its networks (with its
+                config), or a checkpoint of a reference repository (its file tells the network; input size and
+                interpolation come from the config or the defaults).
             config_file: replaces the config of the checkpoint.
             overrides: ``[KEY, VALUE, ...]`` over either.
+            plugins: files or modules to import first, as ``PLUGINS`` in a config. Those that a checkpoint's own config
+                names are not imported: that would run whatever file its author names.
+            feature: "embedding", "pooled" or "pooled_l2"; "" takes what the run retrieved with.
             device: default: CUDA when there is one.
 
         Raises:
-            UserError: the file is missing, holds no known checkpoint, or does not fit the config.
+            UserError: the file is missing, holds no known checkpoint, does not fit the config, or needs a plug-in.
         """
-        from unreid.models.embedding import EmbeddingModel
+        from unreid.evaluation.stored_model import read_stored_model
 
-        cfg, weights = _read_checkpoint(path, config_file, overrides)
-        model = EmbeddingModel.from_config(cfg, pretrained=False)
-        try:
-            model.load_state_dict({key: value for key, value in weights.items() if not key.startswith("classifier.")})
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise UserError(f"{path} does not fit the model of its config ({reason}); give the right one.") from None
+        import_plugins(plugins)
+        cfg, model, stored_feature = read_stored_model(path, config_file, overrides)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls.from_config(cfg, model, device)
+        return cls.from_config(cfg, model, device, feature=feature or stored_feature)
 
     @staticmethod
     def list_images(folder: str | Path) -> list[Path]:
@@ -197,6 +218,18 @@ class FeatureExtractor:
         return extract_features(self.model, batches, num_samples=count, device=self.device, **self._options)
 
 
+def retrieval_feature(method: str) -> str:
+    """What a method of this package retrieves with; :class:`UserError` for the name of another one."""
+    known = {name.lower(): feature for name, feature in RETRIEVAL_FEATURES.items()}
+    found = known.get(method.lower().replace("-", "").replace("_", ""))
+    if found is None:
+        raise UserError(
+            f"METHOD.NAME {method} is none of this package's methods, and nothing tells what it retrieves with: give "
+            "feature='embedding', 'pooled' or 'pooled_l2'."
+        )
+    return found
+
+
 def _arrays(images: Any) -> list[np.ndarray]:
     """A list of uint8 arrays (H, W, 3)."""
     if isinstance(images, np.ndarray | Tensor):
@@ -212,34 +245,3 @@ def _arrays(images: Any) -> list[np.ndarray]:
             )
         arrays.append(np.ascontiguousarray(array))
     return arrays
-
-
-def _read_checkpoint(
-    path: str | Path, config_file: str | Path | None, overrides: Sequence[Any]
-) -> tuple[CfgNode, dict[str, Tensor]]:
-    """The config a checkpoint is to be used with, and its weights under this project's names."""
-    import yaml
-
-    from unreid.config import CfgNode, get_cfg
-    from unreid.models.checkpoint_keys import convert_checkpoint
-    from unreid.utils.io import load_checkpoint
-
-    content = load_checkpoint(path)
-    stored = get_cfg()
-    if content.get("format") == "unreid":
-        weights = content["model"]
-        stored.merge_from_other_cfg(CfgNode(yaml.safe_load(content["config"])))
-    else:
-        converted = convert_checkpoint(content, origin=str(path))
-        weights = converted.state
-        hints = converted.hints | ({"METHOD.NAME": "BUC"} if converted.layout == "buc" else {})
-        stored.merge_from_list([part for pair in hints.items() for part in pair])
-    cfg = stored
-    if config_file is not None:
-        cfg = get_cfg()
-        cfg.merge_from_file(config_file)
-    cfg.merge_from_list(overrides)
-    # How training splits BN over a batch means nothing here.
-    cfg.merge_from_list(["MODEL.BN_CHUNKS", 1, "MODEL.SYNC_BN", False])
-    cfg.freeze()
-    return cfg, weights

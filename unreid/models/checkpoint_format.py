@@ -119,34 +119,46 @@ def unpack(content: Any, path: str | Path) -> Checkpoint:
 
 
 def parse_config(text: str, path: str | Path) -> dict[str, Any]:
-    """The config of a checkpoint as full key -> value.
+    """The config of a checkpoint as nested dicts; see :func:`flat_config`.
 
     Raises:
         UserError: the text is no config. Anchors, which can make a short text endless, are not taken: none is written.
     """
-    flat: dict[str, Any] = {}
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise UserError(f"{path} is a damaged checkpoint: its config refers to parts of itself.")
         content = yaml.safe_load(text)
-        if not isinstance(content, dict):
-            raise UserError(f"{path} is a damaged checkpoint: its config is no table of keys.")
-        _flatten(content, "", flat)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is a damaged checkpoint: its config is not readable ({reason}).") from None
+    if not isinstance(content, dict) or not _texts_throughout(content):
+        raise UserError(f"{path} is a damaged checkpoint: its config is no table of keys.")
+    return content
+
+
+def flat_config(text: str, path: str | Path) -> dict[str, Any]:
+    """The config of a checkpoint as full key -> value; raises as :func:`parse_config`."""
+    flat: dict[str, Any] = {}
+
+    def add(node: dict[str, Any], prefix: str) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                add(value, f"{prefix}{key}.")
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    add(parse_config(text, path), "")
     return flat
+
+
+def _texts_throughout(node: dict[Any, Any]) -> bool:
+    return all(
+        isinstance(key, str) and (not isinstance(value, dict) or _texts_throughout(value))
+        for key, value in node.items()
+    )
 
 
 def same_kind(dtype: torch.dtype, other: torch.dtype) -> bool:
     """Whether values of one type can stand for the other: both of floating point, or equal."""
     return dtype == other or (dtype.is_floating_point and other.is_floating_point)
-
-
-def _flatten(node: dict[Any, Any], prefix: str, flat: dict[str, Any]) -> None:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            _flatten(value, f"{prefix}{key}.", flat)
-        else:
-            flat[f"{prefix}{key}"] = value

@@ -98,12 +98,12 @@ def weights_for(content: Any, model: nn.Module, origin: str | Path = "the file")
     return state
 
 
-def load_weights(content: Any, model: nn.Module, origin: str | Path) -> None:
+def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: str = "the configured model") -> None:
     """Puts the network of a file into ``model``, strictly; a classifier, in the file or the model, is left alone.
 
     Args:
         content: what ``read_file`` returned.
-        origin: name of the file for messages.
+        origin, what: names of the file and of the model for messages.
 
     Raises:
         UserError: the file does not fit the configured model, or holds weights that are not finite; nothing is changed.
@@ -121,7 +121,7 @@ def load_weights(content: Any, model: nn.Module, origin: str | Path) -> None:
     ):
         if keys:
             raise UserError(
-                f"{origin} does not fit the configured model: it {problem} {keys[0]!r} ({len(keys)} tensors in all); "
+                f"{origin} does not fit {what}: it {problem} {keys[0]!r} ({len(keys)} tensors in all); "
                 "use the config it was trained with (MODEL.BACKBONE.NAME, MODEL.POOLING.NAME, MODEL.EMBED_DIM)."
             )
     require_finite(weights, origin)

@@ -116,7 +116,7 @@ class CheckpointHook(Hook):
 
     def _write(self, save: Any, path: Path, results: dict[str, Any]) -> None:
         if is_main():
-            save(path, self.trainer.state_dict(), self.config, results)
+            save(path, self.trainer.state_dict(), self.config, results, self.trainer.method.retrieval_feature)
 
 
 class SignalHook(Hook):
