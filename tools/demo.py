@@ -50,7 +50,8 @@ def main() -> None:
         ("checkpoint", output / "checkpoint.pth"),
         ("ranked list", output / "ranked_list.jpg"),
     ):
-        print(f"  {what:12} {path}")
+        if not isinstance(path, Path) or path.exists():
+            print(f"  {what:12} {path}")
 
 
 def baselines(name: str, cfg: Any) -> dict[str, dict[str, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,6 +13,7 @@ import numpy as np
 
 from unreid.data.datasets.base import DATASETS, ReIDDataset
 from unreid.data.datasets.files import ImageListing
+from unreid.data.datasets.mat_file import read_matrix
 from unreid.data.datasets.named_files import check_numbers, count_from
 from unreid.data.datasets.statistics import Counts
 from unreid.structures import Tracklet
@@ -23,7 +23,6 @@ from unreid.utils.text import read_text
 logger = logging.getLogger(__name__)
 
 _JUNK = -1
-_UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, RuntimeError, zlib.error)
 _NAME = re.compile(r"(?P<pid>[0-9]{4})C(?P<cam>[0-9])T")
 
 
@@ -163,19 +162,11 @@ class MARS(ReIDDataset):
 
 def _matrix(path: Path, variable: str) -> np.ndarray:
     """An integer matrix from a MATLAB file; raises :class:`UserError` if it is not there."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        matrix = np.asarray(loadmat(path)[variable])
-        with np.errstate(invalid="ignore"):
-            whole = matrix.astype(np.int64)
-        if not np.array_equal(whole, matrix):
-            raise ValueError(f"{variable} holds numbers that are not whole, or too large")
-        return whole
+        return read_matrix(path, variable)
     except KeyError:
         raise UserError(f"{path} has no variable {variable!r}.") from None
-    except (*_UNREADABLE, MatReadError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a MATLAB 5 file: {error}.") from error
 
 
