@@ -35,7 +35,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         loaders: dict[str, Callable[[Any], Any]] = {
             "model": trainer.model.load_state_dict,
             "method": trainer.method.load_state_dict,
-            "optimizer": lambda stored: load_optimizer(trainer.optimizer, stored),
+            "optimizer": lambda stored: load_optimizer(trainer.optimizer, stored, trainer.model),
             "precision": trainer.precision.load_state_dict,
             "guard": trainer.guard.load_state_dict,
             "hooks": lambda stored: _load_hooks(trainer.hooks, stored),

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from unreid.utils.state import StateError, entries, require_like, require_tensor
+
+logger = logging.getLogger(__name__)
 
 KERNELS = ("fused", "foreach", "capturable")
 """Options that belong to the device and not to what is learnt."""
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
-    """Restores a state that passed :func:`check_optimizer`; the optimiser keeps its own choice of kernels."""
+def load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any], model: nn.Module) -> None:
+    """Restores a state that passed :func:`check_optimizer`; the optimiser keeps its own choice of kernels.
+
+    ``model`` names the parameters in messages.
+    """
     fresh = optimizer.state_dict()["param_groups"]
+    names = {id(param): name for name, param in model.named_parameters()}
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    anew = [names.get(id(param), "?") for number, param in enumerate(params) if number not in stored["state"]]
+    anew = [name for name in anew if not name.startswith("classifier.")]  # which not every round trains
+    if stored["state"] and anew:
+        logger.warning("the checkpoint has no optimiser state of %s; such parameters start anew", ", ".join(anew[:4]))
     groups = [
         {**group, **{name: mine[name] for name in KERNELS if name in mine}}
         for group, mine in zip(stored["param_groups"], fresh)
@@ -52,8 +64,9 @@ def check_optimizer(stored: dict[str, Any], optimizer: torch.optim.Optimizer) ->
         found = entries(moments, f"the optimiser's state of parameter {number}", dict.fromkeys(wanted, object))
         for key, value in found.items():
             if key == "step":
-                if not isinstance(value, (int, float, Tensor)) or (isinstance(value, Tensor) and value.numel() != 1):
-                    raise StateError(f"{key!r} of the optimiser's state of parameter {number} is no number")
+                require_tensor(value, f"{key!r} of the optimiser's state of parameter {number}", torch.float32, ())
+                if not float(value) >= 0:
+                    raise StateError(f"{key!r} of the optimiser's state of parameter {number} is {float(value)}")
             elif value is not None or wanted != ("momentum_buffer",):
                 what = f"{key!r} of the optimiser's state of parameter {number}"
                 require_tensor(value, what, params[number].dtype, tuple(params[number].shape))

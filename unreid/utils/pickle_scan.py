@@ -67,16 +67,30 @@ def scan(file: IO[bytes], check: Check | None = None) -> None:
         DamagedError: the bytes are no pickle, or its instructions contradict each other.
     """
     start = file.tell()
-    machine = _Machine(check, file.seek(0, io.SEEK_END) - start)
+    end = file.seek(0, io.SEEK_END)
+    machine = _Machine(check, end - start)
     file.seek(start)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for opcode, argument, _ in pickletools.genops(_Within(file, end)):
             machine.do(opcode, argument)
         _check_whole(machine.result, machine.limit)
     except (GrowthError, DamagedError):
         raise
-    except (ValueError, IndexError, KeyError, EOFError, AttributeError, TypeError, OverflowError) as error:
+    except (MemoryError, ValueError, IndexError, KeyError, EOFError, AttributeError, TypeError, OverflowError) as error:
         raise DamagedError(str(error) or type(error).__name__) from None
+
+
+class _Within:
+    """A file that is never asked for more bytes than it has: a buffer of the asked length would be made first."""
+
+    def __init__(self, file: IO[bytes], end: int) -> None:
+        self.file = file
+        self.end = end
+        self.tell = file.tell
+        self.readline = file.readline
+
+    def read(self, count: int) -> bytes:
+        return self.file.read(min(count, self.end - self.file.tell()))
 
 
 class _Machine:

@@ -113,9 +113,12 @@ def _check_archive(file: IO[bytes], size: int, trust: bool) -> None:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > size:  # torch.save does not compress
                 raise GrowthError("it is an archive that unpacks to more than it holds")
-            if any(entry.CRC for entry in entries):  # torch can be told to leave them out: then all are 0
-                for entry in entries:
+            checked = any(entry.CRC for entry in entries)  # torch can be told to leave them out: then all are 0
+            for entry in entries:
+                if checked:
                     _read_through(archive, entry)
+                else:
+                    del entry.CRC  # zipfile compares one that is there
             pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
             if len(pickles) != 1:
                 raise DamagedError("it has no data.pkl")
