@@ -138,3 +138,77 @@ def test_the_docstring_example_runs() -> None:
 
     for module in (distance, evaluator, extract, feature_extractor, selection):
         assert doctest.testmod(module).failed == 0
+
+
+def test_bare_weights_need_a_config(cfg, crops, tmp_path) -> None:
+    model = EmbeddingModel.from_config(cfg)
+    torch.save({f"_orig_mod.{key}": value for key, value in model.state_dict().items()}, tmp_path / "bare.pth")
+    with pytest.raises(UserError, match=r"bare\.pth holds weights and no config"):
+        FeatureExtractor.from_checkpoint(tmp_path / "bare.pth", device="cpu")
+    (tmp_path / "config.yml").write_text(cfg.dump())
+    extractor = FeatureExtractor.from_checkpoint(
+        tmp_path / "bare.pth", config_file=tmp_path / "config.yml", device="cpu"
+    )
+    torch.testing.assert_close(extractor(crops), FeatureExtractor.from_config(cfg, model)(crops))
+
+
+def test_the_features_of_all_methods_are_those_of_their_classes() -> None:
+    from unreid.evaluation.feature_extractor import retrieval_feature
+    from unreid.methods import METHODS
+
+    for name in METHODS:
+        if not METHODS.get(name).__module__.startswith("unreid."):
+            continue  # of another test's plug-in
+        assert retrieval_feature(name) == METHODS.get(name).retrieval_feature
+    assert retrieval_feature("3c") == retrieval_feature("cc") == "embedding"
+
+
+def save(cfg, path: Path, model: EmbeddingModel, **more: object) -> Path:
+    torch.save({"format": "unreid", "version": 1, "model": model.state_dict(), "config": cfg.dump(), **more}, path)
+    return path
+
+
+def test_the_feature_of_a_plug_in_method_stands_in_its_checkpoint(cfg, tmp_path) -> None:
+    cfg.merge_from_list(["METHOD.NAME", "OfAPlugIn"])
+    model = EmbeddingModel.from_config(cfg)
+    path = save(cfg, tmp_path / "x.pth", model, feature="pooled")
+    image = torch.randn(2, 3, 32, 16)
+    with torch.no_grad():
+        pooled = model.eval()(image).pooled
+    torch.testing.assert_close(FeatureExtractor.from_checkpoint(path, device="cpu")(image), pooled)
+    old = save(cfg, tmp_path / "old.pth", model)
+    with pytest.raises(UserError, match=r"OfAPlugIn.*feature="):
+        FeatureExtractor.from_checkpoint(old, device="cpu")
+    told = FeatureExtractor.from_checkpoint(old, feature="pooled", device="cpu")
+    torch.testing.assert_close(told(image), pooled)
+
+
+def test_plug_ins_that_a_checkpoint_names_are_not_run(cfg, tmp_path) -> None:
+    plugin, trace = tmp_path / "net.py", tmp_path / "trace"
+    plugin.write_text(
+        f"open({str(trace)!r}, 'w').close()\nfrom unreid.models.base import register_backbone\n"
+        "from unreid.models.resnet_tiny import TinyResNet\n"
+        "@register_backbone('net_of_a_plugin')\ndef build(width=4):\n    return TinyResNet(width=width)\n"
+    )
+    model = EmbeddingModel.from_config(cfg)
+    cfg.merge_from_list(["MODEL.BACKBONE.NAME", "net_of_a_plugin", "PLUGINS", [str(plugin)]])
+    path = save(cfg, tmp_path / "x.pth", model)
+    with pytest.raises(UserError, match=r"net_of_a_plugin.*plugins=\["):
+        FeatureExtractor.from_checkpoint(path, device="cpu")
+    assert not trace.exists()
+    FeatureExtractor.from_checkpoint(path, plugins=[str(plugin)], device="cpu")
+    assert trace.exists()
+
+
+def test_a_damaged_config_is_named(cfg, tmp_path) -> None:
+    model = EmbeddingModel.from_config(cfg)
+    for text, complaint in (
+        ("A: &a [1]\nB: *a", "refers to parts of itself"),
+        ("{" * 5000, "not readable"),
+        ("- 1", "no table of keys"),
+        ("SOLVER: {LR: 1}", "does not fit this release.*SOLVER"),
+        ("MODEL: 3", "does not fit this release.*MODEL is a section"),
+    ):
+        torch.save({"format": "unreid", "version": 1, "model": model.state_dict(), "config": text}, tmp_path / "x.pth")
+        with pytest.raises(UserError, match=complaint):
+            FeatureExtractor.from_checkpoint(tmp_path / "x.pth", device="cpu")

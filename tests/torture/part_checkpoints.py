@@ -165,8 +165,8 @@ def _places(node: Any, place: Place = ()) -> Iterator[Place]:
     """Every entry of a nested container, shallow ones more often than their number says."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in items:
-        if isinstance(node, list) and (key > 3 or "rows" in place):  # nothing else depends on the table's rows
-            return
+        if (isinstance(node, list) and (key > 3 or "rows" in place)) or place == ("results",):
+            return  # a row of the table of rounds and a score that is shown are nothing that a run depends on
         here = (*place, key)
         yield from [here] * max(1, 12 - 4 * len(here))
         yield from _places(value, here)

@@ -113,7 +113,7 @@ def read_keys(path: Path) -> tuple[list[str], list[str] | None]:
     """
     try:
         content = json.loads(read_text(path))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"The key list {path} cannot be read: {error}.") from None
     lists: list[Any] = [content.get(name) for name in ("rows", "columns")] if isinstance(content, dict) else [None]
     if not all(keys is None or _is_key_list(keys) for keys in lists) or lists[0] is None:

@@ -11,7 +11,7 @@ import io
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, cast
 
 MAX_DEPTH = 100
 FREE_SIZE = 1_000_000
@@ -71,7 +71,7 @@ def scan(file: IO[bytes], check: Check | None = None) -> None:
     machine = _Machine(check, end - start)
     file.seek(start)
     try:
-        for opcode, argument, _ in pickletools.genops(_Within(file, end)):
+        for opcode, argument, _ in pickletools.genops(cast(IO[bytes], _Within(file, end))):
             machine.do(opcode, argument)
         _check_whole(machine.result, machine.limit)
     except (GrowthError, DamagedError):
