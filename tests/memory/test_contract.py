@@ -196,3 +196,10 @@ def test_missing_fields_are_errors(memory: Memory) -> None:
     for field in set(memory.needs) - {"reliable"}:
         with pytest.raises(ValueError, match=f"needs {field}"):
             memory.update(inputs, targets)
+
+
+@pytest.mark.parametrize("stored", [torch.zeros(5, 7), torch.zeros(5, 8, 2), torch.zeros(5, 8).double()])
+def test_a_bank_of_another_width_or_type_is_refused(stored: torch.Tensor) -> None:
+    memory = ClusterMemory(8)
+    with pytest.raises(ValueError, match="'bank' of the memory"):
+        memory.load_state_dict({**memory.state_dict(), "bank": stored})

@@ -27,7 +27,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from unreid.models.weight_files import find_state, require_finite
+from unreid.models.weight_files import find_state
 from unreid.utils.errors import UserError
 from unreid.utils.state import StateError, entries
 
@@ -81,8 +81,7 @@ def unpack(content: Any, path: str | Path) -> Checkpoint:
     """The checked content of a file that :func:`is_own`.
 
     Raises:
-        UserError: another version, or an entry that is missing, unknown, of another type, or a weight that is no
-            finite number.
+        UserError: another version, or an entry that is missing, unknown or of another type.
     """
     version = content.get("version")
     if type(version) is not int or version != VERSION:
@@ -107,7 +106,6 @@ def unpack(content: Any, path: str | Path) -> Checkpoint:
     except StateError as error:
         raise UserError(f"{path} is a damaged checkpoint: {error}.") from None
     state = find_state({"state_dict": named}, path)
-    require_finite(state, path)
     return Checkpoint(
         model=state,
         config=found.get("config", ""),
