@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from unreid.engine.hooks import Hook, LossGuard
 from unreid.engine.hooks.monitoring import DivergedError
 from unreid.engine.resume import check_resumable
 from unreid.engine.run import run
+from unreid.engine.stored_state import ADDED, COUNTERS
+from unreid.engine.trainer import TrainState
 from unreid.models.embedding import EmbeddingModel
 from unreid.structures import StepOutput
 from unreid.utils.errors import UserError
@@ -125,6 +128,16 @@ def test_a_state_of_another_run_is_refused_before_anything_is_changed(
     path = changed(files["ClusterContrast"], tmp_path / "x.pth", "trainer", *place, **how)
     with pytest.raises(UserError, match=rf"(?s)does not fit this run.*{complaint}|x\.pth.*{complaint}"):
         resume(path, small_config(), tmp_path)
+
+
+def test_the_position_is_checked_whole() -> None:
+    assert {*COUNTERS, *ADDED} == {field.name for field in dataclasses.fields(TrainState)}
+
+
+def test_an_older_checkpoint_is_restored(files: dict[str, Path], tmp_path: Path) -> None:
+    path = changed(files["SpCL"], tmp_path / "x.pth", "trainer", "state", "unreported", drop=True)
+    path = changed(path, path, "feature", drop=True)
+    assert resume(path, small_config("SpCL"), tmp_path).state.global_step == 5
 
 
 def test_a_refused_model_leaves_the_run_as_it_was(files: dict[str, Path], tmp_path: Path) -> None:

@@ -133,4 +133,3 @@ def _stored_links(pair: Any) -> Links:
     if not ascending or (len(index) and not 0 <= index.min() <= index.max() < count):
         raise StateError("'links' of the clusterer contradict each other")
     return Links(start, index, count)
-

@@ -16,15 +16,17 @@ from unreid.utils.state import StateError, entries, require_labels, require_tens
 PARTS: dict[str, Any] = {"state": dict, "plan": (dict, type(None)), "model": dict, "method": dict, "optimizer": dict}
 PARTS |= {"precision": dict, "guard": dict, "rng": dict, "hooks": dict}
 COUNTERS = ("round", "epoch", "epoch_of_round", "step", "global_step")
+ADDED: dict[str, Any] = {"unreported": bool}
+"""Entries of the trainer's position that older checkpoints lack."""
 
 
 def check_state(state: Any) -> None:
     """Raises :class:`StateError` unless ``state`` has the entries and values of a trainer's state."""
     entries(state, "the trainer's state", PARTS)
-    counters = entries(state["state"], "'state'", dict.fromkeys(COUNTERS, int))
-    for name, value in counters.items():
-        if value < (-1 if name == "round" else 0):
-            raise StateError(f"{name!r} of 'state' is {value}")
+    counters = entries(state["state"], "'state'", dict.fromkeys(COUNTERS, int), ADDED)
+    for name in COUNTERS:
+        if counters[name] < (-1 if name == "round" else 0):
+            raise StateError(f"{name!r} of 'state' is {counters[name]}")
     _check_plan(state["plan"], counters)
     _check_tensors(state["model"], "the model")
     optimizer = entries(state["optimizer"], "the optimiser's state", {"state": dict, "param_groups": list})
