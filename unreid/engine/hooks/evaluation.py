@@ -120,6 +120,8 @@ class EvaluationHook(Hook):
             raise StateError("'value' of the scores is no number")
         for name in kinds:
             _check_scores(state[name], name)
+        if state["last"] and not any(isinstance(value, dict) for value in state["last"].values()):
+            raise StateError("'last' of the scores has no test set")
         if state["labels"] is not None:
             require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
         self.last_results, self.best_results = state["last"], state["best"]
