@@ -93,7 +93,7 @@ def _named(data: bytes, order: str, variable: str) -> np.ndarray | None:
     if any(length < 0 for length in shape) or math.prod(shape) != len(values):
         raise ValueError(f"{variable} has the shape {shape} and {len(values)} values")
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-        raise ValueError(f"{variable} holds other values than whole numbers")
+        raise ValueError(f"{variable} holds numbers that are not whole, or too large")
     if len(values) and not -(2.0**62) < float(values.min()) <= float(values.max()) < 2.0**62:
-        raise ValueError(f"{variable} holds numbers beyond 62 bits")
+        raise ValueError(f"{variable} holds numbers that are not whole, or too large")
     return values.astype(np.int64).reshape(shape, order="F")

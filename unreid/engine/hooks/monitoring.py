@@ -14,6 +14,7 @@ from unreid.engine.hooks.base import Hook
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
 from unreid.utils.errors import DivergedError
+from unreid.utils.state import StateError, entries
 
 __all__ = ["DivergedError", "LossGuard", "ProgressHook", "ScalarHook", "last_good"]
 
@@ -151,7 +152,10 @@ class ScalarHook(Hook):
         return {"rows": self.trainer.storage.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows = state.get("rows")
+        rows = entries(state, "the count of metrics", {}, {"rows": (int, type(None))}).get("rows")
+        if rows is not None and rows < 0:
+            raise StateError(f"'rows' of the count of metrics is {rows}")
+        self.rows = rows
 
 
 class ProgressHook(Hook):
