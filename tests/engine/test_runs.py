@@ -139,7 +139,7 @@ def test_rounds_without_clusters_go_on_and_then_stop_with_one_sentence(
 
 
 def test_a_diverged_loss_names_the_step_the_loss_and_that_there_is_no_way_back(small_config: MakeConfig) -> None:
-    cfg = small_config("OPTIM.LR", "1e30", "WARMUP.EPOCHS", "0")
+    cfg = small_config("OPTIM.LR", "1000", "OPTIM.OPT", "sgd", "WARMUP.EPOCHS", "0")
     with pytest.raises(DivergedError, match=r"Loss memory is not finite at step \d+.*No checkpoint had been written"):
         run(cfg)
     assert not (Path(cfg.OUTPUT_DIR) / "checkpoint.pth").exists()

@@ -187,7 +187,7 @@ class Ordered(ReIDDataset):
 
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:
         pids = [pid for pid in range(self.ids) for _ in range(self.each)]
-        return [Tracklet((f"/{pid:04d}_{i:04d}.jpg",), i % 3, i) for i, pid in enumerate(pids)], pids
+        return [Tracklet((f"/{split}/{pid:04d}_{i:04d}.jpg",), i % 3, i) for i, pid in enumerate(pids)], pids
 
 
 def share_of_true_pairs(permuted: bool, constant: bool, seeds: int = 30) -> tuple[float, int]:
