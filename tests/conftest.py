@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
+
+# Processes that a test starts import this checkout, whatever the current directory is and whatever is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.getenv("PYTHONPATH"))))
 
 settings.register_profile("unreid", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("unreid")
