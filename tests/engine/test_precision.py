@@ -61,7 +61,7 @@ def test_fp16_scales_and_the_others_do_not() -> None:
 
 
 def test_the_scale_survives_a_resume() -> None:
-    precision, restored = scaled(1024.0), scaled(4.0)
+    precision, restored = scaled(1024.0), scaled(65536.0)  # a new scaler starts high
     step(precision, float("inf"))
     restored.load_state_dict(precision.state_dict())
     assert restored.scaler.get_scale() == 512.0

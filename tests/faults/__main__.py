@@ -2,8 +2,8 @@
 
 Example::
 
-    python -m tests.faults                 # all, minutes
-    python -m tests.faults rounds.py optim # those whose line contains one of the words
+    python -m tests.faults                        # all, minutes
+    python -m tests.faults engine/rounds.py optim # those whose line contains one of the words
 """
 
 from __future__ import annotations

@@ -48,12 +48,6 @@ FAULTS = [
     Fault("engine/trainer.py", "without_samples(clustering, self.builders.unreadable())", "clustering", TRAINER),
     Fault("engine/trainer.py", "clustering = self.guard.check(clustering, state.round)", "pass", TRAINER),
     Fault("engine/trainer.py", "if clustering.num_clusters == len(clustering.labels):", "if False:", TRAINER),
-    Fault(
-        "engine/trainer.py",
-        "        state.epoch_of_round = 0\n        if self.plan.optimizer",
-        "        if self.plan.optimizer",
-        TRAINER,
-    ),
     Fault("engine/trainer.py", 'self.plan.optimizer == "rebuild"', "False", TRAINER),
     Fault("engine/trainer.py", "clustering.features = None", "pass", TRAINER),
     Fault(
@@ -72,7 +66,6 @@ FAULTS = [
         "state.epoch_of_round > self.plan.epochs",
         TRAINER,
     ),
-    Fault("engine/trainer.py", "self.state.round <= 0 or", "self.state.round < 0 or", TRAINER),
     Fault("engine/trainer.py", "self.state.round % self.relabel_every == 0", "True", "methods/test_loop.py"),
     Fault("engine/trainer.py", ".losses.values()]).sum()", ".losses.values()]).mean()", TRAINER),
     Fault("engine/trainer.py", "        self.optimizer.zero_grad(set_to_none=True)\n", "", TRAINER),
@@ -92,7 +85,7 @@ FAULTS = [
     Fault("engine/trainer.py", '        self.optimizer.load_state_dict(state["optimizer"])\n', "", TRAINER),
     Fault("engine/trainer.py", '        self.guard.load_state_dict(state["guard"])\n', "", TRAINER),
     Fault("engine/trainer.py", '        self.method.load_state_dict(state["method"])\n', "", "methods/test_resume.py"),
-    Fault("engine/trainer.py", '        set_rng_state(state["rng"])\n', "", "methods/test_resume.py"),
+    Fault("engine/trainer.py", '        set_rng_state(state["rng"])\n', "", TRAINER),
     Fault("engine/trainer.py", "self.plan = plan\n", "self.plan = None\n", TRAINER),
     # ------------------------------------------------------------------------- precision, optimiser, generators
     Fault("engine/precision.py", "if self.clip_grad > 0:", "if False:", PRECISION),
