@@ -15,7 +15,7 @@ from unreid.utils.io import load_checkpoint
 
 @pytest.mark.parametrize(
     ("keep", "period", "left"),
-    [(1, 1, []), (2, 1, [3, 4]), (3, 1, [2, 3, 4]), (0, 1, [1, 2, 3, 4]), (2, 3, [3, 4]), (0, 0, [4])],
+    [(1, 1, []), (2, 1, [3, 4]), (3, 1, [2, 3, 4]), (0, 1, [1, 2, 3, 4]), (0, 3, [3, 4]), (0, 0, [4])],
 )
 def test_the_newest_of_the_periodic_checkpoints_are_kept(
     small_config: Callable[..., CfgNode], keep: int, period: int, left: list[int]

@@ -46,7 +46,11 @@ def test_a_run_that_only_warmed_up_leaves_none_and_a_resumed_one_keeps_its_own(t
 
 
 def state() -> dict[str, Any]:
-    return {"a": torch.arange(4.0), "b": [1, 2.5, "x", None, (True, torch.zeros(2, dtype=torch.int64))]}
+    return {
+        "a": torch.arange(4.0),
+        "b": [1, 2.5, "x", None, (True, torch.zeros(2, dtype=torch.int64))],
+        "c": {"name": [[1], [2]]},
+    }
 
 
 CHANGES: dict[str, Any] = {
@@ -54,7 +58,8 @@ CHANGES: dict[str, Any] = {
     "a dtype": lambda s: s.update(a=s["a"].double()),
     "a shape": lambda s: s.update(a=s["a"].view(2, 2)),
     "a number": lambda s: s["b"].__setitem__(1, 2.5000001),
-    "a key": lambda s: s.update(c=s.pop("a")),
+    "a key": lambda s: s.__setitem__("c", {"key": s["c"].pop("name")}),
+    "a nesting": lambda s: s["c"].__setitem__("name", [[1, 2], []]),
     "a length": lambda s: s["b"].append(None),
     "a deep tensor": lambda s: s["b"][4][1].add_(1),
 }

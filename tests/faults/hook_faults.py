@@ -65,7 +65,6 @@ FAULTS = [
         "old[self.keep :] if self.keep else []",
         KEPT,
     ),
-    Fault("engine/hooks/checkpoint.py", "old[: -self.keep] if self.keep else []", "old[: -self.keep]", KEPT),
     Fault("engine/hooks/checkpoint.py", "epoch % self.period == 0", "True", KEPT),
     Fault("engine/hooks/checkpoint.py", "if self.keep == 1 or", "if", KEPT),
     Fault("engine/hooks/history.py", 'self.rows = list(state["rows"])', "self.rows = []", HISTORY),
