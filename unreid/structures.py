@@ -261,9 +261,9 @@ def _whole_numbers(labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
     if array.ndim != 1 or array.dtype.kind not in "iuf":
         raise ValueError(f"labels are a row of whole numbers (N,), not {array.dtype} of shape {array.shape}")
     exact = 2**53 if array.dtype.kind == "f" else 2**63 - 1  # the largest numbers that survive the conversion
-    if not bool(np.all((array >= -1) & (array <= exact) & (array == np.trunc(array)))):
-        wrong = array[~((array >= -1) & (array <= exact) & (array == np.trunc(array)))][0]
-        raise ValueError(f"a label is -1 (outlier) or a cluster's number from 0 on, not {wrong}")
+    good = (array >= -1) & (array <= exact) & (array == np.trunc(array))
+    if not good.all():
+        raise ValueError(f"a label is -1 (outlier) or a cluster's number from 0 on, not {array[~good][0]}")
     return torch.from_numpy(array.astype(np.int64))
 
 

@@ -63,8 +63,8 @@ FAULTS = [
     Fault("structures.py", "if len(found) and found[0] < 0:", "if False:", "test_structures.py"),
     Fault(
         "structures.py",
-        "(array >= -1) & (array <= exact) & (array == np.trunc(array)))):",
-        "array <= exact)):",
+        "good = (array >= -1) & (array <= exact)",
+        "good = (array <= exact)",
         "test_structures.py",
     ),
     Fault("clustering/base.py", "if graph.radius < (", "if graph.radius < 0 * (", CONTRACT),
