@@ -221,7 +221,7 @@ class Clustering:
             labels: (N,) whole numbers from -1 on: a tensor, an array or a list.
 
         Raises:
-            ValueError: anything else, such as a mask, fractions, or a negative label other than -1.
+            InputError: anything else, such as a mask, fractions, or a negative label other than -1.
         """
         import torch
 
@@ -251,7 +251,7 @@ class Clustering:
 
 
 def _whole_numbers(labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
-    """int64 (N,) on the CPU of labels from -1 on; ``ValueError`` with one sentence for everything else."""
+    """int64 (N,) on the CPU of labels from -1 on; ``InputError`` with one sentence for everything else."""
     import torch
 
     if isinstance(labels, torch.Tensor):
@@ -259,11 +259,11 @@ def _whole_numbers(labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
         labels = (labels.double() if labels.is_floating_point() else labels).numpy()  # NumPy has no bfloat16
     array = np.asarray(labels)
     if array.ndim != 1 or array.dtype.kind not in "iuf":
-        raise ValueError(f"labels are a row of whole numbers (N,), not {array.dtype} of shape {array.shape}")
+        raise InputError(f"Labels are a row of whole numbers (N,), not {array.dtype} of shape {array.shape}.")
     exact = 2**53 if array.dtype.kind == "f" else 2**63 - 1  # the largest numbers that survive the conversion
     good = (array >= -1) & (array <= exact) & (array == np.trunc(array))
     if not good.all():
-        raise ValueError(f"a label is -1 (outlier) or a cluster's number from 0 on, not {array[~good][0]}")
+        raise InputError(f"A label is -1 (outlier) or a cluster's number from 0 on, not {array[~good][0]}.")
     return torch.from_numpy(array.astype(np.int64))
 
 

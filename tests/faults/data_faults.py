@@ -56,7 +56,7 @@ FAULTS = [
     Fault("data/loader.py", "slice(rank * share, (rank + 1) * share)", "slice(0, share)", LOADER),
     Fault("data/loader.py", "slots[slot] = mates[0] if len(mates) else usable[0]", "slots[slot] = usable[0]", LOADER),
     Fault("utils/seed.py", "words = [len(keys)]", "words = []", "utils/test_seed.py"),
-    Fault("utils/io.py", "            os.fsync(file.fileno())\n", "", "utils/test_io.py"),
+    Fault("utils/writing.py", "                os.fsync(sink.fileno())\n", "", "utils/test_writing.py"),
     Fault(
         "models/ema.py", "weight = 1.0 - ema_decay(step, self.alpha)", "weight = 1.0 - self.alpha", "models/test_ema.py"
     ),

@@ -19,7 +19,7 @@ FAULTS = [
     Fault("engine/data.py", 'purpose="test" if round is None else "cluster"', 'purpose="test"', WIRING),
     Fault("engine/data.py", "round=max(round or 0, 0),", "round=0,", WIRING),
     Fault("engine/data.py", "flip=self.cfg.TEST.FLIP and round is None", "flip=self.cfg.TEST.FLIP", WIRING),
-    Fault("engine/data.py", "list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)", "list(cfg.DATASETS.NAMES)", WIRING),
+    Fault("engine/data.py", "cfg.DATASETS.TESTS or cfg.DATASETS.NAMES", "cfg.DATASETS.NAMES", WIRING),
     Fault("engine/data.py", "sampler=plan.sampler,", "sampler=None,", WIRING),
     Fault("engine/data.py", "batch_size=plan.batch_size,", "batch_size=None,", WIRING),
     Fault("engine/data.py", "iters=plan.iters,", "iters=0,", WIRING),
