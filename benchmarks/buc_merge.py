@@ -14,6 +14,7 @@ import json
 import math
 from pathlib import Path
 
+import checkout  # noqa: F401
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import numpy as np
 import torch
 from dense_jaccard import dense_jaccard, dense_labels

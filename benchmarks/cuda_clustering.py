@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import checkout  # noqa: F401
 import numpy as np
 import torch
 from clustering import EPS, K1, K2, MIN_SAMPLES, world

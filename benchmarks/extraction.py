@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import torch
 from gpu import network, now, options, parse, peak_memory, table, write
 from loader import write_images

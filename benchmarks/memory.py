@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import checkout  # noqa: F401
 import torch
 import torch.nn.functional as F
 from torch import Tensor

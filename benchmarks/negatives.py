@@ -14,6 +14,7 @@ import argparse
 import statistics
 from typing import Any
 
+import checkout  # noqa: F401
 import torch
 from gpu import now, options, parse, table, write
 from torch import Tensor

@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
+import checkout  # noqa: F401
 import numpy as np
 import torch
 import torch.nn.functional as F

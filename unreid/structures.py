@@ -214,11 +214,18 @@ class Clustering:
     features: Tensor | None = None
 
     @classmethod
-    def from_labels(cls, labels: Tensor | np.ndarray, **kwargs: Any) -> Clustering:
-        """Renumbers ``labels`` to 0..C-1 in ascending order, keeps -1, and counts."""
+    def from_labels(cls, labels: Tensor | np.ndarray | Sequence[int], **kwargs: Any) -> Clustering:
+        """Renumbers ``labels`` to 0..C-1 in ascending order, keeps -1 (outliers), and counts.
+
+        Args:
+            labels: (N,) whole numbers from -1 on: a tensor, an array or a list.
+
+        Raises:
+            InputError: anything else, such as a mask, fractions, or a negative label other than -1.
+        """
         import torch
 
-        labels = torch.as_tensor(labels, dtype=torch.int64).cpu()
+        labels = _whole_numbers(labels)
         found, compact = torch.unique(labels, return_inverse=True)
         if len(found) and found[0] < 0:
             compact = compact - 1
@@ -241,6 +248,23 @@ class Clustering:
     @property
     def num_outliers(self) -> int:
         return int((self.labels < 0).sum())
+
+
+def _whole_numbers(labels: Tensor | np.ndarray | Sequence[int]) -> Tensor:
+    """int64 (N,) on the CPU of labels from -1 on; ``InputError`` with one sentence for everything else."""
+    import torch
+
+    if isinstance(labels, torch.Tensor):
+        labels = labels.detach().cpu()
+        labels = (labels.double() if labels.is_floating_point() else labels).numpy()  # NumPy has no bfloat16
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise InputError(f"Labels are a row of whole numbers (N,), not {array.dtype} of shape {array.shape}.")
+    exact = 2**53 if array.dtype.kind == "f" else 2**63 - 1  # the largest numbers that survive the conversion
+    good = (array >= -1) & (array <= exact) & (array == np.trunc(array))
+    if not good.all():
+        raise InputError(f"A label is -1 (outlier) or a cluster's number from 0 on, not {array[~good][0]}.")
+    return torch.from_numpy(array.astype(np.int64))
 
 
 @dataclass

@@ -24,7 +24,7 @@ from unreid.utils.errors import UserError
 
 
 class Slow:
-    """The procedure of the specification, sample by sample, on dense distances and sets."""
+    """AuxUSL's published procedure, sample by sample, on dense distances and sets."""
 
     def __init__(self, links: list[set[int]], relaxed: float, mode: str) -> None:
         self.links, self.relaxed, self.mode = links, relaxed, mode

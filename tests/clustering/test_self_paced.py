@@ -17,7 +17,7 @@ from .test_agreement import compact, iou_by_sets, labelings, with_singletons
 
 
 def by_sets(labels: torch.Tensor, tight: torch.Tensor, loose: torch.Tensor) -> list[int]:
-    """The rule of the specification with lists and sets."""
+    """SpCL's reliability criterion (NeurIPS 2020) with lists and sets."""
     count = int(labels.max()) + 1
     following = iter(range(count, 1000))
     ids = [label if label >= 0 else next(following) for label in labels.tolist()]

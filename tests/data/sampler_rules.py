@@ -1,4 +1,4 @@
-"""What a pass of an identity sampler must satisfy, checked group by group (specification: common.md section 4)."""
+"""What a pass of an identity sampler must satisfy, checked group by group."""
 
 from __future__ import annotations
 

@@ -169,3 +169,42 @@ def test_too_few_clusters_repeat_within_a_batch_and_one_warning_says_so(caplog: 
 def test_a_batch_needs_a_size() -> None:
     with pytest.raises(ValueError, match="at least one"):
         batches(0)
+
+
+def test_every_pass_of_an_epoch_is_drawn_anew() -> None:
+    """Two batches a pass: those of later passes, and of later epochs from one and the same object, are others."""
+    cut = batches(12, iters=8)
+    passes = [
+        np.concatenate([cut.batch(epoch, step + half) for half in (0, 1)]) for epoch in (0, 1) for step in (0, 2, 4)
+    ]
+    assert len({found.tobytes() for found in passes}) == 6
+    assert np.array_equal(cut.batch(0, 5), batches(12, iters=8).batch(0, 5)), "whatever was asked before"
+
+
+def test_passes_that_share_a_batch_are_drawn_one_by_one() -> None:
+    joined = batches(56).batch(0, 0)
+    assert not np.array_equal(joined[:28], joined[28:])
+
+
+def many(sampler: Sampler, count: int = 200) -> list[list[int]]:
+    """Groups of many passes over one cluster."""
+    return [sampler.one_pass(np.random.default_rng(seed)).tolist() for seed in range(count)]
+
+
+def test_cluster_contrast_draws_with_replacement_already_when_there_are_just_enough() -> None:
+    """One camera, a cluster of four, groups of four: the anchor and three draws from the three others."""
+    groups = {draw: many(MultiCameraSampler([0] * 4, [0] * 4, 4, draw=draw)) for draw in ("3c", "cc")}
+    assert all(len(set(group)) == 4 for group in groups["3c"])
+    assert any(len(set(group)) < 4 for group in groups["cc"])
+    assert all(group[0] not in group[1:] for group in groups["cc"])
+    enough = many(MultiCameraSampler([0] * 5, [0] * 5, 4, draw="cc"))
+    assert all(len(set(group)) == 4 for group in enough)
+
+
+def test_who_follows_an_anchor_depends_on_cameras_only_where_the_sampler_looks_at_them() -> None:
+    pairs = {
+        kind: {tuple(sorted(group)) for group in many(kind([0, 0, 0], [0, 0, 1], 2))}
+        for kind in (MultiCameraSampler, NoCameraSampler, IdentitySampler)
+    }
+    everyone = {(0, 1), (0, 2), (1, 2)}
+    assert pairs == {MultiCameraSampler: {(0, 2), (1, 2)}, NoCameraSampler: everyone, IdentitySampler: everyone}

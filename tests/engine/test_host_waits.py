@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import unreid
 from tests.distributed.jobs import METHODS
 from unreid.config import CfgNode
 from unreid.engine.run import run
@@ -27,8 +28,9 @@ from unreid.structures import Batch
 READS = {"_local_scalar_dense", "equal", "is_nonzero"}
 SHAPES = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount", "repeat_interleave"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+PACKAGE = Path(unreid.__file__).parent
 # Adam's step counter is on the device with its fused form; the loss guard reads every step on a CPU only.
-EXCUSED = ("/torch/optim/", "engine/hooks/monitoring.py")
+EXCUSED = (Path(torch.__file__).parent / "optim", PACKAGE / "engine" / "hooks" / "monitoring.py")
 
 
 class Watch(TorchDispatchMode):
@@ -47,8 +49,9 @@ class Watch(TorchDispatchMode):
 
     def note(self, name: str) -> None:
         stack = traceback.extract_stack()
-        if not any(part in frame.filename for frame in stack for part in EXCUSED):
-            caller = next(frame for frame in reversed(stack) if "/unreid/" in frame.filename)
+        files = [Path(frame.filename) for frame in stack]
+        if not any(file.is_relative_to(place) for file in files for place in EXCUSED):
+            caller = next(frame for frame, file in zip(stack[::-1], files[::-1]) if file.is_relative_to(PACKAGE))
             self.found.append(f"{name}, {Path(caller.filename).name}:{caller.lineno} {caller.line}")
 
 

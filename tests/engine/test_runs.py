@@ -70,6 +70,7 @@ def test_a_run_leaves_results_metrics_and_a_checkpoint_that_scores_the_same(smal
         rounds = list(csv.DictReader(table))
     assert [row["round"] for row in rounds] == ["0", "1"]  # the warm-up is no round
     assert float(rounds[-1]["Synthetic mAP"]) == round(results["last"]["Synthetic"]["mAP"], 2)
+    assert 0 < float(rounds[0]["pair_precision"]) <= 100
     assert int(rounds[0]["clusters"]) >= 2 and int(rounds[0]["largest"]) >= float(rounds[0]["mean_size"])
 
     again = run(small_config("RESUME", str(folder / "checkpoint.pth"), "TEST.EVAL_ONLY", "True", output="eval"))

@@ -32,7 +32,7 @@ def ise(*overrides: Any, update: str = "hard", labels: Tensor = LABELS) -> Metho
 
 
 def slow_step(f: Tensor, y: Tensor, bank: Tensor, progress: float, update: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Memory loss, label-preserving loss and new bank of specification sections 4 and 5, one sample at a time."""
+    """Memory loss, label-preserving loss and new bank of ISE (CVPR 2022), one sample at a time."""
     degree = 0.5 * math.log(1 + (math.e - 1) * progress)
     supports, labels = [], y.tolist()
     for row, own in zip(f, labels):
@@ -59,7 +59,7 @@ def slow_step(f: Tensor, y: Tensor, bank: Tensor, progress: float, update: str) 
 
 
 @pytest.mark.parametrize("update", ["hard", "all"])
-def test_a_whole_step_equals_one_written_from_the_specification(update: str) -> None:
+def test_a_whole_step_equals_one_written_from_the_paper(update: str) -> None:
     method = ise(update=update)
     bank, at = method.memory.bank.clone(), at_step(27)
     batch = toy_batch(BATCH, LABELS, CAMIDS)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.base import CLUSTERERS, needed_graph
 from unreid.clustering.dbscan import DensityClusterer, check_gap
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
@@ -91,7 +91,7 @@ class AgreementDBSCAN(DensityClusterer):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        assert graph is not None
+        graph = needed_graph(self, graph)
         labels, core = self.labels_at(graph, self.eps)
         tight, _ = self.labels_at(graph, self.eps - self.gap)
         loose, _ = self.labels_at(graph, self.eps + self.gap)

@@ -67,6 +67,10 @@ class Clusterer:
             graph: pairs up to at least :attr:`radius`, or None where that is None.
             round, seed: seed what is random; the same pair gives the same labels.
             camids: int64 (N,), for clusterers that know cameras.
+
+        Raises:
+            InputError: the features or the graph that it clusters are missing, or the graph ends before
+                :attr:`radius`.
         """
         raise NotImplementedError
 
@@ -109,3 +113,18 @@ class Clusterer:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def needed_graph(clusterer: Clusterer, graph: PairGraph | None, reach: float | None = None) -> PairGraph:
+    """The graph, if there is one that holds all pairs up to ``reach`` (default: the clusterer's radius).
+
+    Raises:
+        InputError: there is none, or it ends earlier: pairs beyond would silently count as far apart.
+    """
+    name, radius = type(clusterer).__name__, clusterer.radius
+    way_out = f"build it with unreid.neighbors.jaccard_graph(features, radius={radius:g}) or metric_graph."
+    if graph is None:
+        raise InputError(f"{name} clusters a pair graph up to distance {radius:g} and got none: {way_out}")
+    if graph.radius < (radius if reach is None else reach):  # type: ignore[operator]
+        raise InputError(f"{name} looks up to distance {radius:g}, but the graph ends at {graph.radius:g}: {way_out}")
+    return graph

@@ -13,6 +13,7 @@ from unreid.clustering.bottom_up_edges import Edges
 from unreid.clustering.bottom_up_search import PairSearch, lightest_by_maximum
 from unreid.neighbors.torch_search import full_precision
 from unreid.structures import Clustering
+from unreid.utils.arrays import as_rows
 from unreid.utils.means import segment_means
 from unreid.utils.state import StateError, entries, require_labels
 
@@ -47,7 +48,7 @@ def merge_clusters(
     block: int = 1024,
     pool_factor: int = 8,
 ) -> Tensor:
-    """One merge of BUC (AAAI 2019, section 3.3): the partition with ``num_merges`` clusters less.
+    """One merge of BUC (Lin et al., AAAI 2019): the partition with ``num_merges`` clusters less.
 
     All weights are fixed before the first union: for samples i, j of clusters A != B it is
     ``d(x_i, x_j) + size_penalty * (|A| + |B|)``. Pairs are visited by ascending (weight, i, j); each unites the two
@@ -72,6 +73,7 @@ def merge_clusters(
     """
     if distance not in DISTANCES or linkage not in LINKAGES:
         raise ValueError(f"distance {distance!r} is not in {DISTANCES} or linkage {linkage!r} not in {LINKAGES}")
+    features = as_rows(features)
     if len(features) != len(labels):
         raise ValueError(f"{len(features)} features, but {len(labels)} labels")
     features = features.detach().float()

@@ -10,12 +10,13 @@ from torch import Tensor
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.clustering.bottom_up import merge_clusters, merges_per_round
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
 
 
 @CLUSTERERS.register("BottomUp")
 class BottomUp(Clusterer):
-    """Merges of BUC (Lin et al., AAAI 2019, section 3.3) until ``num_clusters`` are left; no outliers.
+    """Merges of BUC (Lin et al., AAAI 2019) until ``num_clusters`` are left; no outliers.
 
     The method BUC merges once a round and trains in between; see
     :class:`~unreid.clustering.bottom_up.BottomUpPartition`.
@@ -69,6 +70,7 @@ class BottomUp(Clusterer):
         Raises:
             UserError: there are fewer samples than clusters.
         """
+        features = as_rows(features)
         count = len(features)
         if count < self.num_clusters:
             raise UserError(f"Bottom-up merging cannot make {self.num_clusters} clusters of {count} samples: lower it.")

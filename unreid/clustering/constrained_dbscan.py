@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.base import CLUSTERERS, needed_graph
 from unreid.clustering.constrained_growth import ConstrainedGrowth, grow_apart, neighbour_lists, relax
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.keep_apart import check_links
@@ -71,8 +71,9 @@ class ConstrainedDBSCAN(DBSCAN):
     @property
     def radius(self) -> float:
         """Relaxation with \\|r\\| > 1 asks for distances beyond eps."""
-        base = super().radius
-        return base if self.adaptive and self.fixed is None else base * max(1.0, abs(self.relaxed))
+        if self.adaptive and self.fixed is None:
+            return super().radius
+        return (self.fixed or self.eps) * max(1.0, abs(self.relaxed))  # links given as pairs count before they are read
 
     def cluster(
         self,
@@ -83,7 +84,7 @@ class ConstrainedDBSCAN(DBSCAN):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        assert graph is not None
+        graph = needed_graph(self, graph, self._known_eps)
         if self.pairs is not None and self.links is None:
             self.links = Links.symmetric(self.pairs, graph.n)
         if self.links is None:
@@ -93,17 +94,16 @@ class ConstrainedDBSCAN(DBSCAN):
             )
         check_links(self.links, graph.n)
         eps = self.current_eps(graph)
-        labels = self._fit(graph.to("cpu"), eps)
+        labels = self._fit(graph.to("cpu"), self.links, eps)
         found = Clustering.from_labels(labels)
         found.extras["eps"] = eps
         return found
 
-    def _fit(self, graph: PairGraph, eps: float) -> np.ndarray:
-        assert self.links is not None
+    def _fit(self, graph: PairGraph, given: Links, eps: float) -> np.ndarray:
         if self.mode == "clean":
-            return grow_apart(graph, eps, self.links, self.min_samples, relaxed=self.relaxed, tol=self.tol)
+            return grow_apart(graph, eps, given, self.min_samples, relaxed=self.relaxed, tol=self.tol)
         start, index = neighbour_lists(graph, eps + self.tol)
-        links = relax(self.links, graph, eps, self.relaxed, self.tol)
+        links = relax(given, graph, eps, self.relaxed, self.tol)
         lists = np.split(links.index, links.start[1:-1])
         labels = ConstrainedGrowth(start, index, lists.__getitem__, self.min_samples).run(lists.__setitem__)
         self.links = Links(np.cumsum([0, *map(len, lists)]), np.concatenate(lists), graph.n)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.adaptive_eps import adaptive_eps
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
 from unreid.clustering.constrained_growth import grow_apart
 from unreid.clustering.keep_apart import check_links
 from unreid.neighbors.builder import PairGraphBuilder
@@ -190,6 +190,11 @@ class DBSCAN(DensityClusterer):
             return self.reach(self.eps)
         return MAX_RADIUS if self.fixed is None else self.fixed
 
+    @property
+    def _known_eps(self) -> float:
+        """How far a graph must reach in any case: an adaptive eps that is not fixed yet comes from the graph itself."""
+        return self.eps if not self.adaptive else self.fixed or 0.0
+
     def current_eps(self, graph: PairGraph) -> float:
         """The eps of this round; fixes an adaptive one."""
         if not self.adaptive:
@@ -207,7 +212,7 @@ class DBSCAN(DensityClusterer):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        assert graph is not None
+        graph = needed_graph(self, graph, self._known_eps)
         eps = self.current_eps(graph)
         labels, core = self.labels_at(graph, eps)
         count = int(labels.max()) + 1 if len(labels) else 0

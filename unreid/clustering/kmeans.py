@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class KMeans(Clusterer):
         Raises:
             UserError: there are fewer samples than clusters.
         """
+        features = as_rows(features)
         if len(features) < self.num_clusters:
             raise UserError(
                 f"k-means cannot make CLUSTER.NUM_CLUSTERS {self.num_clusters} of {len(features)} samples: lower it."

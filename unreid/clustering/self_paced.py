@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.base import CLUSTERERS, needed_graph
 from unreid.clustering.dbscan import DensityClusterer, check_gap
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.structures import Clustering, PairGraph
@@ -129,7 +129,7 @@ class SelfPacedDBSCAN(DensityClusterer):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        assert graph is not None
+        graph = needed_graph(self, graph)
         normal, tight, loose = (
             self.labels_at(graph, eps)[0] for eps in (self.eps, self.eps - self.gap, self.eps + self.gap)
         )

@@ -112,7 +112,7 @@ class AugmentRecipe:
 
 
 def sized_crop_box(uniforms: np.ndarray, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """BUC's random rectangle of a native image (its section 5): up to ten tries.
+    """The random rectangle of a native image that BUC's published code cuts out: up to ten tries.
 
     Each try takes a share U(0.64, 1) of the area and a height / width ratio U(2, 3), and is accepted when the
     rectangle fits into the image.

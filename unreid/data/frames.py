@@ -21,7 +21,7 @@ def frame_indices(
         n: frames of the tracklet, at least 1. An image is a tracklet of one frame.
         mode: ``"window"``: ``length`` consecutive frames from a random begin, repeated cyclically when the tracklet is
             shorter (AuxUSL). ``"subset"``: ``length`` frames drawn without replacement, with replacement when the
-            tracklet is shorter, in time order (BUC section 5). ``"even"``: at most ``length`` evenly spaced frames.
+            tracklet is shorter, in time order (BUC's code). ``"even"``: at most ``length`` evenly spaced frames.
             ``"all"``: every frame, ``length`` is ignored.
         length: frames wanted; 0 means all of them in every mode.
         generator: source of the draws of "window" and "subset"; not touched when there is no choice (n = 1, or a

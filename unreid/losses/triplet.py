@@ -74,7 +74,7 @@ def weighted_adaptive_triplet(
     lambda_: float = -1.0,
     detach_weight: bool = False,
 ) -> Tensor:
-    """WATL (AuxUSL, eq. 5-6): ``mean exp(lambda t) t`` over violations ``t = d_ap - d_an + margin > 0``, else 0.
+    """WATL (AuxUSL, its eq. 5-6): ``mean exp(lambda t) t`` over violations ``t = d_ap - d_an + margin > 0``, else 0.
 
     The gradient flows through the weight: ``exp(lambda t) (1 + lambda t)``, so triplets beyond ``t = -1 / lambda`` are
     pushed further apart. ``detach_weight`` stops it there.

@@ -135,7 +135,7 @@ class Method:
         return self.cluster(features, round)
 
     def cluster(self, features: Tensor, round: int) -> Clustering:
-        """Clusters float32 (N, D) features and hands them to :meth:`use`."""
+        """Clusters float32 (N, D) features; the clustering keeps them, for the memory to be filled."""
         assert self.clusterer is not None
         graph, radius = None, self.clusterer.at(round).radius
         if radius is not None:

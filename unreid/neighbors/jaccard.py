@@ -45,7 +45,7 @@ def jaccard_graph(
     k1: int = 30,
     k2: int = 6,
     k1_includes_self: bool = True,
-    radius: float = 0.6,
+    radius: float = MAX_RADIUS,
     tol: float = 1e-6,
     backend: str = "auto",
     neighbors: tuple[Tensor, Tensor] | None = None,
@@ -63,7 +63,8 @@ def jaccard_graph(
         k2: size of the local query expansion; 1 switches it off.
         k1_includes_self: neighbour lists of k1 entries, self among them (Cluster Contrast, ISE, CDSM, AuxUSL); else of
             k1 + 1 (3C).
-        radius: largest distance wanted, below 1 (``MAX_RADIUS`` for every pair that meets).
+        radius: largest distance wanted, below 1. The default keeps every pair that meets, which fits every clusterer;
+            a clusterer's own ``radius`` makes a smaller graph.
         tol: added to the radius, so that structural ties at it are decided alike on every machine; 0: bare comparison.
         backend: "scipy", "torch", or "auto" (scipy on a CPU, torch elsewhere).
         neighbors: (distance, index) as :func:`unreid.neighbors.knn` returns them, at least as wide as the lists, to

@@ -87,6 +87,11 @@ class EventStorage:
         """Note a distribution of values, any shape. TensorBoard only; the last one of a name counts."""
         self._histograms[name] = values.detach()
 
+    def noted(self, name: str) -> float | None:
+        """The number noted under a name since the last write, reduced so far, or None; waits for a tensor's device."""
+        entry = self._scalars.get(name)
+        return None if entry is None else float(entry.result())
+
     @contextmanager
     def phase(self, name: str) -> Iterator[PhaseStats]:
         """Measure a block and note ``phase/<name>/{seconds, peak_rss_mib, peak_cuda_mib}``."""

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
 from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
 from unreid.clustering.hdc.iteration import HDCOptions, HDCState, check_sizes, fit
 from unreid.clustering.hdc.seeding import INITS, initial_state
 from unreid.neighbors.builder import PairGraphBuilder
+from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.arrays import as_rows
+from unreid.utils.errors import InputError
 from unreid.utils.seed import np_generator_for
 
 logger = logging.getLogger(__name__)
-
-_WHOLE_RADIUS = 0.999999  # every pair with a common neighbour; all others have Jaccard distance 1
 
 
 @CLUSTERERS.register("HDC")
@@ -85,7 +86,7 @@ class HDC(Clusterer):
     @property
     def radius(self) -> float | None:
         """How far the pair graph must reach; None when no graph is read."""
-        return _WHOLE_RADIUS if self.use_jaccard else None
+        return MAX_RADIUS if self.use_jaccard else None
 
     def cluster(
         self,
@@ -109,10 +110,10 @@ class HDC(Clusterer):
 
         Raises:
             UserError: with fewer samples than clusters.
-            ValueError: when the Jaccard graph is missing.
+            InputError: features are missing, or the Jaccard graph is missing, too short or of other samples.
         """
+        features = as_rows(features).float()
         check_sizes(len(features), self.num_clusters)
-        features = features.float()
         dist = self._distances(features, graph)
         labels, centroids = initial_state(
             features,
@@ -128,8 +129,9 @@ class HDC(Clusterer):
     def _distances(self, features: Tensor, graph: PairGraph | None) -> Tensor:
         if not self.use_jaccard:
             return distance_matrix(features, similarity=self.options.similarity, block=self.options.block)
-        if graph is None:
-            raise ValueError("HDC on Jaccard distances needs the pair graph")
+        graph = needed_graph(self, graph)
+        if graph.n != len(features):
+            raise InputError(f"The pair graph is of {graph.n} samples and there are {len(features)} features.")
         return graph.to(features.device).to_dense()
 
     def _clustering(self, state: HDCState) -> Clustering:

@@ -24,7 +24,7 @@ def discrepancy_(distance: Tensor, block: int = 1024) -> Tensor:
 def harmonic_discrepancy(
     disc: Tensor, confidence: Tensor, labels: Tensor, num_clusters: int, *, block: int = 1024
 ) -> Tensor:
-    """``hd(i, j) = a_ik*`` with ``k* = argmax over the members k of j of a_ik c_k / (a_ik + c_k)`` (3C, section 3).
+    """3C's ``hd(i, j) = a_ik*`` with ``k* = argmax over the members k of j of a_ik c_k / (a_ik + c_k)``.
 
     The member that is at once far from sample i and central in cluster j speaks for j. The sample itself is a
     candidate; the lowest index wins a tie. The harmonic terms are evaluated in float32 in the order written, whatever

@@ -166,7 +166,7 @@ class _Track(NamedTuple):
 
 
 def _dense(tracklets: list[Tracklet], pids: list[int], step: int) -> tuple[list[Tracklet], list[int]]:
-    """Cuts every tracklet into clips of ``step`` images (AuxUSL, section 3.2)."""
+    """Cuts every tracklet into clips of ``step`` images, as AuxUSL's code does."""
     clips: list[Tracklet] = []
     owners: list[int] = []
     for tracklet, pid in zip(tracklets, pids):

@@ -1,4 +1,4 @@
-"""The history of a run, a row a round: clusters, their sizes, scores; as a table and as a picture."""
+"""The history of a run, a row a round: clusters, their sizes and quality, scores; as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,18 +17,32 @@ from unreid.utils.distributed import is_main
 from unreid.utils.state import entries, require
 from unreid.utils.writing import atomic_write_text, optional, replacing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 logger = logging.getLogger(__name__)
+
+# Column -> where other hooks note its share, and its name in the picture.
+QUALITY = {
+    "pair_precision": "cluster/pair_precision",
+    "pair_recall": "cluster/pair_recall",
+    "label_free": "select/label_free",
+}
+QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free criterion"}
 
 
 class HistoryHook(Hook):
     """``rounds.csv``, rewritten after every epoch, and ``rounds.png``, drawn when the run ends.
 
     A row holds the round, the epochs done at its end, the number of clusters and outliers, the largest and the mean
-    cluster size, and, where the round's end was evaluated, mAP and R1 of every test set in percent.
+    cluster size; in percent what other hooks noted about the labels (precision and recall of pairs where identities
+    are known, the label-free criterion where it selects) and, where the round's end was evaluated, mAP and R1 of every
+    test set.
 
     Args:
         folder: where the files go.
-        evaluation: source of the scores; it must be called before this hook.
+        evaluation: source of the scores; it and the diagnostics must be called before this hook.
     """
 
     def __init__(self, folder: Path, evaluation: EvaluationHook) -> None:
@@ -40,6 +54,7 @@ class HistoryHook(Hook):
         if self.trainer.state.round < 0:
             return
         sizes = torch.bincount(clustering.labels[clustering.labels >= 0])
+        noted = {column: self.trainer.storage.noted(name) for column, name in QUALITY.items()}
         self.rows.append(
             {
                 "round": self.trainer.state.round,
@@ -48,6 +63,7 @@ class HistoryHook(Hook):
                 "outliers": clustering.num_outliers,
                 "largest": int(sizes.max()) if len(sizes) else 0,
                 "mean_size": round(float(sizes.float().mean()), 2) if len(sizes) else 0.0,
+                **{column: round(100 * value, 2) for column, value in noted.items() if value is not None},
             }
         )
         self.trainer.storage.put_scalar("cluster/largest_share", self.rows[-1]["largest"] / len(clustering.labels))
@@ -68,8 +84,7 @@ class HistoryHook(Hook):
     def after_train(self) -> None:
         if is_main() and self.rows:
             self._write()
-        scored = [row for row in self.rows if any(column.endswith(" mAP") for column in row)]
-        if is_main() and len(scored) > 1:
+        if is_main() and len(self.rows) > 1:
             with optional():
                 draw_rounds(self.rows, self.folder / "rounds.png")
                 logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
@@ -98,28 +113,47 @@ class HistoryHook(Hook):
 
 
 def draw_rounds(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draws the mAP of every test set and the number of clusters over the rounds.
+    """Writes the picture of :func:`rounds_figure`."""
+    with replacing(path) as file:
+        rounds_figure(rows).savefig(file, format="png", dpi=120)
+
+
+def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
+    """What happens over the rounds: scores and quality of the labels in percent, clusters and outliers below.
+
+    The labels are judged as a round begins, the network as it ends.
 
     Args:
         rows: as :class:`HistoryHook` keeps them.
-        path: picture to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    names = [key for key in dict.fromkeys(key for row in rows for key in row) if key.endswith(" mAP")]
-    for name in names:
-        scored = [row for row in rows if name in row]
-        axes.plot([row["round"] for row in scored], [row[name] for row in scored], marker="o", label=name)
-    axes.set_xlabel("round (merging step of BUC)")
-    axes.set_ylabel("mAP in percent")
-    axes.grid(alpha=0.3)
-    clusters = axes.twinx()
-    clusters.plot([row["round"] for row in rows], [row["clusters"] for row in rows], color="0.6", linestyle="--")
-    clusters.set_ylabel("clusters (dashed)")
-    axes.legend(loc="lower right")
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    columns = dict.fromkeys(column for row in rows for column in row)
+    scores = {column: column for column in columns if column.endswith(" mAP")}
+    quality = {column: text for column, text in QUALITY_NAMES.items() if column in columns}
+    if scores or quality:
+        shares, counts = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+        _lines(shares, rows, scores, marker="o")
+        _lines(shares, rows, quality, marker=".", linestyle=":")
+        shares.set(ylabel="percent", ylim=(0, 100))
+    else:
+        counts = figure.subplots()
+    _lines(counts, rows, {"clusters": "clusters", "outliers": "outliers"}, marker=".")
+    counts.set(ylabel="number", xlabel="round of clustering")
+    counts.set_ylim(bottom=0)
+    counts.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _lines(axes: Axes, rows: list[dict[str, Any]], named: dict[str, str], **style: str) -> None:
+    """A line a column, through the rounds that have it."""
+    for column, text in named.items():
+        known = [row for row in rows if column in row]
+        axes.plot([row["round"] for row in known], [row[column] for row in known], label=text, **style)  # type: ignore[arg-type]

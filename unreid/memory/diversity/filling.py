@@ -1,4 +1,4 @@
-"""First content of CDSM's diversity memory: blocks of rows drawn from the members of every cluster.
+"""First content of CDSM's diversity memory (SMC 2022): blocks of rows drawn from the members of every cluster.
 
 A filler gets the features (N, D), int64 labels (N,), a core mask (N,) or None, given centroids (C, D) or None, the
 sizes C and S and a generator, and returns (blocks, C, D) before normalisation.

@@ -1,0 +1,1 @@
+"""Measurements: scripts, and the baselines that the demonstration and the tests compare with."""

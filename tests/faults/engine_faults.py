@@ -1,0 +1,113 @@
+"""Faults in the loop, its rounds, its optimiser and its random state."""
+
+from __future__ import annotations
+
+from tests.faults.fault import Fault
+
+TRAINER = "engine/test_trainer.py"
+ROUNDS = "engine/test_rounds.py"
+PRECISION = "engine/test_precision.py"
+OPTIM = "engine/test_optim.py"
+KEPT = "engine/test_kept_checkpoints.py"
+
+FAULTS = [
+    # ------------------------------------------------------------------------------------------------- rounds
+    Fault(
+        "engine/rounds.py",
+        "            self.empty_rounds = 0\n            self.previous",
+        "            self.previous",
+        ROUNDS,
+    ),
+    Fault("engine/rounds.py", 'self.empty_rounds = int(state["empty_rounds"])', "self.empty_rounds = 0", ROUNDS),
+    Fault("engine/rounds.py", 'previous = state["previous"]', "previous = None", ROUNDS),
+    Fault("engine/rounds.py", "clustering.num_clusters >= 2", "clustering.num_clusters >= 1", ROUNDS),
+    Fault(
+        "engine/rounds.py",
+        "self.empty_rounds >= self.max_empty_rounds",
+        "self.empty_rounds > self.max_empty_rounds",
+        ROUNDS,
+    ),
+    Fault("engine/rounds.py", "labels.num_clusters, features=clustering.features)", "labels.num_clusters)", ROUNDS),
+    Fault(
+        "engine/rounds.py", "centroids=clustering.centroids if same else None", "centroids=clustering.centroids", ROUNDS
+    ),
+    Fault("engine/rounds.py", "centroids=clustering.centroids if same else None", "centroids=None", ROUNDS),
+    Fault("engine/rounds.py", "labels = clustering.labels.clone()", "labels = clustering.labels", ROUNDS),
+    Fault("engine/rounds.py", "core=clustering.core,", "core=None,", ROUNDS),
+    Fault("engine/rounds.py", "extras=clustering.extras,", "extras={},", ROUNDS),
+    # ------------------------------------------------------------------------------------------------ trainer
+    Fault("engine/trainer.py", "round=0 if warmup is None else -1", "round=0", TRAINER),
+    Fault("engine/trainer.py", "max(state.round, 0), lambda feature", "state.round, lambda feature", TRAINER),
+    Fault(
+        "engine/trainer.py",
+        "self.active.plan(clustering, max(state.round, 0))",
+        "self.active.plan(clustering, state.round)",
+        TRAINER,
+    ),
+    Fault("engine/trainer.py", "extract(encoder, feature, state.round)", "extract(encoder, feature, 0)", TRAINER),
+    Fault("engine/trainer.py", "without_samples(clustering, self.builders.unreadable())", "clustering", TRAINER),
+    Fault("engine/trainer.py", "clustering = self.guard.check(clustering, state.round)", "pass", TRAINER),
+    Fault("engine/trainer.py", "if clustering.num_clusters == len(clustering.labels):", "if False:", TRAINER),
+    Fault("engine/trainer.py", 'self.plan.optimizer == "rebuild"', "False", TRAINER),
+    Fault("engine/trainer.py", "clustering.features = None", "pass", TRAINER),
+    Fault(
+        "engine/trainer.py", "self.loader.epoch(state.epoch, state.step)", "self.loader.epoch(state.epoch, 0)", TRAINER
+    ),
+    Fault(
+        "engine/trainer.py",
+        "self.stop_reason is not None and state.step < self.iters",
+        "self.stop_reason is not None",
+        TRAINER,
+    ),
+    Fault("engine/trainer.py", "        self.active.train_mode()\n", "", TRAINER),
+    Fault(
+        "engine/trainer.py",
+        "state.epoch_of_round >= self.plan.epochs",
+        "state.epoch_of_round > self.plan.epochs",
+        TRAINER,
+    ),
+    Fault("engine/trainer.py", "self.state.round % self.relabel_every == 0", "True", "methods/test_loop.py"),
+    Fault("engine/trainer.py", ".losses.values()]).sum()", ".losses.values()]).mean()", TRAINER),
+    Fault("engine/trainer.py", "        self.optimizer.zero_grad(set_to_none=True)\n", "", TRAINER),
+    Fault("engine/trainer.py", "        self.set_learning_rate(self._learning_rate())\n", "", TRAINER),
+    Fault(
+        "engine/trainer.py",
+        "if self.precision.backward_and_step(loss, self.optimizer, self.model):",
+        "self.precision.backward_and_step(loss, self.optimizer, self.model)\n        if True:",
+        "methods/test_loop.py",
+    ),
+    Fault("engine/trainer.py", "state.epoch + state.step / max(self.iters, 1)", "state.epoch", TRAINER),
+    Fault("engine/trainer.py", "state.epoch_of_round >= milestone", "state.epoch_of_round > milestone", TRAINER),
+    Fault("engine/trainer.py", "state.epoch_of_round >= milestone", "state.epoch >= milestone", TRAINER),
+    Fault("engine/trainer.py", 'rate * group.get("lr_mult", 1.0)', "rate", TRAINER),
+    Fault("engine/trainer.py", "        self.storage.step = state.global_step\n", "", "engine/test_monitoring.py"),
+    Fault("engine/trainer.py", "        self.storage.step = self.state.global_step\n", "", TRAINER),
+    Fault("engine/trainer.py", '        self.optimizer.load_state_dict(state["optimizer"])\n', "", TRAINER),
+    Fault("engine/trainer.py", '        self.guard.load_state_dict(state["guard"])\n', "", TRAINER),
+    Fault("engine/trainer.py", '        self.method.load_state_dict(state["method"])\n', "", "methods/test_resume.py"),
+    Fault("engine/trainer.py", '        set_rng_state(state["rng"])\n', "", TRAINER),
+    Fault("engine/trainer.py", "self.plan = plan\n", "self.plan = None\n", TRAINER),
+    # ------------------------------------------------------------------------- precision, optimiser, generators
+    Fault("engine/precision.py", "if self.clip_grad > 0:", "if False:", PRECISION),
+    Fault("engine/precision.py", "            self.scaler.unscale_(optimizer)\n", "", PRECISION),
+    Fault("engine/precision.py", "return self._scale >= before", "return True", PRECISION),
+    Fault("engine/precision.py", "            self._scale = self.scaler.get_scale()\n", "", PRECISION),
+    Fault("engine/precision.py", 'enabled=amp == "fp16"', "enabled=True", PRECISION),
+    Fault("engine/precision.py", "dtype=self.dtype)", "dtype=torch.bfloat16)", PRECISION),
+    Fault("engine/optim.py", "math.cos(math.pi * progress)", "math.cos(math.pi * epoch / span)", OPTIM),
+    Fault("engine/optim.py", "max(0, epoch - self.warmup_epochs) // self.steps[0]", "epoch // self.steps[0]", OPTIM),
+    Fault("engine/optim.py", "bisect_right(self.steps, epoch)", "sum(step < epoch for step in self.steps)", OPTIM),
+    Fault("engine/optim.py", "if epoch >= self.warmup_epochs:", "if epoch > self.warmup_epochs:", OPTIM),
+    Fault("engine/optim.py", 'self.warmup_version == "v2" and epoch > 0', 'self.warmup_version == "v2"', OPTIM),
+    Fault("engine/optim.py", '"lr": lr * mult, ', '"lr": lr, ', OPTIM),
+    Fault("engine/optim.py", "if p.requires_grad]", "]", OPTIM),
+    Fault("engine/optim.py", "betas = (node.ADAM_BETA1, node.ADAM_BETA2)", "betas = (0.9, node.ADAM_BETA2)", OPTIM),
+    Fault(
+        "engine/rng.py",
+        '"numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss]',
+        '"numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, 0, 0.0]',
+        "engine/test_rng.py",
+    ),
+    Fault("engine/rng.py", "tuple(words), gauss_next))", "tuple(words), None))", "engine/test_rng.py"),
+    Fault("engine/rng.py", 'torch.set_rng_state(state["torch"].cpu())', "pass", "engine/test_rng.py"),
+]

@@ -1,0 +1,8 @@
+"""All faults."""
+
+from __future__ import annotations
+
+from tests.faults import data_faults, engine_faults, hook_faults, wiring_faults
+from tests.faults.fault import Fault
+
+FAULTS: list[Fault] = [*engine_faults.FAULTS, *hook_faults.FAULTS, *data_faults.FAULTS, *wiring_faults.FAULTS]
