@@ -223,5 +223,5 @@ class DBSCAN(DensityClusterer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.fixed = entries(state, "the state of DBSCAN", {"eps": (float, type(None))}, {"links": object})["eps"]
-        if self.fixed is not None and not 0 < self.fixed <= MAX_RADIUS:
+        if self.fixed is not None and not 0 <= self.fixed <= MAX_RADIUS:
             raise StateError(f"'eps' of the state of DBSCAN is {self.fixed}")
