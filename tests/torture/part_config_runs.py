@@ -105,6 +105,39 @@ NAMES: dict[str, list[str]] = {
     "PLUGINS": ["nothing.py", "json"],
     "TEST.SELECT": ["last", "best_test", "label_free", "round:1", "round:9"],
 }
+# What must be switched on for a key to matter: the config files, and further settings.
+WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "METHOD.ISE": (["ISE_synthetic"], {}),
+    "METHOD.BUC": (["BUC_synthetic", "BUC_synthetic_video"], {}),
+    "METHOD.CDSM": (["CDSM_synthetic"], {}),
+    "METHOD.CCC": (["CCC_DBSCAN_synthetic"], {}),
+    "METHOD.SPCL": (["SpCL_synthetic"], {}),
+    "METHOD.AUXUSL": (["AuxUSL_synthetic_video"], {}),
+    "MODEL.LOSSES": (["AuxUSL_synthetic_video"], {}),
+    "MODEL.EMA": (["AuxUSL_synthetic_video", "CDSM_synthetic"], {}),
+    "MODEL.DROPOUT": (FILES, {"MODEL.EMBED_DIM": 8}),
+    "CLUSTER.HDC": (["CCC_HDC_synthetic"], {}),
+    "CLUSTER.NUM_CLUSTERS": (["CCC_HDC_synthetic", "CCC_KMeans_synthetic"], {}),
+    "CLUSTER.RHO": (["AuxUSL_synthetic_video"], {"CLUSTER.ADAPTIVE": True}),
+    "CLUSTER.WARMUP": (FILES, {"CLUSTER.WARMUP.NAME": "KMeans", "CLUSTER.WARMUP.ROUNDS": 1}),
+    "CLUSTER.KNN.NPROBE": (FILES, {"CLUSTER.KNN.BACKEND": "faiss_ivf"}),
+    "CLUSTER.KNN.EF_SEARCH": (FILES, {"CLUSTER.KNN.BACKEND": "faiss_hnsw"}),
+    "MEMORY.NUM_INSTANCES": (["CDSM_synthetic"], {}),
+    "MEMORY.HARD_WEIGHT": (["CDSM_synthetic"], {}),
+    "WARMUP": (FILES, {"WARMUP.EPOCHS": 1}),
+    "DATASETS.SYNTHETIC_VIDEO": (["AuxUSL_synthetic_video", "BUC_synthetic_video"], {}),
+    "INPUT.CJ": (FILES, {"INPUT.CJ.ENABLED": True, "INPUT.CJ.PROB": 1.0}),
+    "INPUT.PADDING": (FILES, {"INPUT.DO_PAD": True}),
+    "TEST.RERANK": (FILES, {"TEST.RERANK.ENABLED": True}),
+    "TEST.CCE": (["AuxUSL_synthetic_video"], {"TEST.CCE_OPTION": True, "TEST.CCE_PATH": ""}),
+    "CLUSTER.CCE": (["AuxUSL_synthetic_video"], {"CLUSTER.CCE_OPTION": True, "CLUSTER.CCE_PATH": ""}),
+    "OPTIM.STEPS": (FILES, {"OPTIM.SCHED": "multistep"}),
+    "OPTIM.GAMMA": (FILES, {"OPTIM.SCHED": "multistep", "OPTIM.STEPS": [1]}),
+    "OPTIM.WARMUP": (FILES, {"OPTIM.WARMUP_EPOCHS": 1}),
+    "OPTIM.MOMENTUM": (FILES, {"OPTIM.OPT": "sgd"}),
+    "OPTIM.CHANNELS_LAST": (FILES, {"INPUT.SIZE_TRAIN": [64, 64]}),
+    "MODEL.BACKBONE.WIDTH": (FILES, {"OPTIM.CHANNELS_LAST": True, "INPUT.SIZE_TRAIN": [64, 64]}),
+}
 
 
 def run(count: int, seed: int, folder: Path) -> Tally:
@@ -113,7 +146,7 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     worker = _Worker() if count > SLICE else None
     for trial in range(count):
         rng = random.Random(f"{seed}/{trial}")
-        file, overrides = _accepted(rng, folder)
+        file, overrides = _accepted(rng)
         name = f"seed {seed}, trial {trial}, {file}: {' '.join(map(str, overrides))}"
         places = ["DATASETS.ROOT", str(folder / "data"), "OUTPUT_DIR", str(folder / "run")]
         arguments = (file, [*_pairs(SMALL), *overrides, *places])
@@ -128,12 +161,14 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     return tally
 
 
-def _accepted(rng: random.Random, folder: Path) -> tuple[str, list[Any]]:
+def _accepted(rng: random.Random) -> tuple[str, list[Any]]:
     """A shipped config and a few values for it that ``load_config`` accepts."""
     while True:
-        file = rng.choice(FILES)
         keys = rng.sample(sorted(VALUES), rng.choice([1, 1, 2, 3, 4]))
-        overrides = _pairs({key: rng.choice(VALUES[key]) for key in keys})
+        found = [entry for prefix, entry in WHERE_IT_MATTERS.items() if keys[0].startswith(prefix)]
+        files, switches = found[-1] if found else (FILES, {})
+        file = rng.choice(files)
+        overrides = _pairs({**switches, **{key: rng.choice(VALUES[key]) for key in keys}})
         try:
             load_config(CONFIGS / f"{file}.yml", [*_pairs(SMALL), *overrides])
         except UserError:

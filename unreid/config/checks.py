@@ -24,10 +24,18 @@ def batch_holds_whole_groups(cfg: Any) -> str:
 
 
 def batch_splits_into_bn_chunks(cfg: Any) -> str:
-    """BN chunks are equal parts of the batch."""
-    batch, chunks = cfg.DATALOADER.TRAIN_BATCH_SIZE, cfg.MODEL.BN_CHUNKS
-    if batch % chunks:
-        return f"DATALOADER.TRAIN_BATCH_SIZE ({batch}) must be a multiple of MODEL.BN_CHUNKS ({chunks})."
+    """BN chunks are equal parts of what goes through the network at once, and statistics need two samples."""
+    chunks = cfg.MODEL.BN_CHUNKS
+    groups = {"DATALOADER.TRAIN_BATCH_SIZE": cfg.DATALOADER.TRAIN_BATCH_SIZE}
+    if cfg.OPTIM.SUB_BATCH:
+        groups["OPTIM.SUB_BATCH"] = cfg.OPTIM.SUB_BATCH
+    if cfg.WARMUP.EPOCHS:
+        groups["2 * WARMUP.BATCH_SIZE"] = 2 * cfg.WARMUP.BATCH_SIZE  # every image in two views
+    for name, samples in groups.items():
+        if samples % chunks:
+            return f"{name} ({samples}) must be a multiple of MODEL.BN_CHUNKS ({chunks})."
+        if samples // chunks < 2:
+            return f"{name} ({samples}) over MODEL.BN_CHUNKS ({chunks}) must leave 2 samples or more to each BatchNorm."
     return ""
 
 
@@ -130,6 +138,14 @@ def reflection_within_image(cfg: Any) -> str:
     return ""
 
 
+def standardized_images_have_pixels(cfg: Any) -> str:
+    """One pixel has no deviation to divide by."""
+    for key, size in (("INPUT.SIZE_TRAIN", cfg.INPUT.SIZE_TRAIN), ("INPUT.SIZE_TEST", cfg.INPUT.SIZE_TEST)):
+        if cfg.MODEL.STANDARDIZE and size == [1, 1]:
+            return f"{key} ({size}) must have more than one pixel with MODEL.STANDARDIZE."
+    return ""
+
+
 def batches_fit_into_memory(cfg: Any) -> str:
     """The float32 images of one step; what the network makes of them takes several times as much."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -161,5 +177,6 @@ CHECKS: tuple[Check, ...] = (
     tight_radius_above_zero,
     frames_grow,
     reflection_within_image,
+    standardized_images_have_pixels,
     batches_fit_into_memory,
 )

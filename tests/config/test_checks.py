@@ -1,0 +1,49 @@
+"""Settings that contradict each other although each is allowed; every one of these pairs once ended a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from unreid.config import load_config
+from unreid.utils.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        (
+            "DATALOADER.TRAIN_BATCH_SIZE 1 DATALOADER.NUM_INSTANCE 1",
+            r"TRAIN_BATCH_SIZE \(1\) over .* 2 samples or more",
+        ),
+        ("DATALOADER.TRAIN_BATCH_SIZE 16 MODEL.BN_CHUNKS 16", r"TRAIN_BATCH_SIZE \(16\) over MODEL.BN_CHUNKS \(16\)"),
+        ("OPTIM.SUB_BATCH 1", r"OPTIM.SUB_BATCH \(1\) over"),
+        ("OPTIM.SUB_BATCH 2 MODEL.BN_CHUNKS 4", r"OPTIM.SUB_BATCH \(2\) must be a multiple of MODEL.BN_CHUNKS \(4\)"),
+        ("WARMUP.EPOCHS 1 WARMUP.BATCH_SIZE 3 MODEL.BN_CHUNKS 4", r"2 \* WARMUP.BATCH_SIZE \(6\) must be a multiple"),
+        ("INPUT.PADDING_MODE reflect INPUT.PADDING 128", r"INPUT.PADDING \(128\) must be below both sides"),
+        ("DATASETS.SYNTHETIC_VIDEO.FRAMES 5,4", r"FRAMES \(\[5, 4\]\) must name the fewest"),
+        ("MODEL.STANDARDIZE True INPUT.SIZE_TEST 1,1", r"INPUT.SIZE_TEST \(\[1, 1\]\) must have more than one pixel"),
+        (
+            "INPUT.SIZE_TRAIN 4096,4096 DATALOADER.TRAIN_BATCH_SIZE 65536",
+            r"TRAIN_BATCH_SIZE \(65536\) images of INPUT.SIZE_TRAIN \(\[4096, 4096\]\) take 12288 GiB alone",
+        ),
+        ("INPUT.SIZE_TEST 4096,4096 DATALOADER.TEST_BATCH_SIZE 65536", r"TEST_BATCH_SIZE .*SIZE_TEST"),
+    ],
+)
+def test_contradictions(pairs: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load_config(None, pairs.split())
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        "DATALOADER.TRAIN_BATCH_SIZE 16 MODEL.BN_CHUNKS 8",
+        "OPTIM.SUB_BATCH 8 MODEL.BN_CHUNKS 4",
+        "WARMUP.EPOCHS 0 WARMUP.BATCH_SIZE 3 MODEL.BN_CHUNKS 4",
+        "INPUT.PADDING_MODE reflect INPUT.PADDING 127",
+        "INPUT.PADDING_MODE reflect INPUT.PADDING 500 INPUT.DO_PAD False",
+        "INPUT.SIZE_TEST 1,1",
+    ],
+)
+def test_what_agrees(pairs: str) -> None:
+    load_config(None, pairs.split())
