@@ -18,7 +18,7 @@ from tests.torture.tally import Tally
 from unreid.config import get_cfg, load_config
 from unreid.config.node import leaves
 from unreid.config.rules import RULES
-from unreid.utils.errors import UserError
+from unreid.utils.errors import DivergedError, IncompleteRunError, UserError
 
 TITLE = "accepted configs, each with one to four keys set at random, run for two epochs of two steps"
 EXPECTED = "the run finishes, or ends with one sentence: a user's mistake or a diverged loss"
@@ -105,6 +105,36 @@ NAMES: dict[str, list[str]] = {
     "PLUGINS": ["nothing.py", "json"],
     "TEST.SELECT": ["last", "best_test", "label_free", "round:1", "round:9"],
 }
+# Tried before anything random: values at their bounds, and the pairs that once ended in a traceback.
+CORNERS = [
+    ("ClusterContrast_synthetic", "OPTIM.CHANNELS_LAST True INPUT.SIZE_TRAIN 64,64 DATALOADER.TRAIN_BATCH_SIZE 32"),
+    ("ClusterContrast_synthetic", "DATALOADER.TRAIN_BATCH_SIZE 1 DATALOADER.NUM_INSTANCE 1"),
+    ("AuxUSL_synthetic_video", "DATALOADER.TRAIN_BATCH_SIZE 4 DATALOADER.TRAIN_SEQ_LEN 1 OPTIM.SUB_BATCH 2"),
+    ("BUC_synthetic", "METHOD.BUC.MERGE_PERCENT 0.99"),
+    ("ClusterContrast_synthetic", "WARMUP.EPOCHS 1 WARMUP.BATCH_SIZE 2 MODEL.BN_CHUNKS 2"),
+    ("ClusterContrast_synthetic", "WARMUP.EPOCHS 1 WARMUP.BATCH_SIZE 65536"),
+    (
+        "CCC_DBSCAN_synthetic",
+        "INPUT.SIZE_TRAIN 1,1 INPUT.SIZE_TEST 1,1 MODEL.STANDARDIZE False MODEL.POOLING.STRIPES 1",
+    ),
+    ("ClusterContrast_synthetic", "MODEL.POOLING.STRIPES 64"),
+    ("ClusterContrast_synthetic", "CLUSTER.K1 100000 CLUSTER.K2 100000"),
+    ("CCC_HDC_synthetic", "CLUSTER.NUM_CLUSTERS 10000000"),
+    ("AuxUSL_synthetic_video", "MODEL.LOSSES.ID_OPTION 3 MODEL.LOSSES.ID_K 100000"),
+    ("ISE_synthetic", "METHOD.ISE.TOPK 1000 METHOD.ISE.CLAMP_TOPK True"),
+    ("CDSM_synthetic", "MEMORY.NUM_INSTANCES 1000"),
+    ("BUC_synthetic", "METHOD.BUC.MERGE.POOL_FACTOR 1000 METHOD.BUC.MERGE.BLOCK 65536 METHOD.BUC.MERGE_PERCENT 1e-6"),
+    ("ClusterContrast_synthetic", "DATALOADER.CACHE ram DATALOADER.CACHE_MB 1000000000 MEMORY.NEGATIVES 1000000000"),
+    ("ClusterContrast_synthetic", "OPTIM.LR 1000 OPTIM.WEIGHT_DECAY 1000 MEMORY.TEMP 1e-4"),
+    ("ClusterContrast_synthetic", "CLUSTER.EPS 1e-320 CLUSTER.MIN_SAMPLES 1000000000"),
+    ("AuxUSL_synthetic_video", "MODEL.LOSSES.TRI_OPTION 2 MODEL.LOSSES.TRI_LAMBDA -100 MODEL.LOSSES.TRI_MARGIN 1e4"),
+    ("ClusterContrast_synthetic", "INPUT.PIXEL_STD 0.001,0.001,0.001 INPUT.CHANNEL_JITTER 10 MODEL.STANDARDIZE False"),
+    ("ClusterContrast_synthetic", "PRINT_PERIOD 1000000000 CHECKPOINT.PERIOD 1000000000 CHECKPOINT.KEEP 1000000000"),
+    ("AuxUSL_synthetic_video", "DATASETS.DENSE_STEP 100000 DATALOADER.MAX_FRAMES 1000000 SEED 4294967295"),
+    ("ClusterContrast_synthetic", "OPTIM.SCHED step OPTIM.STEPS 1 OPTIM.GAMMA 1000 OPTIM.WARMUP_EPOCHS 1000000"),
+    ("ClusterContrast_synthetic", "DATASETS.SYNTHETIC.TRAIN_IDS 1 DATASETS.SYNTHETIC.CAMERAS 1"),
+    ("AuxUSL_synthetic_video", "DATASETS.SYNTHETIC_VIDEO.FRAMES 1,1 DATALOADER.TRAIN_SEQ_LEN 64"),
+]
 # What must be switched on for a key to matter: the config files, and further settings.
 WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "METHOD.ISE": (["ISE_synthetic"], {}),
@@ -146,7 +176,7 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     worker = _Worker() if count > SLICE else None
     for trial in range(count):
         rng = random.Random(f"{seed}/{trial}")
-        file, overrides = _accepted(rng)
+        file, overrides = _corner(trial) if trial < min(len(CORNERS), count // 4 + 1) else _accepted(rng)
         name = f"seed {seed}, trial {trial}, {file}: {' '.join(map(str, overrides))}"
         places = ["DATASETS.ROOT", str(folder / "data"), "OUTPUT_DIR", str(folder / "run")]
         arguments = (file, [*_pairs(SMALL), *overrides, *places])
@@ -159,6 +189,11 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     if worker:
         worker.stop()
     return tally
+
+
+def _corner(trial: int) -> tuple[str, list[Any]]:
+    file, words = CORNERS[trial]
+    return file, list(words.split())
 
 
 def _accepted(rng: random.Random) -> tuple[str, list[Any]]:
@@ -205,19 +240,16 @@ VALUES = {key: _candidates(key, default) for key, default in leaves(get_cfg()) i
 
 def _outcome(file: str, overrides: list[Any]) -> str:
     """How the run ended, in a word, or the last lines of its traceback."""
-    import torch
+    from unreid.engine.cli import run_config
 
-    from unreid.engine.hooks.monitoring import DivergedError
-    from unreid.engine.run import run as run_config
-
-    torch.set_num_threads(1)
     try:
         run_config(load_config(CONFIGS / f"{file}.yml", overrides))
-    except UserError as error:
-        return "refused" if "\n" not in str(error) else f"no sentence: {error}"
-    except DivergedError:
-        return "diverged"
+    except (UserError, DivergedError) as error:
+        ended = "refused" if isinstance(error, UserError) else "diverged"
+        return ended if "\n" not in str(error) else f"no sentence: {error}"
     except Exception as error:
+        if isinstance(error, IncompleteRunError) and error.__cause__ is not None:
+            error = error.__cause__
         place = traceback.extract_tb(error.__traceback__)
         ours = [
             frame for frame in place if "unreid" in frame.filename.split("/") and "site-packages" not in frame.filename
@@ -266,8 +298,11 @@ def _serve(pipe: Connection) -> None:
     import logging
     import os
 
+    import torch
+
     import unreid.engine.run  # noqa: F401
 
+    torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -77,8 +77,8 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError(f"Say what to run with --config-file: {EXAMPLES}.")
     if arguments.eval_only:
         overrides += ["TEST.EVAL_ONLY", "True"]
-    if arguments.repeat < 1:
-        raise UserError(f"--repeat takes a number of runs of at least 1, not {arguments.repeat}.")
+    if not 1 <= arguments.repeat <= 1000:
+        raise UserError(f"--repeat takes a number of runs between 1 and 1000, not {arguments.repeat}.")
     cfg = load_config(arguments.config_file, overrides)
     if arguments.repeat == 1:
         if not run_config(cfg).get("finished", True):
