@@ -71,12 +71,15 @@ class Memory(nn.Module):
         """(C, D), one row a class: what neighbour searches among clusters (ISE) look at. No gradient."""
         raise NotImplementedError
 
-    def reset(self, features: ArrayLike, clustering: Clustering | ArrayLike) -> None:
+    def reset(
+        self, features: ArrayLike, clustering: Clustering | ArrayLike, *, camids: ArrayLike | None = None
+    ) -> None:
         """Rebuilds the bank for a new clustering.
 
         Args:
             features: (N, D), features of the whole training list.
             clustering: of the same list, or its labels, integers (N,), -1 for outliers.
+            camids: int (N,), its cameras; memories of camera proxies need them.
 
         Raises:
             ValueError: the shapes do not fit, or there is no cluster.
@@ -89,7 +92,7 @@ class Memory(nn.Module):
         if clustering.num_clusters < 1:
             raise ValueError("a memory cannot be built from a clustering without clusters")
         with torch.no_grad():
-            self._fill(self._prepare(features.detach().to(self.bank.device)), clustering)
+            self._rebuild(self._prepare(features.detach().to(self.bank.device)), clustering, camids)
         self.resets += 1
 
     def forward(
@@ -140,6 +143,9 @@ class Memory(nn.Module):
         needed = int(targets.max()) + 1 if len(targets) else 0
         if self.num_clusters < needed:
             raise StateError(f"the memory has {self.num_clusters} classes and the plan {needed}")
+
+    def _rebuild(self, features: Tensor, clustering: Clustering, camids: Tensor | None) -> None:
+        self._fill(features, clustering)
 
     def _fill(self, features: Tensor, clustering: Clustering) -> None:
         raise NotImplementedError

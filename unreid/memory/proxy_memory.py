@@ -1,0 +1,213 @@
+"""Camera proxies: a row for every cluster in every camera (CAP, Wang et al., AAAI 2021; O2CAP, TIP 2022)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unreid.losses.proxies import (
+    camera_balanced_weights,
+    intra_camera_loss,
+    offline_positives,
+    online_positives,
+    proxy_loss,
+)
+from unreid.memory.base import MEMORIES, Memory
+from unreid.memory.grouping import group_by_class
+from unreid.memory.means import segment_means
+from unreid.memory.update_rules import UPDATE_RULES
+from unreid.structures import Clustering
+from unreid.utils.errors import UserError
+
+
+@MEMORIES.register("ProxyMemory")
+class ProxyMemory(Memory):
+    """One unit row for the images of one cluster in one camera, and up to three losses against the rows.
+
+    Targets are clusters, as everywhere; with the camera they name the *own* proxy of a sample. The losses, with
+    similarities ``s`` to all proxies and softmaxes of ``s / temp``:
+
+    - "offline" (O2CAP, associations of the clustering): the proxies of the sample's cluster are its positives, equally;
+      against them the ``hard_negatives`` most similar proxies of other clusters.
+    - "online" (O2CAP, associations of the moment): of every camera's best proxy by a mixed similarity (``balance`` of
+      the sample's own, the rest its own proxy's), the ``online_positives`` best.
+    - "intra" (CAP): cross-entropy against the proxies of the sample's own camera.
+
+    A loss is the mean over the samples of a camera, summed over cameras; the active losses add up. Every sample moves
+    its own proxy, by the update rules of the other memories.
+
+    Args:
+        dim: D.
+        intra, offline, online: which losses.
+        inter_after: labellings before the offline and online losses begin (CAP: 5).
+        hard_negatives: proxies that a positive competes with; fewer where there are fewer.
+        online_positives: proxies of the online loss.
+        balance: share of the sample's own similarity in the online choice.
+        temp: softmax temperature.
+        update: rule in ``UPDATE_RULES``; the samples of a proxy share a camera.
+        momentum: weight of the old row.
+        normalize_inputs: whether inputs and features are L2-normalised here.
+        seed: unused; every memory takes one.
+        device: where the rows live.
+
+    Raises:
+        UserError: no loss at all.
+
+    Example:
+        >>> memory = ProxyMemory(2, online=False)
+        >>> clustering = Clustering.from_labels(torch.tensor([0, 0, 1]))
+        >>> memory.reset(torch.eye(3, 2), clustering, camids=torch.tensor([0, 1, 0]))
+        >>> len(memory.bank)
+        3
+    """
+
+    needs = ("camids",)
+    cluster: Tensor
+    camera: Tensor
+    table: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        intra: bool = False,
+        offline: bool = True,
+        online: bool = True,
+        inter_after: int = 0,
+        hard_negatives: int = 50,
+        online_positives: int = 3,
+        balance: float = 0.15,
+        temp: float = 0.07,
+        update: str = "all",
+        momentum: float = 0.2,
+        normalize_inputs: bool = True,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(dim, normalize_inputs=normalize_inputs, seed=seed, device=device)
+        if not (intra or offline or online) or (inter_after and not intra):
+            raise UserError(
+                "ProxyMemory needs a loss in every round: set one of MEMORY.PROXY.INTRA, OFFLINE and ONLINE, and INTRA "
+                "where INTER_AFTER holds the others back."
+            )
+        self.intra, self.offline, self.online = intra, offline, online
+        self.inter_after = inter_after
+        self.hard_negatives = hard_negatives
+        self.online_positives = online_positives
+        self.balance = balance
+        self.temp = temp
+        self.rule = UPDATE_RULES.get(update)
+        self.momentum = momentum
+        for name in ("cluster", "camera"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64, device=device))
+        self.register_buffer("table", torch.zeros(0, 0, dtype=torch.int64, device=device))
+
+    @classmethod
+    def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ProxyMemory:
+        """Reads ``MEMORY.{PROXY.*,TEMP,UPDATE,MOMENTUM}`` and ``SEED``; refuses what this memory does not have."""
+        for key, value in (("NEGATIVES", cfg.MEMORY.NEGATIVES), ("SMOOTH", cfg.MEMORY.SMOOTH)):
+            if value:
+                raise UserError(f"MEMORY.{key} does not work with ProxyMemory: set it to 0.")
+        node = cfg.MEMORY.PROXY
+        return cls(
+            dim,
+            intra=node.INTRA,
+            offline=node.OFFLINE,
+            online=node.ONLINE,
+            inter_after=node.INTER_AFTER,
+            hard_negatives=node.HARD_NEGATIVES,
+            online_positives=node.ONLINE_POSITIVES,
+            balance=node.BALANCE,
+            temp=cfg.MEMORY.TEMP,
+            update=cfg.MEMORY.UPDATE,
+            momentum=cfg.MEMORY.MOMENTUM,
+            seed=cfg.SEED,
+            device=device,
+        )
+
+    @property
+    def num_clusters(self) -> int:
+        """C."""
+        return len(self.table)
+
+    @property
+    def rows(self) -> Tensor:
+        """(C, D) normalised means of the proxies of every cluster."""
+        return F.normalize(segment_means(self.bank, self.cluster, self.num_clusters)[0], dim=1)
+
+    def _rebuild(self, features: Tensor, clustering: Clustering, camids: Tensor | None) -> None:
+        if camids is None or len(camids) != len(features):
+            raise ValueError(f"ProxyMemory needs camids ({len(features)},), the cameras of the training list")
+        labels, camids = clustering.labels.to(features.device), camids.to(features.device)
+        cameras = int(camids.max()) + 1
+        key = torch.where(labels >= 0, labels * cameras + camids, -1)
+        found, proxy = torch.unique(key, return_inverse=True)
+        outliers = int(found[0] < 0)
+        found, proxy = found[outliers:], proxy - outliers
+        self.cluster, self.camera = torch.div(found, cameras, rounding_mode="floor"), found % cameras
+        self.table = torch.full((clustering.num_clusters, cameras), -1, dtype=torch.int64, device=features.device)
+        self.table[self.cluster, self.camera] = torch.arange(len(found), device=features.device)
+        self.bank = F.normalize(segment_means(features, proxy, len(found))[0], dim=1)
+
+    def own_proxies(self, inputs: Tensor, targets: Tensor, camids: Tensor | None) -> Tensor:
+        """int64 (B,): the proxy of each sample's cluster and camera.
+
+        A made sample (ISE's supports) may lie in a cluster that its camera does not see: then the cluster's proxy that
+        is most similar to it.
+        """
+        if camids is None:
+            raise ValueError("ProxyMemory needs camids")
+        proxy = self.table[targets, camids]
+        similarity = (inputs.detach() @ self.bank.t()).masked_fill(self.cluster != targets[:, None], -torch.inf)
+        return torch.where(proxy >= 0, proxy, similarity.argmax(1))
+
+    def _loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        camids: Tensor | None = None,
+        **fields: Any,
+    ) -> Tensor:
+        own = self.own_proxies(inputs, targets, camids)
+        camera = self.camera[own]
+        similarity = inputs @ self.bank.detach().t()
+        logits = similarity / self.temp
+        losses = torch.zeros(len(inputs), device=inputs.device, dtype=logits.dtype)
+        if self.intra:
+            losses = losses + intra_camera_loss(logits, own, self.camera, camera)
+        if self.resets > self.inter_after:
+            if self.offline:
+                positives = offline_positives(targets, self.cluster)
+                losses = losses + proxy_loss(logits, positives, similarity.detach(), self.hard_negatives)
+            if self.online:
+                mixed = self._mixed(similarity.detach(), own)
+                positives = online_positives(mixed, self.camera, self.online_positives)
+                losses = losses + proxy_loss(logits, positives, mixed, self.hard_negatives)
+        if weights is not None:
+            losses = weights.to(losses.dtype) * losses
+        return (camera_balanced_weights(camera) * losses).sum()
+
+    def _mixed(self, similarity: Tensor, own: Tensor) -> Tensor:
+        """(B, P): ``balance * s + (1 - balance) *`` the similarity of the own proxy, computed once a proxy."""
+        proxies, which = torch.unique(own, return_inverse=True) if own.device.type == "cpu" else (own, None)
+        between = self.bank[proxies] @ self.bank.t()
+        between = between if which is None else between[which]
+        return self.balance * similarity + (1.0 - self.balance) * between
+
+    def _write(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        num_instances: int | None,
+        camids: Tensor | None = None,
+        **fields: Any,
+    ) -> None:
+        own = self.own_proxies(features, targets, camids)
+        groups = group_by_class(own, num_instances=num_instances, num_classes=len(self.bank))
+        cameras = self.camera[own][groups.table]
+        rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
+        self.bank.index_copy_(0, groups.label, rows)
