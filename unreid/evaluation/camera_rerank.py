@@ -12,7 +12,7 @@ from unreid.evaluation.rerank import (
     StackedDistances,
     expand_queries,
     mixed_distances,
-    reciprocal,
+    reciprocal_places,
     smallest,
 )
 from unreid.utils.arrays import ArrayLike, as_integers
@@ -116,7 +116,7 @@ def _camera_ranks(
 def _encode(stacked: StackedDistances, intra: Tensor, inter: Tensor, block: int | None) -> SparseEncoding:
     """Rows exp(-O_ij) / sum over the reciprocal neighbours of both lists, zero elsewhere."""
     n = stacked.num_rows
-    members = [(ranks, reciprocal(ranks)) for ranks in (intra, inter)]
+    members = [(ranks, reciprocal_places(ranks)) for ranks in (intra, inter)]
     entries = []
     for rows in row_slices(n, n, block):
         mask = torch.zeros(rows.stop - rows.start, n, dtype=torch.bool, device=intra.device)

@@ -191,7 +191,7 @@ def _encode(stacked: StackedDistances, ranks: Tensor, k1: int, block: int | None
     n = stacked.num_rows
     full = ranks[:, : k1 + 1]
     half = ranks[:, : round(k1 / 2) + 1]  # half to even, as numpy.around
-    in_full, in_half = reciprocal(full), reciprocal(half)
+    in_full, in_half = reciprocal_places(full), reciprocal_places(half)
     entries = []
     for rows in row_slices(n, max(n, full.shape[1] * half.shape[1]), block):
         mask = torch.zeros(rows.stop - rows.start, n, dtype=torch.bool, device=ranks.device)
@@ -209,7 +209,7 @@ def _encode(stacked: StackedDistances, ranks: Tensor, k1: int, block: int | None
     return SparseEncoding.from_entries(entries, n)
 
 
-def reciprocal(ranks: Tensor) -> Tensor:
+def reciprocal_places(ranks: Tensor) -> Tensor:
     """bool (N, m): whether i is also among the first m of its neighbour ``ranks[i, a]``."""
     n, m = ranks.shape
     index = torch.arange(n, device=ranks.device)

@@ -82,7 +82,7 @@ class ClusterContrast(Method):
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         assert clustering.features is not None
-        self.memory.reset(clustering.features, clustering)
+        self.memory.reset(clustering.features, clustering, camids=self.camids)
         reliable = clustering.extras.get("reliable")
         self.reliable = None if reliable is None else torch.as_tensor(reliable, device=self.camids.device)
         self.group_bound = self._group_bound(clustering.labels)
