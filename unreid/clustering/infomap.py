@@ -69,9 +69,7 @@ class Infomap(Clusterer):
         try:
             from infomap import Infomap as Search
         except ModuleNotFoundError as error:
-            raise UserError(
-                "CLUSTER.NAME Infomap needs the package infomap: pip install 'unreid[infomap]'."
-            ) from error
+            raise UserError("CLUSTER.NAME Infomap needs the package infomap: pip install 'unreid[infomap]'.") from error
         labels = np.full(graph.n, -1, dtype=np.int64)
         weight = 1.0 - graph.dist.double().cpu().numpy()
         linked = weight > 0
