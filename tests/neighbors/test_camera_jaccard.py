@@ -116,7 +116,7 @@ def test_one_camera_is_the_own_camera_half_and_said(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         graph = camera_jaccard_graph(features, torch.zeros(len(features), dtype=torch.int64), radius=MAX_RADIUS)
     assert "one camera" in caplog.text
-    assert 0 < len(graph) and graph.self_dist.max() < 1e-5
+    assert len(graph) > 0 and graph.self_dist.max() < 1e-5
 
 
 def test_without_both_parts_it_is_the_plain_distance() -> None:

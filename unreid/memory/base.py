@@ -38,11 +38,13 @@ class Memory(nn.Module):
     Attributes:
         needs: extra batch fields that ``forward`` and ``update`` take as keyword arguments: any of "camids",
             "indices", "reliable". They may be passed always; a memory ignores those it does not need.
+        by_camera: whether an update groups the samples of a class by camera, so that ``num_instances`` bounds those.
         normalize_inputs: whether inputs and features are L2-normalised here.
         bank: float32 (R, D), the stored rows.
     """
 
     needs: tuple[str, ...] = ()
+    by_camera = False
     bank: Tensor
 
     def __init__(

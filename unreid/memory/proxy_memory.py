@@ -17,10 +17,10 @@ from unreid.losses.proxies import (
 )
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.grouping import group_by_class
-from unreid.memory.means import segment_means
 from unreid.memory.update_rules import UPDATE_RULES
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
+from unreid.utils.means import segment_means
 
 
 @MEMORIES.register("ProxyMemory")
@@ -65,6 +65,7 @@ class ProxyMemory(Memory):
     """
 
     needs = ("camids",)
+    by_camera = True
     cluster: Tensor
     camera: Tensor
     table: Tensor
