@@ -21,7 +21,7 @@ _C.PRINT_PERIOD = 50  # steps between two lines in the log
 
 # ---------------------------------------------------------------------------------------------------- method
 _C.METHOD = CN()
-_C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP
+_C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR
 
 _C.METHOD.EXTRAS = []  # further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)
 
@@ -49,6 +49,15 @@ _C.METHOD.AUXUSL.SOFT_ID_WEIGHT = 0.5  # share of the teacher's soft labels in t
 _C.METHOD.AUXUSL.SOFT_TRI_WEIGHT = 0.8  # share of the teacher's soft triplets in the triplet loss
 _C.METHOD.AUXUSL.DETACH_WATL_WEIGHT = False  # stop the gradient through the weight of WATL (published: it flows)
 _C.METHOD.AUXUSL.EMA_STEP = "global"  # EMA counter: real "global" step or the published "epoch" formula
+
+_C.METHOD.PPLR = CN()
+_C.METHOD.PPLR.K = 20  # neighbours of an image (itself included) that whole and part are compared by
+_C.METHOD.PPLR.BETA = 0.5  # share of the pseudo label in the refined label
+_C.METHOD.PPLR.AALS_ROUND = 5  # round from which parts are smoothed by agreement; before it by 0.1
+_C.METHOD.PPLR.CAMERAS = False  # the contrast with the same cluster in other cameras
+_C.METHOD.PPLR.CAMERA_WEIGHT = 0.5  # its weight (MSMT17: 1.0)
+_C.METHOD.PPLR.HARD_NEGATIVES = 50  # its most similar proxies of other clusters
+_C.METHOD.PPLR.TEMP = 0.07  # its softmax temperature
 
 _C.METHOD.BUC = CN()
 _C.METHOD.BUC.MERGE_PERCENT = 0.05  # share of N that one merge removes
@@ -91,7 +100,8 @@ _C.MODEL.DROPOUT_POSITION = "after_norm"  # "after_norm" (CC, ISE, BUC) or "befo
 _C.MODEL.BN_BIAS = False  # the bottleneck's bias is trained (BUC)
 _C.MODEL.FRAME_POOL = "after_bottleneck"  # frames are averaged "after_bottleneck" (AuxUSL) or "before_bottleneck" (BUC)
 _C.MODEL.FREEZE_AT = ""  # last frozen stage: "", "stem", "layer1" ... "layer4"; frozen BN layers stay in eval mode
-_C.MODEL.CLASSIFIER = False  # linear classifier without bias, one row per training sample (AuxUSL)
+_C.MODEL.CLASSIFIER = False  # linear classifier without bias, one row per training sample (AuxUSL, PPLR)
+_C.MODEL.PARTS = 0  # horizontal stripes with heads of their own, classifiers included (PPLR); 0: none
 _C.MODEL.BACKBONE = CN()
 _C.MODEL.BACKBONE.NAME = "resnet50"  # resnet18/34/50/101, resnet50/101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_*
 _C.MODEL.BACKBONE.LAST_STRIDE = 1  # stride of the last stage

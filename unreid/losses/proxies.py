@@ -6,6 +6,8 @@ for B samples and P proxies; all choices are made without gradient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
@@ -21,22 +23,24 @@ def offline_positives(targets: Tensor, proxy_clusters: Tensor) -> Tensor:
     return targets[:, None] == proxy_clusters
 
 
-def online_positives(similarity: Tensor, proxy_cameras: Tensor, count: int) -> Tensor:
+def online_positives(similarity: Tensor, camera_sizes: Sequence[int], count: int) -> Tensor:
     """bool (B, P): of the most similar proxy of every camera, the ``count`` most similar (O2CAP, online association).
 
     Args:
-        similarity: (B, P), the mixed similarity of O2CAP.
-        proxy_cameras: int64 (P,), 0-based.
+        similarity: (B, P), the mixed similarity of O2CAP; proxies are sorted by camera.
+        camera_sizes: proxies of each camera.
         count: positives of a sample; fewer where there are fewer cameras.
     """
-    rows, proxies = similarity.shape
-    cameras = torch.unique(proxy_cameras)
-    best = similarity.new_full((rows, int(cameras[-1]) + 1), -torch.inf)
-    camera = proxy_cameras.expand(rows, -1)
-    best.scatter_reduce_(1, camera, similarity, "amax")
-    leads = similarity == best.gather(1, camera)
-    top = similarity.masked_fill(~leads, -torch.inf).topk(min(count, len(cameras)), dim=1).indices
-    return torch.zeros(rows, proxies, dtype=torch.bool, device=similarity.device).scatter_(1, top, True)
+    best, proxy, first = [], [], 0
+    for part in similarity.split([*camera_sizes], dim=1):
+        if part.shape[1]:
+            value, index = part.max(1)
+            best.append(value)
+            proxy.append(index + first)
+        first += part.shape[1]
+    top = torch.stack(best, dim=1).topk(min(count, len(best)), dim=1).indices
+    chosen = torch.stack(proxy, dim=1).gather(1, top)
+    return torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, chosen, True)
 
 
 def proxy_loss(logits: Tensor, positives: Tensor, similarity: Tensor, hard_negatives: int) -> Tensor:
@@ -51,7 +55,6 @@ def proxy_loss(logits: Tensor, positives: Tensor, similarity: Tensor, hard_negat
         similarity: (B, P), by which negatives are chosen; detached.
         hard_negatives: at least 1.
     """
-    chosen = positives
     rest = similarity.masked_fill(positives, -torch.inf)
     top = rest.topk(min(hard_negatives, rest.shape[1]), dim=1)
     chosen = positives.scatter(1, top.indices, positives.gather(1, top.indices) | top.values.isfinite())
@@ -100,7 +103,7 @@ def inter_camera_contrast(
         proxies: (P, D), unit rows; no gradient reaches them.
         proxy_clusters, proxy_cameras: int64 (P,).
     """
-    similarity = normalize(features, dim=1) @ proxies.detach().t()
+    similarity = normalize(features, dim=1) @ proxies.detach().to(features.dtype).t()
     same = targets[:, None] == proxy_clusters
     positives = same & (camids[:, None] != proxy_cameras)
     allowed = similarity.masked_fill(same & ~positives, -torch.inf)  # the own proxy is neither positive nor negative

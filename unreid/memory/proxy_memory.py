@@ -16,7 +16,8 @@ from unreid.losses.proxies import (
     proxy_loss,
 )
 from unreid.memory.base import MEMORIES, Memory
-from unreid.memory.grouping import group_by_class
+from unreid.memory.camera_proxies import camera_proxies
+from unreid.memory.grouping import distinct, group_by_class
 from unreid.memory.update_rules import UPDATE_RULES
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
@@ -102,6 +103,7 @@ class ProxyMemory(Memory):
         self.temp = temp
         self.rule = UPDATE_RULES.get(update)
         self.momentum = momentum
+        self.camera_sizes: list[int] = []
         for name in ("cluster", "camera"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64, device=device))
         self.register_buffer("table", torch.zeros(0, 0, dtype=torch.int64, device=device))
@@ -142,28 +144,19 @@ class ProxyMemory(Memory):
     def _rebuild(self, features: Tensor, clustering: Clustering, camids: Tensor | None) -> None:
         if camids is None or len(camids) != len(features):
             raise ValueError(f"ProxyMemory needs camids ({len(features)},), the cameras of the training list")
-        labels, camids = clustering.labels.to(features.device), camids.to(features.device)
-        cameras = int(camids.max()) + 1
-        key = torch.where(labels >= 0, labels * cameras + camids, -1)
-        found, proxy = torch.unique(key, return_inverse=True)
-        outliers = int(found[0] < 0)
-        found, proxy = found[outliers:], proxy - outliers
-        self.cluster, self.camera = torch.div(found, cameras, rounding_mode="floor"), found % cameras
-        self.table = torch.full((clustering.num_clusters, cameras), -1, dtype=torch.int64, device=features.device)
-        self.table[self.cluster, self.camera] = torch.arange(len(found), device=features.device)
-        self.bank = F.normalize(segment_means(features, proxy, len(found))[0], dim=1)
+        proxies = camera_proxies(clustering.labels.to(features.device), camids.to(features.device))
+        self.cluster, self.camera, self.table = proxies.cluster, proxies.camera, proxies.table
+        self.camera_sizes = torch.bincount(proxies.camera).tolist()
+        self.bank = proxies.rows(features)
 
-    def own_proxies(self, inputs: Tensor, targets: Tensor, camids: Tensor | None) -> Tensor:
+    def own_proxies(self, targets: Tensor, camids: Tensor | None) -> Tensor:
         """int64 (B,): the proxy of each sample's cluster and camera.
 
-        A made sample (ISE's supports) may lie in a cluster that its camera does not see: then the cluster's proxy that
-        is most similar to it.
+        A made sample may lie in a cluster that its camera does not see: it counts to the cluster's largest proxy.
         """
         if camids is None:
             raise ValueError("ProxyMemory needs camids")
-        proxy = self.table[targets, camids]
-        similarity = (inputs.detach() @ self.bank.t()).masked_fill(self.cluster != targets[:, None], -torch.inf)
-        return torch.where(proxy >= 0, proxy, similarity.argmax(1))
+        return self.table[targets, camids]
 
     def _loss(
         self,
@@ -173,7 +166,7 @@ class ProxyMemory(Memory):
         camids: Tensor | None = None,
         **fields: Any,
     ) -> Tensor:
-        own = self.own_proxies(inputs, targets, camids)
+        own = self.own_proxies(targets, camids)
         camera = self.camera[own]
         similarity = inputs @ self.bank.detach().t()
         logits = similarity / self.temp
@@ -186,17 +179,17 @@ class ProxyMemory(Memory):
                 losses = losses + proxy_loss(logits, positives, similarity.detach(), self.hard_negatives)
             if self.online:
                 mixed = self._mixed(similarity.detach(), own)
-                positives = online_positives(mixed, self.camera, self.online_positives)
+                positives = online_positives(mixed, self.camera_sizes, self.online_positives)
                 losses = losses + proxy_loss(logits, positives, mixed, self.hard_negatives)
         if weights is not None:
             losses = weights.to(losses.dtype) * losses
         return (camera_balanced_weights(camera) * losses).sum()
 
     def _mixed(self, similarity: Tensor, own: Tensor) -> Tensor:
-        """(B, P): ``balance * s + (1 - balance) *`` the similarity of the own proxy, computed once a proxy."""
-        proxies, which = torch.unique(own, return_inverse=True) if own.device.type == "cpu" else (own, None)
+        """(B, P): ``balance * s + (1 - balance) *`` the similarity of the own proxy."""
+        proxies, place = distinct(own)
         between = self.bank[proxies] @ self.bank.t()
-        between = between if which is None else between[which]
+        between = between if place is None else between[place]
         return self.balance * similarity + (1.0 - self.balance) * between
 
     def _write(
@@ -207,8 +200,17 @@ class ProxyMemory(Memory):
         camids: Tensor | None = None,
         **fields: Any,
     ) -> None:
-        own = self.own_proxies(features, targets, camids)
+        own = self.own_proxies(targets, camids)
         groups = group_by_class(own, num_instances=num_instances, num_classes=len(self.bank))
         cameras = self.camera[own][groups.table]
         rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
         self.bank.index_copy_(0, groups.label, rows)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """See :class:`Memory`."""
+        return {**super().get_extra_state(), "camera_sizes": self.camera_sizes}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """See :class:`Memory`."""
+        super().set_extra_state(state)
+        self.camera_sizes = list(state["camera_sizes"])

@@ -9,6 +9,7 @@ from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.instance_discrimination import InstanceDiscrimination
 from unreid.methods.ise import ISE
 from unreid.methods.o2cap import CAP, O2CAP
+from unreid.methods.pplr import PPLR
 from unreid.methods.spcl import SpCL
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ISE",
     "METHODS",
     "O2CAP",
+    "PPLR",
     "AuxUSL",
     "ClusterContrast",
     "InstanceDiscrimination",

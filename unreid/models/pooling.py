@@ -94,6 +94,11 @@ class GeneralizedMeanPooling(Pooling):
         return F.adaptive_avg_pool2d(powered, (self.stripes, 1)).pow(1.0 / self.p)
 
 
+def mean_over_frames(frames: Tensor, clip_len: int) -> Tensor:
+    """(B * clip_len, ...) -> (B, ...)."""
+    return frames if clip_len == 1 else frames.unflatten(0, (-1, clip_len)).mean(dim=1)
+
+
 def build_pooling(name: str, stripes: int = 1) -> Pooling:
     """The pooling registered under ``name``: "avg", "max", "gem" or "avg+max"."""
     return POOLINGS.get(name)(stripes)

@@ -123,6 +123,21 @@ class PairGraphBuilder:
             **self._options,
         )
 
+    def search(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Distances and indices (N, k) of the nearest rows, self first, as :func:`unreid.neighbors.knn` gives them.
+
+        All processes call it: each searches for its share of the rows, and all get the whole.
+        """
+        distance, index = knn(
+            features,
+            min(k, len(features)),
+            queries=_share(features) if get_world_size() > 1 else None,
+            backend=self.knn_backend,
+            nprobe=self.nprobe,
+            ef_search=self.ef_search,
+        )
+        return all_gather_rows(distance), all_gather_rows(index)
+
     def assist(self, features: Tensor, *, camids: Tensor | None = None, round: int = 1) -> None:
         """Takes part in the search of the process that builds the graph; for all processes that do not."""
         if self.metric == JACCARD:
@@ -158,16 +173,7 @@ class PairGraphBuilder:
         )
 
     def _search(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        width = min(list_width(self.k1, self.k1_includes_self), len(features))
-        distance, index = knn(
-            features,
-            width,
-            queries=_share(features),
-            backend=self.knn_backend,
-            nprobe=self.nprobe,
-            ef_search=self.ef_search,
-        )
-        return all_gather_rows(distance), all_gather_rows(index)
+        return self.search(features, list_width(self.k1, self.k1_includes_self))
 
     def _camera_search(self, features: Tensor, camids: Tensor, round: int) -> CameraLists:
         part = camera_lists(
