@@ -96,17 +96,17 @@ class EmbeddingModel(nn.Module):
         self.bottleneck.bias.requires_grad_(bn_bias)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False) if num_classes else None
+        self.dropout_position = dropout_position
+        self.frame_pool = frame_pool
+        self.standardize = standardize
+        self.freeze_at = freeze_at
+        self._init_head()
         self.part_heads = (
             PartHeads(int(backbone.feature_dim), parts, num_classes=num_classes, bn_bias=bn_bias)  # type: ignore[arg-type]
             if parts
             else None
         )
         self.parts_dim = self.part_heads.parts * self.part_heads.dim if self.part_heads is not None else 0
-        self.dropout_position = dropout_position
-        self.frame_pool = frame_pool
-        self.standardize = standardize
-        self.freeze_at = freeze_at
-        self._init_head()
         for part in frozen_parts(backbone, freeze_at):
             part.requires_grad_(False)
 
