@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -96,3 +98,12 @@ def test_arguments_are_literals_or_text() -> None:
         "d": "average",
         "e": (1, 2),
     }
+
+
+def test_a_missing_infomap_is_one_sentence(
+    world: tuple[Tensor, Tensor, PairGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, _, graph = world
+    monkeypatch.setitem(sys.modules, "infomap", None)
+    with pytest.raises(UserError, match=r"CLUSTER\.NAME Infomap needs .* pip install 'unreid\[infomap\]'"):
+        Infomap(0.6).cluster(features, graph)

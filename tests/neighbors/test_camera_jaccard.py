@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unreid.neighbors import camera_jaccard_graph, jaccard_graph
+from unreid.neighbors import PairGraphBuilder, builder, camera_jaccard_graph, jaccard_graph
 from unreid.neighbors.camera_lists import camera_lists
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.utils.errors import UserError
@@ -134,3 +134,25 @@ def test_impossible_sizes_are_refused() -> None:
         camera_jaccard_graph(features, camids, radius=1.0)
     with pytest.raises(ValueError, match="camids"):
         camera_jaccard_graph(features, camids[:-1])
+
+
+@pytest.mark.parametrize("metric", ["jaccard", "ca_jaccard"])
+def test_processes_that_share_the_search_find_the_lists_of_one(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process searches for its rows; what is gathered is what one process builds its graph from."""
+    features, camids = world()
+    build = PairGraphBuilder(metric=metric, k1=10, k2=3)
+    alone = build(features, 0.7, camids=camids, round=2)
+    found: list[list[torch.Tensor]] = []
+    monkeypatch.setattr(builder, "get_world_size", lambda: 3)
+    monkeypatch.setattr(builder, "all_gather_rows", lambda rows: found[-1].append(rows) or rows)
+    for rank in range(3):
+        found.append([])
+        monkeypatch.setattr(builder, "get_rank", lambda rank=rank: rank)
+        build.assist(features, camids=camids, round=2)
+    whole = [torch.cat(parts) for parts in zip(*found)]
+    assert all(len(rows) == len(features) for rows in whole)
+    given = iter(whole)
+    monkeypatch.setattr(builder, "all_gather_rows", lambda rows: next(given))
+    together = build(features, 0.7, camids=camids, round=2)
+    assert torch.equal(together.i, alone.i) and torch.equal(together.j, alone.j)
+    assert torch.equal(together.dist, alone.dist)

@@ -95,6 +95,8 @@ class SklearnClusterer(Clusterer):
         if "random_state" in self._takes:
             state = np.random.SeedSequence([seed, round]).generate_state(1)[0]
             arguments.setdefault("random_state", int(state % 2**31))
+        if "copy" in self._takes:
+            arguments.setdefault("copy", True)  # what it reads may be the method's own memory
         if self.input != "features" and graph is None:
             raise UserError(f"{self.kind.__name__} reads a pair graph here: give one, or take input 'features'.")
         try:

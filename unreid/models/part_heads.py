@@ -28,6 +28,7 @@ class PartHeads(nn.Module):
         self.parts = parts
         self.dim = channels
         self.pooling = AveragePooling(parts)
+        self.pooling.key = "MODEL.PARTS"
         self.bottleneck = nn.BatchNorm1d(parts * channels)
         self.bottleneck.bias.requires_grad_(bn_bias)
         weight = nn.Parameter(
