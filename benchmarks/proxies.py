@@ -1,7 +1,7 @@
 """What camera awareness costs: the pair graph of a round, and the loss and update of a step.
 
     python benchmarks/proxies.py graph [--size 12936 --dim 2048 --knn torch] [--threads 1] [--json FILE]
-    python benchmarks/proxies.py step [--batch 256 --clusters 700 --cameras 5] [--network 16] [--threads 1] [--json FILE]
+    python benchmarks/proxies.py step [--batch 256 --clusters 700 --cameras 5] [--network 16] [--json FILE]
 
 ``graph``: CA-Jaccard beside the plain Jaccard distance, neighbour search included, each in a process of its own; wall
 and processor seconds, peak memory above the features. ``step``: processor milliseconds, the least of the repeats, of

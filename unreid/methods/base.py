@@ -157,7 +157,7 @@ class Method:
         clustering.features = features
         return clustering
 
-    def build_graph(self, features: Tensor, radius: float, round: int) -> PairGraph:
+    def build_graph(self, features: Tensor, radius: float, round: int = 1) -> PairGraph:
         """The pair graph of a round, on the main process.
 
         SCP and STS only raise distances, so the pairs up to ``radius`` are all there.
