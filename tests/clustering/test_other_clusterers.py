@@ -107,3 +107,15 @@ def test_a_missing_infomap_is_one_sentence(
     monkeypatch.setitem(sys.modules, "infomap", None)
     with pytest.raises(UserError, match=r"CLUSTER\.NAME Infomap needs .* pip install 'unreid\[infomap\]'"):
         Infomap(0.6).cluster(features, graph)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 6])
+def test_hdbscan_takes_pairs_at_distance_zero(seed: int) -> None:
+    """Query expansion makes images of one tight group alike; scikit-learn drops links of length 0."""
+    generator = torch.Generator().manual_seed(seed)
+    centres, noise = (torch.randn(n, 6, generator=generator) for n in (30, 300))
+    features = normalize(centres[torch.arange(300) % 30] + (0.3, 0.6, 1.0)[seed % 3] * noise, dim=1)
+    graph = jaccard_graph(features, k1=20, radius=0.5)
+    assert (graph.dist == 0).any()
+    found = SklearnClusterer("HDBSCAN", eps=0.5).cluster(features, graph)
+    assert found.num_clusters > 1

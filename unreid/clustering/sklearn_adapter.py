@@ -18,6 +18,7 @@ from unreid.utils.errors import UserError
 
 PREFIX = "sklearn/"
 INPUTS = ("auto", "features", "graph", "connectivity")
+_NEAREST = 1e-6  # below it distances are rounding; HDBSCAN loses links of length 0 and then its way
 _FARTHEST = 1.0  # distance of links between components: that of Jaccard pairs which share no neighbour
 
 
@@ -125,7 +126,9 @@ class SklearnClusterer(Clusterer):
         labels = np.full(graph.n, -1, dtype=np.int64)
         if len(kept) > wanted:
             part = matrix[kept][:, kept]
-            part = _connected(part) if self.kind.__name__ == "HDBSCAN" else part
+            if self.kind.__name__ == "HDBSCAN":
+                part = _connected(part)
+                part.data = np.maximum(part.data, _NEAREST)
             labels[kept] = self.kind(**arguments).fit(part).labels_
         return labels
 
