@@ -22,6 +22,7 @@ from unreid.memory.update_rules import UPDATE_RULES
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
+from unreid.utils.state import StateError, entries
 
 
 @MEMORIES.register("ProxyMemory")
@@ -69,7 +70,7 @@ class ProxyMemory(Memory):
     by_camera = True
     cluster: Tensor
     camera: Tensor
-    table: Tensor
+    own: Tensor
 
     def __init__(
         self,
@@ -104,9 +105,8 @@ class ProxyMemory(Memory):
         self.rule = UPDATE_RULES.get(update)
         self.momentum = momentum
         self.camera_sizes: list[int] = []
-        for name in ("cluster", "camera"):
+        for name in ("cluster", "camera", "own"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64, device=device))
-        self.register_buffer("table", torch.zeros(0, 0, dtype=torch.int64, device=device))
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ProxyMemory:
@@ -137,6 +137,11 @@ class ProxyMemory(Memory):
         return len(self.table)
 
     @property
+    def table(self) -> Tensor:
+        """int64 (C, cameras): the proxy of a cluster in a camera; its largest one where it has no image there."""
+        return self.own.view(-1, max(1, len(self.camera_sizes)))
+
+    @property
     def rows(self) -> Tensor:
         """(C, D) normalised means of the proxies of every cluster."""
         return F.normalize(segment_means(self.bank, self.cluster, self.num_clusters)[0], dim=1)
@@ -145,8 +150,8 @@ class ProxyMemory(Memory):
         if camids is None or len(camids) != len(features):
             raise ValueError(f"ProxyMemory needs camids ({len(features)},), the cameras of the training list")
         proxies = camera_proxies(clustering.labels.to(features.device), camids.to(features.device))
-        self.cluster, self.camera, self.table = proxies.cluster, proxies.camera, proxies.table
-        self.camera_sizes = torch.bincount(proxies.camera).tolist()
+        self.cluster, self.camera, self.own = proxies.cluster, proxies.camera, proxies.table.flatten()
+        self.camera_sizes = torch.bincount(proxies.camera, minlength=proxies.table.shape[1]).tolist()
         self.bank = proxies.rows(features)
 
     def own_proxies(self, targets: Tensor, camids: Tensor | None) -> Tensor:
@@ -212,5 +217,22 @@ class ProxyMemory(Memory):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """See :class:`Memory`."""
-        super().set_extra_state(state)
+        entries(state, "the counters of the memory", {"resets": int, "updates": int, "camera_sizes": list})
+        if not all(type(size) is int and size >= 0 for size in state["camera_sizes"]):
+            raise StateError("'camera_sizes' of the memory are no counts")
+        super().set_extra_state({name: state[name] for name in ("resets", "updates")})
         self.camera_sizes = list(state["camera_sizes"])
+
+    def check_targets(self, targets: Tensor) -> None:
+        """See :class:`Memory`."""
+        count, cameras = len(self.bank), max(1, len(self.camera_sizes))
+        if len(self.own) % cameras or not len(self.cluster) == len(self.camera) == count == sum(self.camera_sizes):
+            raise StateError("'bank', 'cluster', 'camera' and 'own' of the memory have contradicting lengths")
+        super().check_targets(targets)
+        for name, values, bound in (
+            ("cluster", self.cluster, self.num_clusters),
+            ("camera", self.camera, cameras),
+            ("own", self.own, count),
+        ):
+            if len(values) and not 0 <= int(values.min()) <= int(values.max()) < bound:
+                raise StateError(f"{name!r} of the memory names what is not there")

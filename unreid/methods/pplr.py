@@ -30,6 +30,7 @@ from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
+from unreid.utils.state import StateError, entries, require, require_tensor
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -188,10 +189,36 @@ class PPLR(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        require(state["num_clusters"], "'num_clusters' of the method", int)
+        if state["agreement"] is not None:
+            require_tensor(
+                state["agreement"], "'agreement' of the method", torch.float32, (self.num_samples, self.heads.parts)
+            )
+        if state["proxies"]:
+            self._check_proxies(state["proxies"], state["num_clusters"])
         device = self.camids.device
         self.num_clusters = state["num_clusters"]
         self.agreement = None if state["agreement"] is None else state["agreement"].to(device)
         self.proxies = {name: rows.to(device) for name, rows in state["proxies"].items()}
+
+    def _check_proxies(self, state: Any, clusters: int) -> None:
+        what = "'proxies' of the method"
+        entries(state, what, dict.fromkeys(("cluster", "camera", "whole", "parts"), Tensor))
+        count = len(state["cluster"])
+        for name in ("cluster", "camera"):
+            require_tensor(state[name], f"{name!r} of {what}", torch.int64, (count,))
+        if count and not 0 <= int(state["cluster"].min()) <= int(state["cluster"].max()) < clusters:
+            raise StateError(f"'cluster' of {what} names clusters that are not there")
+        require_tensor(state["whole"], f"'whole' of {what}", shape=(count, None))
+        require_tensor(state["parts"], f"'parts' of {what}", shape=(self.heads.parts, count, self.heads.dim))
+
+    def check_plan(self, plan: RoundPlan) -> None:
+        needed = int(plan.targets.max()) + 1
+        assert isinstance(self.model.classifier, nn.Linear)
+        if not needed <= self.num_clusters <= self.model.classifier.out_features:
+            raise StateError(f"the method has {self.num_clusters} clusters and the plan {needed}")
+        if self.agreement is None or bool(self.proxies) != self.cameras:
+            raise StateError("the method lacks 'agreement' or 'proxies'")
 
 
 def _full(rows: Tensor) -> Tensor:
