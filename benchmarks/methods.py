@@ -3,6 +3,7 @@
     python benchmarks/methods.py [--methods CDSM ISE] [--seeds 1 2 3] [--jobs 2] [--write-docs]
         [--set KEY VALUE ...]
     python benchmarks/methods.py --ablation          # the four rows of ISE's ablation
+    python benchmarks/methods.py --cameras           # camera-aware methods and parts
 
 Each run is a process of its own with one thread; ``--jobs`` of them work at a time. A seed decides the initial weights,
 the order of the list and all that is drawn, so runs of one seed are compared in pairs; that they did start from the
@@ -62,6 +63,16 @@ ABLATION = {
     "+ LP": _ablation(False, 0.1),
     "+ PLI + LP": _ablation(True, 0.1),
 }
+CAMERAS = {
+    "ClusterContrast": Entry("ClusterContrast"),
+    "+ CA-Jaccard": Entry("CAJaccard"),
+    "+ Infomap": Entry("ClusterContrast", ("CLUSTER.NAME", "Infomap")),
+    "O2CAP": Entry("O2CAP"),
+    "O2CAP + CA-Jaccard": Entry("O2CAP", ("CLUSTER.METRIC", "ca_jaccard")),
+    "PPLR": Entry("PPLR", ("METHOD.PPLR.CAMERAS", "False")),
+    "PPLR, cameras": Entry("PPLR", ("METHOD.PPLR.CAMERAS", "True")),
+}
+TABLES = {"methods": METHODS, "ise-ablation": ABLATION, "cameras": CAMERAS}
 QUIET = [
     *("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"),
     *("TEST.EVAL_START", "True", "TEST.EVAL_PERIOD", "0", "CHECKPOINT.PERIOD", "0"),
@@ -71,7 +82,10 @@ QUIET = [
 
 @dataclass(frozen=True)
 class Result:
-    """One run; scores in percent, of the untrained network and of the last epoch; ``weights`` hashes the start."""
+    """One run; scores in percent, of the untrained network and of the last epoch.
+
+    ``weights`` hashes the backbone at the start; heads differ between methods.
+    """
 
     method: str
     seed: int
@@ -102,7 +116,7 @@ def work(table: dict[str, Entry], name: str, seed: int, extra: Sequence[str]) ->
 
     def watched(*args: Any, **kwargs: Any) -> torch.nn.Module:
         model = original(*args, **kwargs)
-        start.append(fingerprint(model.state_dict()))
+        start.append(fingerprint(model.backbone.state_dict()))
         return model
 
     build.build_model = watched
@@ -235,14 +249,18 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=None, help="rows of the table; default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--ablation", action="store_true", help="the rows of ISE's ablation instead of the methods")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ablation", action="store_true", help="the rows of ISE's ablation instead of the methods")
+    which.add_argument("--cameras", action="store_true", help="the camera-aware methods and parts instead")
     parser.add_argument("--out", type=Path, default=None, help="JSON file; default: below benchmarks/results")
     parser.add_argument("--append", action="store_true", help="keep the runs of other methods and seeds in the file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY VALUE", help="config keys for every run")
     parser.add_argument("--worker", nargs=2, default=None, metavar=("METHOD", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    table = ABLATION if args.ablation else METHODS
+    block = "ise-ablation" if args.ablation else "cameras" if args.cameras else "methods"
+    flags = ["--ablation"] * args.ablation + ["--cameras"] * args.cameras
+    table = TABLES[block]
     if args.worker:
         name, seed = args.worker
         print("\n" + json.dumps(asdict(work(table, name, int(seed), args.set))))
@@ -252,9 +270,8 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(table)}")
 
-    block = "ise-ablation" if args.ablation else "methods"
     out = args.out or ROOT / "benchmarks" / "results" / f"{block.replace('-', '_')}.json"
-    results = train_all(table, names, args.seeds, args.jobs, args.set, ["--ablation"] * args.ablation)
+    results = train_all(table, names, args.seeds, args.jobs, args.set, flags)
     if args.append and out.exists():
         fresh = {(result.method, result.seed) for result in results}
         kept = [Result(**row) for row in json.loads(out.read_text())["runs"]]
@@ -267,7 +284,7 @@ def main() -> None:
     text = markdown(results, names)
     print(text)
     if args.write_docs:
-        command = "python benchmarks/methods.py" + (" --ablation" if args.ablation else "")
+        command = " ".join(["python benchmarks/methods.py", *flags])
         write_docs(DOCS, block, text, sorted({result.seed for result in results}), f"`{command}`. {SAME_START}")
 
 

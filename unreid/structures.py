@@ -86,11 +86,17 @@ class ModelOutput:
         pooled: (B, D_backbone), mean over frames of the pooled map; neither BN nor normalisation applied.
         embedding: (B, D), after the bottleneck and L2 normalisation (see ``models/embedding.py`` for clips).
         logits: (B, num_classes) or None when the model has no classifier.
+        neck: (B, D), after the bottleneck and not normalised (mean over frames).
+        parts: (B, P, C) or None when the model has no part heads: their features, not normalised.
+        part_logits: (B, P, num_classes) or None, of the classifiers of the parts; training mode only.
     """
 
     pooled: Tensor
     embedding: Tensor
     logits: Tensor | None = None
+    neck: Tensor | None = None
+    parts: Tensor | None = None
+    part_logits: Tensor | None = None
 
 
 @dataclass
@@ -204,6 +210,7 @@ class Clustering:
         core: bool (N,) or None; None means that every member counts as core.
         extras: what only one method reads (reliabilities, thresholds, released samples, the eps in use ...).
         features: float32 (N, D), the features that were clustered; the memory is filled from them.
+        part_features: float32 (N, P, C) or None, unit features of parts of the samples (PPLR).
     """
 
     labels: Tensor
@@ -212,6 +219,7 @@ class Clustering:
     core: Tensor | None = None
     extras: dict[str, Any] = field(default_factory=dict)
     features: Tensor | None = None
+    part_features: Tensor | None = None
 
     @classmethod
     def from_labels(cls, labels: Tensor | np.ndarray | Sequence[int], **kwargs: Any) -> Clustering:

@@ -46,7 +46,11 @@ def labelled(trainer: Trainer) -> Clustering:
     labels = torch.arange(count) % 4
     pooled = trainer.method.cluster_feature != "embedding" and trainer.method.retrieval_feature == "embedding"
     features = torch.randn(count, model.pooled_dim if pooled else model.feature_dim)
-    return Clustering(labels, 4, features=torch.nn.functional.normalize(features, dim=1))
+    found = Clustering(labels, 4, features=torch.nn.functional.normalize(features, dim=1))
+    if model.part_heads is not None:
+        parts = torch.randn(count, model.part_heads.parts, model.part_heads.dim)
+        found.part_features = torch.nn.functional.normalize(parts, dim=2)
+    return found
 
 
 @on_every_config

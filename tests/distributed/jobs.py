@@ -42,6 +42,11 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ISE": ("ISE_synthetic.yml", ()),
     "CCC_HDC": ("CCC_HDC_synthetic.yml", ROUNDS),
     "CCC_KMeans": ("CCC_KMeans_synthetic.yml", ROUNDS),
+    "O2CAP": ("O2CAP_synthetic.yml", ("CLUSTER.METRIC", "ca_jaccard", "CLUSTER.CA.K1_INTER", "6")),
+    "PPLR": (
+        "PPLR_synthetic.yml",
+        ("METHOD.PPLR.CAMERAS", "True", "METHOD.PPLR.AALS_ROUND", "1", "METHOD.PPLR.K", "6"),
+    ),
     "BUC": (
         "BUC_synthetic.yml",
         (

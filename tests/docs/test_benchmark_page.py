@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.methods import ABLATION, METHODS, Result, check_starts, markdown, replace_block, settings, write_docs
+from benchmarks import costs
+from benchmarks.methods import TABLES, Result, check_starts, markdown, replace_block, settings, write_docs
 from tests.engine.conftest import CONFIGS
 from unreid.config import load_config
 
@@ -48,8 +49,19 @@ def test_a_missing_page_is_made_with_its_machine(tmp_path: Path) -> None:
     assert text.startswith("# Benchmarks") and "Machine: " in text and "seeds 1, 2: command" in text
 
 
-@pytest.mark.parametrize("name", [*METHODS, *ABLATION])
-def test_every_row_is_a_valid_config(name: str) -> None:
-    entry = {**METHODS, **ABLATION}[name]
+@pytest.mark.parametrize(("table", "name"), [(table, name) for table, rows in TABLES.items() for name in rows])
+def test_every_row_is_a_valid_config(table: str, name: str) -> None:
+    entry = TABLES[table][name]
     cfg = load_config(CONFIGS / f"{entry.config}_synthetic.yml", settings(entry, 3, ["OPTIM.EPOCHS", "2"]))
     assert (cfg.SEED, cfg.OPTIM.EPOCHS, cfg.TEST.EVAL_PERIOD) == (3, 2, 0)
+
+
+@pytest.mark.parametrize("name", costs.ROWS)
+def test_every_row_of_costs_is_a_valid_config(name: str) -> None:
+    entry = costs.ROWS[name]
+    load_config(CONFIGS / f"{entry.config}_synthetic.yml", [*costs.SHORT, *entry.overrides])
+
+
+def test_costs_are_given_as_multiples_of_the_baseline() -> None:
+    rows = {"ClusterContrast": {"label_ms": 50.0, "step_ms": 20.0}, "new": {"label_ms": 75.0, "step_ms": 25.0}}
+    assert "| new | 75 | 1.5 | 25.0 | 1.25 |" in costs.markdown(rows)

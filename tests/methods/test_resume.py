@@ -25,6 +25,11 @@ METHODS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "ISE": ("ISE_synthetic.yml", ()),
     "3C HDC": ("CCC_HDC_synthetic.yml", ()),
     "3C k-means": ("CCC_KMeans_synthetic.yml", ()),
+    "CAP": ("CAP_synthetic.yml", ("MEMORY.PROXY.INTER_AFTER", "1")),  # counts its labellings
+    "O2CAP": ("O2CAP_synthetic.yml", ()),
+    "O2CAP, CA-Jaccard": ("O2CAP_synthetic.yml", ("CLUSTER.METRIC", "ca_jaccard", "CLUSTER.CA.K1_INTER", "6")),
+    "PPLR": ("PPLR_synthetic.yml", ("METHOD.PPLR.K", "6", "METHOD.PPLR.AALS_ROUND", "1")),
+    "PPLR, cameras": ("PPLR_synthetic.yml", ("METHOD.PPLR.CAMERAS", "True", "METHOD.PPLR.K", "6")),
     "BUC": ("BUC_synthetic.yml", ("DATALOADER.ITERS", "0")),
     "BUC, cluster means": ("BUC_synthetic.yml", ("METHOD.BUC.MEMORY_INIT", "cluster_mean")),
     "labels of two rounds": ("ClusterContrast_synthetic.yml", ("CLUSTER.EVERY", "2")),

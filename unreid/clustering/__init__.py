@@ -8,11 +8,13 @@ from unreid.clustering.build import build_clusterer, constrain, inner_clusterers
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import DBSCAN, dbscan
 from unreid.clustering.hdc.clusterer import HDC
+from unreid.clustering.infomap import Infomap
 from unreid.clustering.keep_apart import KeepApart, keep_apart
 from unreid.clustering.kmeans import KMeans
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.self_paced import SelfPacedDBSCAN
 from unreid.clustering.size_filter import SizeFilter
+from unreid.clustering.sklearn_adapter import SklearnClusterer
 
 __all__ = [
     "CLUSTERERS",
@@ -23,11 +25,13 @@ __all__ = [
     "BottomUpPartition",
     "Clusterer",
     "ConstrainedDBSCAN",
+    "Infomap",
     "KMeans",
     "KeepApart",
     "ScheduledClusterer",
     "SelfPacedDBSCAN",
     "SizeFilter",
+    "SklearnClusterer",
     "build_clusterer",
     "constrain",
     "dbscan",

@@ -94,7 +94,7 @@ class Clusterer:
             if len(cameras) != len(features):
                 raise InputError(f"camids must have one camera for each of {len(features)} rows, not {len(cameras)}.")
         worker = copy.deepcopy(self)
-        graph = None if worker.radius is None else self.graph_builder(features, worker.radius)
+        graph = None if worker.radius is None else self.graph_builder(features, worker.radius, camids=cameras)
         self.clustering_ = worker.cluster(features, graph, seed=seed, camids=cameras)
         self.clustering_.features = features
         self.labels_ = self.clustering_.labels.numpy()

@@ -11,6 +11,7 @@ from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.keep_apart import KeepApart
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
+from unreid.clustering.sklearn_adapter import PREFIX, SklearnClusterer
 from unreid.constraints.links import Links
 from unreid.utils.errors import UserError
 
@@ -31,6 +32,8 @@ def build_clusterer(cfg: Any) -> Clusterer:
 
 
 def _named(name: str, cfg: Any) -> Clusterer:
+    if name.startswith(PREFIX):
+        return SklearnClusterer.named(name, cfg)
     kind = CLUSTERERS.get(name)
     if cfg.CLUSTER.ICDBSCAN_OPTION and kind is DBSCAN:
         kind = ConstrainedDBSCAN

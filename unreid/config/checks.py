@@ -63,8 +63,11 @@ def recalibration_without_cameras(cfg: Any) -> str:
 
 def jaccard_radius_below_one(cfg: Any) -> str:
     """The pair graph holds no pair without a common neighbour: their Jaccard distance is 1."""
-    if cfg.CLUSTER.METRIC == "jaccard" and cfg.CLUSTER.EPS >= 1:
-        return f"CLUSTER.EPS ({cfg.CLUSTER.EPS}) must be below 1 with CLUSTER.METRIC jaccard, whose largest value is 1."
+    if cfg.CLUSTER.METRIC.endswith("jaccard") and cfg.CLUSTER.EPS >= 1:
+        metric = cfg.CLUSTER.METRIC
+        return (
+            f"CLUSTER.EPS ({cfg.CLUSTER.EPS}) must be below 1 with CLUSTER.METRIC {metric}, whose largest value is 1."
+        )
     return ""
 
 
@@ -106,7 +109,7 @@ def hdc_iterations(cfg: Any) -> str:
 def hdc_on_its_own_distances(cfg: Any) -> str:
     """HDC takes what the pair graph does not hold for the largest distance, which only Jaccard has."""
     names = {cfg.CLUSTER.NAME.lower(), cfg.CLUSTER.WARMUP.NAME.lower()}
-    if "hdc" in names and cfg.CLUSTER.HDC.USE_JACCARD and cfg.CLUSTER.METRIC != "jaccard":
+    if "hdc" in names and cfg.CLUSTER.HDC.USE_JACCARD and not cfg.CLUSTER.METRIC.endswith("jaccard"):
         return (
             f"CLUSTER.NAME HDC reads Jaccard distances, not CLUSTER.METRIC {cfg.CLUSTER.METRIC}: set it to jaccard, or "
             "CLUSTER.HDC.USE_JACCARD False for the distances of CLUSTER.HDC.SIMILARITY."

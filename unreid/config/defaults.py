@@ -21,7 +21,7 @@ _C.PRINT_PERIOD = 50  # steps between two lines in the log
 
 # ---------------------------------------------------------------------------------------------------- method
 _C.METHOD = CN()
-_C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC
+_C.METHOD.NAME = "ClusterContrast"  # ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR
 
 _C.METHOD.EXTRAS = []  # further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)
 
@@ -49,6 +49,15 @@ _C.METHOD.AUXUSL.SOFT_ID_WEIGHT = 0.5  # share of the teacher's soft labels in t
 _C.METHOD.AUXUSL.SOFT_TRI_WEIGHT = 0.8  # share of the teacher's soft triplets in the triplet loss
 _C.METHOD.AUXUSL.DETACH_WATL_WEIGHT = False  # stop the gradient through the weight of WATL (published: it flows)
 _C.METHOD.AUXUSL.EMA_STEP = "global"  # EMA counter: real "global" step or the published "epoch" formula
+
+_C.METHOD.PPLR = CN()
+_C.METHOD.PPLR.K = 20  # neighbours of an image (itself included) that whole and part are compared by
+_C.METHOD.PPLR.BETA = 0.5  # share of the pseudo label in the refined label
+_C.METHOD.PPLR.AALS_ROUND = 5  # round from which parts are smoothed by agreement; before it by 0.1
+_C.METHOD.PPLR.CAMERAS = False  # the contrast with the same cluster in other cameras
+_C.METHOD.PPLR.CAMERA_WEIGHT = 0.5  # its weight (MSMT17: 1.0)
+_C.METHOD.PPLR.HARD_NEGATIVES = 50  # its most similar proxies of other clusters
+_C.METHOD.PPLR.TEMP = 0.07  # its softmax temperature
 
 _C.METHOD.BUC = CN()
 _C.METHOD.BUC.MERGE_PERCENT = 0.05  # share of N that one merge removes
@@ -91,7 +100,8 @@ _C.MODEL.DROPOUT_POSITION = "after_norm"  # "after_norm" (CC, ISE, BUC) or "befo
 _C.MODEL.BN_BIAS = False  # the bottleneck's bias is trained (BUC)
 _C.MODEL.FRAME_POOL = "after_bottleneck"  # frames are averaged "after_bottleneck" (AuxUSL) or "before_bottleneck" (BUC)
 _C.MODEL.FREEZE_AT = ""  # last frozen stage: "", "stem", "layer1" ... "layer4"; frozen BN layers stay in eval mode
-_C.MODEL.CLASSIFIER = False  # linear classifier without bias, one row per training sample (AuxUSL)
+_C.MODEL.CLASSIFIER = False  # linear classifier without bias, one row per training sample (AuxUSL, PPLR)
+_C.MODEL.PARTS = 0  # horizontal stripes with heads of their own, classifiers included (PPLR); 0: none
 _C.MODEL.BACKBONE = CN()
 _C.MODEL.BACKBONE.NAME = "resnet50"  # resnet18/34/50/101, resnet50/101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_*
 _C.MODEL.BACKBONE.LAST_STRIDE = 1  # stride of the last stage
@@ -120,7 +130,9 @@ _C.MODEL.LOSSES.TRI_LAMBDA = -1.0  # WATL exponent
 
 # ---------------------------------------------------------------------------------------------------- memory
 _C.MEMORY = CN()
-_C.MEMORY.NAME = "ClusterMemory"  # ClusterMemory, DiversityMemory (CDSM), HybridMemory (SpCL), ExclusiveTable (BUC)
+_C.MEMORY.NAME = (
+    "ClusterMemory"  # ClusterMemory, DiversityMemory, HybridMemory (SpCL), ExclusiveTable (BUC), ProxyMemory
+)
 _C.MEMORY.UPDATE = "all"  # all, hard, camera, hard_camera, tccl, chd; DiversityMemory: cm, cm_hard, cm_hybrid, v2 .. v5
 _C.MEMORY.TEMP = 0.05  # softmax temperature
 _C.MEMORY.MOMENTUM = 0.1  # weight of the old row in an update
@@ -131,12 +143,20 @@ _C.MEMORY.RENORMALIZE = False  # v4, v5: normalise rows after an update
 _C.MEMORY.SMOOTH = 0.0  # label smoothing of the memory loss
 _C.MEMORY.NEGATIVES = 0  # rows of other clusters sampled per step; 0: all
 _C.MEMORY.STORAGE = "float32"  # HybridMemory: precision of its N rows, "float32" or "float16"
+_C.MEMORY.PROXY = CN()  # ProxyMemory: which losses against the camera proxies
+_C.MEMORY.PROXY.INTRA = False  # against the proxies of the own camera (CAP)
+_C.MEMORY.PROXY.OFFLINE = True  # positives: all proxies of the own cluster (O2CAP; CAP's inter-camera loss)
+_C.MEMORY.PROXY.ONLINE = True  # positives: the most similar proxies of different cameras (O2CAP)
+_C.MEMORY.PROXY.INTER_AFTER = 0  # labellings before OFFLINE and ONLINE begin (CAP: 5)
+_C.MEMORY.PROXY.HARD_NEGATIVES = 50  # most similar proxies that count as negatives
+_C.MEMORY.PROXY.ONLINE_POSITIVES = 3  # positives of the online loss
+_C.MEMORY.PROXY.BALANCE = 0.15  # share of the sample's own similarity in the online choice
 _C.MEMORY.RELIABILITY = "or"  # v5: a sample may enter a slot if compact "or" independent, "and", or always ("off")
 
 # ---------------------------------------------------------------------------------------------------- clustering
 _C.CLUSTER = CN()
-_C.CLUSTER.NAME = "DBSCAN"  # DBSCAN, AgreementDBSCAN (CDSM), SelfPacedDBSCAN (SpCL), ConstrainedDBSCAN, HDC, KMeans
-_C.CLUSTER.METRIC = "jaccard"  # "jaccard", "euclidean" or "cosine"
+_C.CLUSTER.NAME = "DBSCAN"  # DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ...
+_C.CLUSTER.METRIC = "jaccard"  # "jaccard", "ca_jaccard" (camera-aware), "euclidean" or "cosine"
 _C.CLUSTER.FEATURE = "method"  # clustered: "method" (the method's own), "raw" (pooled) or "l2" (normalised pooled)
 _C.CLUSTER.K1 = 30  # k-reciprocal neighbourhood
 _C.CLUSTER.K2 = 6  # local query expansion; 1 switches it off
@@ -159,6 +179,17 @@ _C.CLUSTER.KNN = CN()
 _C.CLUSTER.KNN.BACKEND = "torch"  # "torch", "torch_bf16" (exact too), "faiss_flat", "faiss_ivf", "faiss_hnsw"
 _C.CLUSTER.KNN.NPROBE = 32  # IVF lists visited
 _C.CLUSTER.KNN.EF_SEARCH = 128  # HNSW search width
+_C.CLUSTER.CA = CN()  # CA-Jaccard
+_C.CLUSTER.CA.K1_INTRA = 5  # reciprocal neighbours in the own camera
+_C.CLUSTER.CA.K1_INTER = 20  # reciprocal neighbours in the other cameras
+_C.CLUSTER.CA.K2_INTRA = 2  # rows of the own camera that the query expansion averages
+_C.CLUSTER.CA.K2_INTER = 4  # rows of the other cameras
+_C.CLUSTER.CA.K2_FIRST = 3  # both in the first round
+_C.CLUSTER.CA.CKRNN = True  # ablation: off takes the plain reciprocal sets of K1
+_C.CLUSTER.CA.CLQE = True  # ablation: off takes the plain query expansion of K2
+_C.CLUSTER.SKLEARN = CN()  # CLUSTER.NAME sklearn/NAME: any clusterer of scikit-learn
+_C.CLUSTER.SKLEARN.ARGUMENTS = []  # its arguments, such as ["min_cluster_size=4"]
+_C.CLUSTER.SKLEARN.INPUT = "auto"  # what it is given: "auto", "features", "graph" or "connectivity"
 _C.CLUSTER.WARMUP = CN()
 _C.CLUSTER.WARMUP.NAME = ""  # clusterer of the first rounds; empty: CLUSTER.NAME from the start
 _C.CLUSTER.WARMUP.ROUNDS = 0  # rounds it is used
@@ -245,7 +276,7 @@ _C.DATALOADER.CACHE = "auto"  # decoded uint8 images in memory: "auto" (if they 
 _C.DATALOADER.CACHE_MB = 4096  # budget of the cache in MiB
 _C.DATALOADER.SKIP_CORRUPT = False  # leave unreadable images out and count them instead of stopping
 _C.DATALOADER.SAMPLER = CN()
-_C.DATALOADER.SAMPLER.NAME = "multi_camera"  # "multi_camera" (RandomMultipleGallery), "identity" (plain PK), "shuffle"
+_C.DATALOADER.SAMPLER.NAME = "multi_camera"  # multi_camera, identity (plain PK), proxy (PK of camera proxies), shuffle
 _C.DATALOADER.SAMPLER.DRAW = "3c"  # small pools: "3c" (all, then again) or "cc" (with replacement)
 _C.DATALOADER.SAMPLER.SINGLETON = "skip"  # clusters of one: "skip", "repeat" or "emit" (published, misaligned)
 
@@ -318,6 +349,7 @@ _C.TEST.RERANK.K1 = 20  # its neighbourhood
 _C.TEST.RERANK.K2 = 6  # its query expansion
 _C.TEST.RERANK.LAMBDA = 0.3  # share of the original distance
 _C.TEST.RERANK.SQUARE_INPUT = True  # square the (already squared) distances, as published
+_C.TEST.RERANK.CAMERAS = False  # camera-aware re-ranking (CA-Jaccard) with CLUSTER.CA.K1_INTRA and K1_INTER
 _C.TEST.OVERLAP_CONSTRAINT = False  # TOC at test: + 1000 where two tracklets overlap in time
 _C.TEST.CONSTRAINT_PATH = "overlap_relation.pickle"  # its relation
 _C.TEST.CCE_OPTION = False  # SCP at test

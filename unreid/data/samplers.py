@@ -171,6 +171,26 @@ class IdentitySampler(GroupSampler):
     anchored = False
 
 
+@SAMPLERS.register("proxy")
+class ProxySampler(GroupSampler):
+    """K samples of each *camera proxy*, the samples of one cluster in one camera (CAP, O2CAP), without an anchor."""
+
+    anchored = False
+
+    def __init__(
+        self,
+        labels: np.ndarray | Sequence[int],
+        camids: np.ndarray | Sequence[int] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        clusters = np.asarray(labels, dtype=np.int64)
+        cameras = np.zeros_like(clusters) if camids is None else np.asarray(camids, dtype=np.int64)
+        if clusters.shape == cameras.shape:  # otherwise the base says so
+            clusters = np.where(clusters < 0, -1, clusters * (cameras.max(initial=0) + 1) + cameras)
+        super().__init__(clusters, camids, *args, **kwargs)
+
+
 @SAMPLERS.register("shuffle")
 class ShuffleSampler(Sampler):
     """All labelled samples once, in random order (BUC, instance discrimination)."""

@@ -230,8 +230,8 @@ def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: t
         student = wrapper(
             student,
             device_ids=[device.index] if device.type == "cuda" else None,
-            # The warm-up and the cluster-memory methods leave the classifier of AuxUSL's networks alone.
-            find_unused_parameters=cfg.MODEL.CLASSIFIER,
+            # The warm-up and the cluster-memory methods leave classifiers and part heads alone.
+            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS),
             **quiet,
         )
     for method in methods:

@@ -16,10 +16,13 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "method": {
         "AuxUSL": (),
         "BUC": (),
+        "CAP": (),
         "CCC": ("3C",),
         "CDSM": (),
         "ClusterContrast": ("cc",),
         "ISE": (),
+        "O2CAP": (),
+        "PPLR": (),
         "SpCL": (),
     },
     "part": {"camera_entropy": ("cie",), "support_samples": ()},
@@ -29,10 +32,11 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "ConstrainedDBSCAN": ("ICDBSCAN",),
         "DBSCAN": (),
         "HDC": (),
+        "Infomap": (),
         "KMeans": (),
         "SelfPacedDBSCAN": (),
     },
-    "memory": {"ClusterMemory": (), "DiversityMemory": (), "ExclusiveTable": (), "HybridMemory": ()},
+    "memory": {"ClusterMemory": (), "DiversityMemory": (), "ExclusiveTable": (), "HybridMemory": (), "ProxyMemory": ()},
     "backbone": {
         "resnet18": (),
         "resnet34": (),
@@ -50,6 +54,7 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "identity": (),
         "multi_camera": ("RandomMultipleGallery",),
         "no_camera": (),
+        "proxy": (),
         "shuffle": (),
     },
     "memory update rule": {
@@ -71,6 +76,7 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
 }
 
+SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
 CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
@@ -94,21 +100,20 @@ def is_own(kind: str, name: str) -> bool:
 
 def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     """(kind, name) of everything that the run will look up."""
+    clusterers = (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME)
     asked = [
         ("method", cfg.METHOD.NAME),
         *(("part", name) for name in cfg.METHOD.EXTRAS),
-        ("clusterer", cfg.CLUSTER.NAME),
+        *(("clusterer", name) for name in clusterers if name and not name.startswith(SCIKIT_LEARN)),
         ("memory", cfg.MEMORY.NAME),
         ("backbone", cfg.MODEL.BACKBONE.NAME),
         ("pooling", cfg.MODEL.POOLING.NAME),
         ("sampler", cfg.DATALOADER.SAMPLER.NAME),
     ]
-    if cfg.CLUSTER.WARMUP.NAME:
-        asked.append(("clusterer", cfg.CLUSTER.WARMUP.NAME))
     memory = cfg.MEMORY.NAME.lower().replace("_", "").replace("-", "")
     if memory == "diversitymemory":
         asked.append(("diversity memory mode", cfg.MEMORY.UPDATE))
-    elif memory in ("clustermemory", "hybridmemory"):
+    elif memory in ("clustermemory", "hybridmemory", "proxymemory"):
         asked.append(("memory update rule", cfg.MEMORY.UPDATE))
     return asked
 

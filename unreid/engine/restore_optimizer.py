@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 KERNELS = ("fused", "foreach", "capturable")
 """Options that belong to the device and not to what is learnt."""
+UNTRAINED = ("classifier.", "part_heads.")
+"""Parameters that not every round, or method, trains."""
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any], model: nn.Module) -> None:
@@ -25,7 +27,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any], mod
     names = {id(param): name for name, param in model.named_parameters()}
     params = [param for group in optimizer.param_groups for param in group["params"]]
     anew = [names.get(id(param), "?") for number, param in enumerate(params) if number not in stored["state"]]
-    anew = [name for name in anew if not name.startswith("classifier.")]  # which not every round trains
+    anew = [name for name in anew if not name.startswith(UNTRAINED)]
     if stored["state"] and anew:
         logger.warning("the checkpoint has no optimiser state of %s; such parameters start anew", ", ".join(anew[:4]))
     groups = [

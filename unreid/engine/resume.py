@@ -26,6 +26,7 @@ DECISIVE = frozenset(
         "MODEL.EMBED_DIM",
         "MODEL.EMA.ENABLED",
         "MODEL.CLASSIFIER",
+        "MODEL.PARTS",
         "MEMORY.NAME",
         "OPTIM.OPT",
     }

@@ -54,7 +54,12 @@ class RoundGuard:
             advice,
         )
         labels = self.previous or Clustering(torch.arange(len(clustering.labels)), len(clustering.labels))
-        return Clustering(labels.labels, labels.num_clusters, features=clustering.features)
+        return Clustering(
+            labels.labels,
+            labels.num_clusters,
+            features=clustering.features,
+            part_features=clustering.part_features,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         previous = None if self.previous is None else self.previous.labels
@@ -85,4 +90,5 @@ def without_samples(clustering: Clustering, samples: np.ndarray) -> Clustering:
         core=clustering.core,
         extras=clustering.extras,
         features=clustering.features,
+        part_features=clustering.part_features,
     )

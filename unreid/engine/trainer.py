@@ -177,7 +177,7 @@ class Trainer:
         if self.plan.optimizer == "rebuild":
             self.optimizer = self.builders.optimizer()
         self._call("after_label", clustering, self.plan)
-        clustering.features = None  # N x D floats that nobody needs any more
+        clustering.features = clustering.part_features = None  # N x D floats that nobody needs any more
 
     @property
     def iters(self) -> int:

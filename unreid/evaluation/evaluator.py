@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unreid.evaluation.camera_rerank import camera_rerank_features
 from unreid.evaluation.distance import DistanceBlocks, DistanceModifier, RowBlocks
 from unreid.evaluation.metrics import RankingResult, cmc_map
 from unreid.evaluation.rerank import rerank_features
@@ -39,6 +40,17 @@ class RerankSettings:
     square_input: bool = True
 
 
+@dataclass(frozen=True)
+class CameraRerankSettings:
+    """Arguments of :func:`unreid.evaluation.camera_rerank.camera_rerank`."""
+
+    k1_intra: int = 5
+    k1_inter: int = 20
+    k2_intra: int = 3
+    k2_inter: int = 3
+    lambda_value: float = 0.3
+
+
 class Evaluator:
     """Ranks a gallery for every query and reports mAP and CMC.
 
@@ -49,7 +61,7 @@ class Evaluator:
             identity, all matches counted (see :func:`~unreid.evaluation.metrics.cmc_map`).
         ap: "step" or "trapezoid" (BUC); with the latter the scores hold "mAP_step" as well.
         metric: see :func:`~unreid.evaluation.distance.pairwise_distance`.
-        rerank: score the re-ranked gallery, too.
+        rerank: score the re-ranked gallery, too; by neighbours, or by those of the own and of the other cameras.
         modifiers: constraints applied to the query x gallery distances, in this order. Re-ranking sees them there,
             while its query x query and gallery x gallery distances stay as they are.
         seed: of the draws of ``single_gallery_shot``.
@@ -75,7 +87,7 @@ class Evaluator:
         single_gallery_shot: bool = False,
         ap: str = "step",
         metric: str = "squared_euclidean",
-        rerank: RerankSettings | None = None,
+        rerank: RerankSettings | CameraRerankSettings | None = None,
         modifiers: Sequence[DistanceModifier] = (),
         seed: int = 0,
     ) -> None:
@@ -92,7 +104,11 @@ class Evaluator:
     def from_config(cls, cfg: Any, dataset: ReIDDataset, modifiers: Sequence[DistanceModifier] = ()) -> Evaluator:
         """The evaluator of ``dataset`` as ``cfg.TEST`` describes it."""
         node = cfg.TEST.RERANK
+        settings: RerankSettings | CameraRerankSettings
         settings = RerankSettings(node.K1, node.K2, node.LAMBDA, node.SQUARE_INPUT)
+        if node.CAMERAS:
+            cameras = cfg.CLUSTER.CA
+            settings = CameraRerankSettings(cameras.K1_INTRA, cameras.K1_INTER, lambda_value=node.LAMBDA)
         return cls(
             dataset.query,
             dataset.gallery,
@@ -126,9 +142,16 @@ class Evaluator:
             return self._scores(self._rank(columns, query, readable))
         q_g = blocks.dense() if complete else blocks.dense()[:, readable]
         scores = self._scores(self._rank(q_g, query, readable))
-        reranked = rerank_features(query, gallery[readable], q_g=q_g, metric=self.metric, **vars(self.rerank))
+        reranked = self._rerank(query, gallery[readable], q_g, readable)
         again = self._scores(self._rank(reranked, query, readable))
         return scores | {f"{name}{RERANKED}": value for name, value in again.items()}
+
+    def _rerank(self, query: Tensor, gallery: Tensor, q_g: Tensor, readable: Tensor) -> Tensor:
+        settings = self.rerank
+        if isinstance(settings, RerankSettings):
+            return rerank_features(query, gallery, q_g=q_g, metric=self.metric, **vars(settings))
+        cameras = _camids(self.query.tracklets), _camids(self.gallery.tracklets)[readable.cpu().numpy()]
+        return camera_rerank_features(query, gallery, *cameras, q_g=q_g, **vars(settings))
 
     def _rank(self, distances: Tensor | RowBlocks, query: Tensor, readable: Tensor) -> RankingResult:
         q_pids = self.query.truth.pids.copy()

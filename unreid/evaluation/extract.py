@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from unreid.structures import ModelOutput
 
-FEATURES = ("embedding", "pooled", "pooled_l2")
+FEATURES = ("embedding", "pooled", "pooled_l2", "embedding+parts")
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,7 +36,8 @@ def extract_features(
         loader: batches of images float32 (F, 3, H, W) and their samples int64 (F,) in 0..N-1. A sample may span
             batches; one without frames (unreadable) gets a row of zeros.
         feature: "embedding", the mean over frames of the retrieval embedding, for clips not normalised again
-            (AuxUSL); "pooled", the mean of the pooled vectors; "pooled_l2", that mean normalised (BUC).
+            (AuxUSL); "pooled", the mean of the pooled vectors; "pooled_l2", that mean normalised (BUC);
+            "embedding+parts", beside the embedding the normalised features of the model's parts, (N, D + P * C) (PPLR).
         num_samples: N.
         device: where the features are collected and the batches are moved, the model's.
         flip: average with the mirror image, frame by frame; embeddings are normalised after it.
@@ -91,11 +92,22 @@ def _frame_features(
     for view in views:
         with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
             output: ModelOutput = model(view, **more)
-        values.append((output.embedding if feature == "embedding" else output.pooled).float())
+        values.append([vector.float() for vector in _vectors(output, feature)])
     if not flip:
-        return values[0]
-    mean = (values[0] + values[1]) / 2
-    return F.normalize(mean) if feature == "embedding" else mean
+        return torch.cat(values[0], dim=1)
+    means = [(one + other) / 2 for one, other in zip(*values)]
+    return torch.cat([F.normalize(mean) if feature.startswith("embedding") else mean for mean in means], dim=1)
+
+
+def _vectors(output: ModelOutput, feature: str) -> list[Tensor]:
+    """The vectors (F, .) that make up a feature, each normalised by itself where it is an embedding."""
+    if not feature.startswith("embedding"):
+        return [output.pooled]
+    if feature == "embedding":
+        return [output.embedding]
+    if output.parts is None:
+        raise ValueError("the model has no parts")
+    return [output.embedding, *F.normalize(output.parts, dim=2).unbind(1)]
 
 
 def _add_rows(sums: Tensor, owners: Tensor, values: Tensor) -> None:
@@ -108,7 +120,9 @@ def _add_rows(sums: Tensor, owners: Tensor, values: Tensor) -> None:
 
 def _width(model: nn.Module, feature: str) -> int:
     """Columns as far as the model states them; 0: the first batch tells."""
-    return int(getattr(model, "feature_dim" if feature == "embedding" else "pooled_dim", 0))
+    if not feature.startswith("embedding"):
+        return int(getattr(model, "pooled_dim", 0))
+    return int(getattr(model, "feature_dim", 0)) + (int(getattr(model, "parts_dim", 0)) if "parts" in feature else 0)
 
 
 @contextmanager

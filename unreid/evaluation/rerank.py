@@ -57,16 +57,24 @@ def rerank(
     q_g = as_rows(q_g, "q_g")
     q_q = q_q if callable(q_q) else as_rows(q_q, "q_q")
     g_g = g_g if callable(g_g) else as_rows(g_g, "g_g")
-    stacked = _Stacked(q_g, q_q, g_g, square_input)
+    stacked = StackedDistances(q_g, q_q, g_g, square_input)
     ranks = _nearest(stacked, max(k1 + 1, k2), block)
     encoding = _encode(stacked, ranks, k1, block)
     if k2 > 1:
-        encoding = _expand_queries(encoding, ranks[:, :k2])
-    inverse = encoding.columns_of_rows(stacked.num_queries, stacked.num_rows)
-    out = torch.empty(q_g.shape, dtype=torch.float32, device=q_g.device)
-    for rows in row_slices(len(q_g), q_g.shape[1], block):
-        original = stacked(rows)[:, stacked.num_queries :]
-        jaccard = _jaccard(encoding, inverse, rows, q_g.shape[1])
+        encoding = expand_queries(encoding, ranks[:, :k2])
+    return mixed_distances(stacked, encoding, lambda_value, block)
+
+
+def mixed_distances(
+    stacked: StackedDistances, encoding: SparseEncoding, lambda_value: float, block: int | None = None
+) -> Tensor:
+    """float32 (Q, G): ``(1 - lambda) * Jaccard distance of the encodings + lambda * original``."""
+    queries, gallery = stacked.num_queries, stacked.num_rows - stacked.num_queries
+    inverse = encoding.columns_of_rows(queries, stacked.num_rows)
+    out = torch.empty(queries, gallery, dtype=torch.float32, device=encoding.values.device)
+    for rows in row_slices(queries, gallery, block):
+        original = stacked(rows)[:, queries:]
+        jaccard = _jaccard(encoding, inverse, rows, gallery)
         out[rows] = jaccard.mul_(1.0 - lambda_value).add_(original, alpha=lambda_value)
     return out
 
@@ -89,7 +97,7 @@ def rerank_features(
     return rerank(q_g, q_q, g_g, **options)  # type: ignore[arg-type]
 
 
-class _Stacked:
+class StackedDistances:
     """Rows of the normalised original distance of queries and gallery together: O_ij = d_ji^2 / max_l d_li^2."""
 
     def __init__(self, q_g: Tensor, q_q: Tensor | RowBlocks, g_g: Tensor | RowBlocks, square: bool) -> None:
@@ -119,7 +127,7 @@ class _Stacked:
         return dist.div_(dist.amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny))
 
 
-def _nearest(stacked: _Stacked, width: int, block: int | None) -> Tensor:
+def _nearest(stacked: StackedDistances, width: int, block: int | None) -> Tensor:
     """int64 (N, width): the row itself, then its nearest by (distance, index).
 
     Itself first also among exact duplicates: a row that is missing in its own list would have an empty encoding.
@@ -129,11 +137,11 @@ def _nearest(stacked: _Stacked, width: int, block: int | None) -> Tensor:
     for rows in row_slices(n, n, block):
         dist = stacked(rows)
         dist.diagonal(rows.start).fill_(-1.0)
-        lists.append(_smallest(dist, min(width, n)))
+        lists.append(smallest(dist, min(width, n)))
     return torch.cat(lists)
 
 
-def _smallest(values: Tensor, k: int) -> Tensor:
+def smallest(values: Tensor, k: int) -> Tensor:
     """int64 (b, k): columns of the k smallest values of each row, ties by column."""
     top, index = values.topk(min(k + 1, values.shape[1]), dim=1, largest=False)
     index = index[:, :k]
@@ -146,7 +154,7 @@ def _smallest(values: Tensor, k: int) -> Tensor:
 
 
 @dataclass
-class _Sparse:
+class SparseEncoding:
     """Compressed rows: row i has ``columns[start[i]:start[i + 1]]`` (ascending) with ``values``."""
 
     start: Tensor
@@ -154,14 +162,14 @@ class _Sparse:
     values: Tensor
 
     @classmethod
-    def from_entries(cls, blocks: list[tuple[Tensor, Tensor, Tensor]], num_rows: int) -> _Sparse:
+    def from_entries(cls, blocks: list[tuple[Tensor, Tensor, Tensor]], num_rows: int) -> SparseEncoding:
         """From (row, column, value) of entries in row order, in blocks of rows."""
         row, column, values = (torch.cat(part) for part in zip(*blocks))
         start = torch.zeros(num_rows + 1, dtype=torch.int64, device=row.device)
         start[1:] = torch.bincount(row, minlength=num_rows).cumsum(0)
         return cls(start, column, values)
 
-    def columns_of_rows(self, first: int, num_columns: int) -> _Sparse:
+    def columns_of_rows(self, first: int, num_columns: int) -> SparseEncoding:
         """The transpose of the rows from ``first`` on; its columns are counted from ``first``."""
         skip = int(self.start[first])
         row = torch.repeat_interleave(self.start[first:].diff())
@@ -178,12 +186,12 @@ class _Sparse:
         return position, self.columns[entry], self.values[entry]
 
 
-def _encode(stacked: _Stacked, ranks: Tensor, k1: int, block: int | None) -> _Sparse:
+def _encode(stacked: StackedDistances, ranks: Tensor, k1: int, block: int | None) -> SparseEncoding:
     """Rows exp(-O_ij) / sum over the expanded reciprocal set of i, zero elsewhere."""
     n = stacked.num_rows
     full = ranks[:, : k1 + 1]
     half = ranks[:, : round(k1 / 2) + 1]  # half to even, as numpy.around
-    in_full, in_half = _reciprocal(full), _reciprocal(half)
+    in_full, in_half = reciprocal_places(full), reciprocal_places(half)
     entries = []
     for rows in row_slices(n, max(n, full.shape[1] * half.shape[1]), block):
         mask = torch.zeros(rows.stop - rows.start, n, dtype=torch.bool, device=ranks.device)
@@ -198,10 +206,10 @@ def _encode(stacked: _Stacked, ranks: Tensor, k1: int, block: int | None) -> _Sp
         weight /= weight.sum(1, keepdim=True)
         row, column = mask.nonzero(as_tuple=True)
         entries.append((row + rows.start, column, weight[row, column]))
-    return _Sparse.from_entries(entries, n)
+    return SparseEncoding.from_entries(entries, n)
 
 
-def _reciprocal(ranks: Tensor) -> Tensor:
+def reciprocal_places(ranks: Tensor) -> Tensor:
     """bool (N, m): whether i is also among the first m of its neighbour ``ranks[i, a]``."""
     n, m = ranks.shape
     index = torch.arange(n, device=ranks.device)
@@ -209,7 +217,7 @@ def _reciprocal(ranks: Tensor) -> Tensor:
     return torch.cat(blocks)
 
 
-def _expand_queries(encoding: _Sparse, nearest: Tensor) -> _Sparse:
+def expand_queries(encoding: SparseEncoding, nearest: Tensor) -> SparseEncoding:
     """Every row becomes the mean of the old rows of its ``nearest`` (N, k2)."""
     n, k2 = nearest.shape
     entries = []
@@ -220,10 +228,10 @@ def _expand_queries(encoding: _Sparse, nearest: Tensor) -> _Sparse:
             mean[position, column] += value
         row, column = mean.nonzero(as_tuple=True)
         entries.append((row + rows.start, column, mean[row, column] / k2))
-    return _Sparse.from_entries(entries, n)
+    return SparseEncoding.from_entries(entries, n)
 
 
-def _jaccard(encoding: _Sparse, inverse: _Sparse, rows: slice, num_gallery: int) -> Tensor:
+def _jaccard(encoding: SparseEncoding, inverse: SparseEncoding, rows: slice, num_gallery: int) -> Tensor:
     """float32 (rows, G): 1 - m / (2 - m) with m = sum of the minima of two encodings.
 
     Only columns that both rows use are visited: those of the query, and in the transpose the gallery rows that have

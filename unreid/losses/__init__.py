@@ -7,6 +7,15 @@ from unreid.losses.identity import IdentityLoss, ranked_smoothed_cross_entropy, 
 from unreid.losses.label_preserving import label_preserving_loss
 from unreid.losses.mutual_teaching import MutualTeachingLoss, Outputs
 from unreid.losses.nearest_clusters import nearest_clusters
+from unreid.losses.part_agreement import agreement_smoothed_loss, cross_agreement, refined_label_loss
+from unreid.losses.proxies import (
+    camera_balanced_weights,
+    inter_camera_contrast,
+    intra_camera_loss,
+    offline_positives,
+    online_positives,
+    proxy_loss,
+)
 from unreid.losses.soft_entropy import soft_entropy
 from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
 from unreid.losses.triplet import (
@@ -25,13 +34,22 @@ __all__ = [
     "Outputs",
     "Supports",
     "Triplets",
+    "agreement_smoothed_loss",
+    "camera_balanced_weights",
     "camera_entropy",
     "camera_entropy_weights",
+    "cross_agreement",
     "hardest_triplets",
+    "inter_camera_contrast",
     "interpolation_degree",
+    "intra_camera_loss",
     "label_preserving_loss",
     "nearest_clusters",
+    "offline_positives",
+    "online_positives",
+    "proxy_loss",
     "ranked_smoothed_cross_entropy",
+    "refined_label_loss",
     "smoothed_cross_entropy",
     "soft_entropy",
     "soft_margin_triplet",

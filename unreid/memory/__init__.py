@@ -8,6 +8,7 @@ from unreid.memory.cluster_memory import ClusterMemory
 from unreid.memory.diversity.memory import DIVERSITY_MODES, DiversityMemory
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.memory.hybrid_memory import HybridMemory
+from unreid.memory.proxy_memory import ProxyMemory
 from unreid.memory.update_rules import UPDATE_RULES
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "HoldsInstances",
     "HybridMemory",
     "Memory",
+    "ProxyMemory",
     "build_memory",
 ]

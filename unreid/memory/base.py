@@ -38,11 +38,13 @@ class Memory(nn.Module):
     Attributes:
         needs: extra batch fields that ``forward`` and ``update`` take as keyword arguments: any of "camids",
             "indices", "reliable". They may be passed always; a memory ignores those it does not need.
+        by_camera: whether an update groups the samples of a class by camera, so that ``num_instances`` bounds those.
         normalize_inputs: whether inputs and features are L2-normalised here.
         bank: float32 (R, D), the stored rows.
     """
 
     needs: tuple[str, ...] = ()
+    by_camera = False
     bank: Tensor
 
     def __init__(
@@ -71,12 +73,15 @@ class Memory(nn.Module):
         """(C, D), one row a class: what neighbour searches among clusters (ISE) look at. No gradient."""
         raise NotImplementedError
 
-    def reset(self, features: ArrayLike, clustering: Clustering | ArrayLike) -> None:
+    def reset(
+        self, features: ArrayLike, clustering: Clustering | ArrayLike, *, camids: ArrayLike | None = None
+    ) -> None:
         """Rebuilds the bank for a new clustering.
 
         Args:
             features: (N, D), features of the whole training list.
             clustering: of the same list, or its labels, integers (N,), -1 for outliers.
+            camids: int (N,), its cameras; memories of camera proxies need them.
 
         Raises:
             ValueError: the shapes do not fit, or there is no cluster.
@@ -89,7 +94,7 @@ class Memory(nn.Module):
         if clustering.num_clusters < 1:
             raise ValueError("a memory cannot be built from a clustering without clusters")
         with torch.no_grad():
-            self._fill(self._prepare(features.detach().to(self.bank.device)), clustering)
+            self._rebuild(self._prepare(features.detach().to(self.bank.device)), clustering, camids)
         self.resets += 1
 
     def forward(
@@ -140,6 +145,9 @@ class Memory(nn.Module):
         needed = int(targets.max()) + 1 if len(targets) else 0
         if self.num_clusters < needed:
             raise StateError(f"the memory has {self.num_clusters} classes and the plan {needed}")
+
+    def _rebuild(self, features: Tensor, clustering: Clustering, camids: Tensor | None) -> None:
+        self._fill(features, clustering)
 
     def _fill(self, features: Tensor, clustering: Clustering) -> None:
         raise NotImplementedError

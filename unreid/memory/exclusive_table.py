@@ -63,7 +63,9 @@ class ExclusiveTable(ClusterMemory):
             device=device,
         )
 
-    def reset(self, features: ArrayLike | None, clustering: Clustering | ArrayLike) -> None:
+    def reset(
+        self, features: ArrayLike | None, clustering: Clustering | ArrayLike, *, camids: ArrayLike | None = None
+    ) -> None:
         """Exactly one row a cluster of the new labels; ``features`` (N, E) are read by "cluster_mean" only."""
         if not isinstance(clustering, Clustering):
             clustering = Clustering.from_labels(as_integers(clustering, "labels"))

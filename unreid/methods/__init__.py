@@ -8,14 +8,19 @@ from unreid.methods.cdsm import CDSM
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.instance_discrimination import InstanceDiscrimination
 from unreid.methods.ise import ISE
+from unreid.methods.o2cap import CAP, O2CAP
+from unreid.methods.pplr import PPLR
 from unreid.methods.spcl import SpCL
 
 __all__ = [
     "BUC",
+    "CAP",
     "CCC",
     "CDSM",
     "ISE",
     "METHODS",
+    "O2CAP",
+    "PPLR",
     "AuxUSL",
     "ClusterContrast",
     "InstanceDiscrimination",

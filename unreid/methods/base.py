@@ -141,9 +141,9 @@ class Method:
         if radius is not None:
             with self.phase("neighbors"):
                 if is_main():
-                    graph = self.build_graph(features, radius)
+                    graph = self.build_graph(features, radius, round)
                 elif self.graph_builder is not None:
-                    self.graph_builder.assist(features)
+                    self.graph_builder.assist(features, camids=self.camids, round=round)
 
         def work() -> tuple[Clustering, dict[str, Any]]:
             assert self.clusterer is not None
@@ -157,13 +157,14 @@ class Method:
         clustering.features = features
         return clustering
 
-    def build_graph(self, features: Tensor, radius: float) -> PairGraph:
+    def build_graph(self, features: Tensor, radius: float, round: int = 1) -> PairGraph:
         """The pair graph of a round, on the main process.
 
         SCP and STS only raise distances, so the pairs up to ``radius`` are all there.
         """
         assert self.graph_builder is not None
-        return modify_graph(self.graph_builder(features, radius), self.modifiers)
+        graph = self.graph_builder(features, radius, camids=self.camids, round=round)
+        return modify_graph(graph, self.modifiers)
 
     def constrain(self, constraints: TrainConstraints) -> None:
         """Takes over what is known about pairs of training samples; called once, before training, if there is any.

@@ -43,11 +43,13 @@ class ClusterContrast(Method):
         batch_size: int,
         num_instances: int,
         grouped: bool = True,
+        by_proxy: bool = False,
         **common: Any,
     ) -> None:
         """``batch_size`` and ``num_instances`` are those of the sampler; the rest as in :class:`Method`.
 
-        ``grouped``: the sampler gives groups of ``num_instances`` images of a cluster ("shuffle" does not).
+        ``grouped``: the sampler gives groups of ``num_instances`` images of a cluster ("shuffle" does not), or with
+        ``by_proxy`` of a cluster in one camera.
         """
         super().__init__(**common)
         self.memory = memory
@@ -55,6 +57,7 @@ class ClusterContrast(Method):
         self.batch_size = batch_size
         self.num_instances = num_instances
         self.grouped = grouped
+        self.by_proxy = by_proxy
         self.reliable: Tensor | None = None
         self.group_bound: int | None = None
 
@@ -68,6 +71,7 @@ class ClusterContrast(Method):
             batch_size=cfg.DATALOADER.TRAIN_BATCH_SIZE,
             num_instances=cfg.DATALOADER.NUM_INSTANCE,
             grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle",
+            by_proxy=cfg.DATALOADER.SAMPLER.NAME == "proxy",
             **common,
         )
 
@@ -82,7 +86,7 @@ class ClusterContrast(Method):
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         assert clustering.features is not None
-        self.memory.reset(clustering.features, clustering)
+        self.memory.reset(clustering.features, clustering, camids=self.camids)
         reliable = clustering.extras.get("reliable")
         self.reliable = None if reliable is None else torch.as_tensor(reliable, device=self.camids.device)
         self.group_bound = self._group_bound(clustering.labels)
@@ -114,13 +118,18 @@ class ClusterContrast(Method):
         super().after_step(cache, at)
 
     def _group_bound(self, labels: Tensor) -> int | None:
-        """Most images of one cluster in a batch, so that no update waits for the device; None where there is no bound.
+        """Most images of one cluster (or proxy) in a batch, so that no update waits for the device; None: no bound.
 
         A pass of the PK samplers shows every cluster of several images once, with ``num_instances`` images; a batch
         joins as many passes as it needs.
         """
-        groups = int((torch.bincount(labels[labels >= 0]) > 1).sum())
-        if not self.grouped or groups == 0:
+        if not self.grouped or (self.by_proxy and not self.memory.by_camera):
+            return None
+        if self.by_proxy:
+            camids = self.camids.to(labels.device)
+            labels = torch.where(labels >= 0, labels * (int(camids.max()) + 1) + camids, -1)
+        groups = int((torch.unique(labels[labels >= 0], return_counts=True)[1] > 1).sum())
+        if groups == 0:
             return None
         return self.num_instances * math.ceil(self.batch_size / (groups * self.num_instances))
 

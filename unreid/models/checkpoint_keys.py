@@ -88,6 +88,11 @@ class Converted:
     hints: dict[str, Any]
 
 
+def is_classifier(name: str) -> bool:
+    """Whether a tensor belongs to the training samples of a run and not to the network that is evaluated."""
+    return name.startswith("classifier.") or name == "part_heads.classifier"
+
+
 def is_reference_checkpoint(content: Any) -> bool:
     """Whether the content of a file is a state dict, or wraps one, whose names one of the layouts explains."""
     try:

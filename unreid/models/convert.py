@@ -10,7 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from unreid.models.checkpoint_format import FORMAT, Checkpoint, is_own, same_kind, unpack
-from unreid.models.checkpoint_keys import Converted, convert_checkpoint, detect_layout, export_state_dict, plain_names
+from unreid.models.checkpoint_keys import (
+    Converted,
+    convert_checkpoint,
+    detect_layout,
+    export_state_dict,
+    is_classifier,
+    plain_names,
+)
 from unreid.models.pooling import GeneralizedMeanPooling
 from unreid.models.pretrained import best_prefix
 from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
@@ -19,8 +26,6 @@ from unreid.utils.io import atomic_save
 
 logger = logging.getLogger(__name__)
 
-CLASSIFIER = "classifier."
-"""Belongs to the training samples of a run and not to the network that is evaluated."""
 _OWN = ("backbone.", "bottleneck.")
 
 
@@ -108,10 +113,8 @@ def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: st
     Raises:
         UserError: the file does not fit the configured model, or holds weights that are not finite; nothing is changed.
     """
-    expected = {key: value for key, value in model.state_dict().items() if not key.startswith(CLASSIFIER)}
-    weights = {
-        key: value for key, value in weights_for(content, model, origin).items() if not key.startswith(CLASSIFIER)
-    }
+    expected = {key: value for key, value in model.state_dict().items() if not is_classifier(key)}
+    weights = {key: value for key, value in weights_for(content, model, origin).items() if not is_classifier(key)}
     common = [key for key in weights if key in expected]
     for problem, keys in (
         ("lacks", [key for key in expected if key not in weights]),

@@ -16,7 +16,8 @@ from unreid.models.batch_norm import (
     chunks_per_process,
     synchronize_batch_norm,
 )
-from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling
+from unreid.models.part_heads import PartHeads
+from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
 
@@ -42,7 +43,7 @@ class EmbeddingModel(nn.Module):
     ===================  ==========================================  ==========================================
 
     ``l2`` divides by ``max(norm, 1e-12)``. Parameter names: ``backbone.*``, ``pooling.p`` (GeM), ``embedding.*``,
-    ``bottleneck.*``, ``classifier.weight``; the key mapping of published checkpoints relies on them.
+    ``bottleneck.*``, ``classifier.weight``, ``part_heads.*``; the key mapping of published checkpoints relies on them.
 
     Args:
         backbone: see :class:`unreid.models.base.Backbone`.
@@ -54,6 +55,7 @@ class EmbeddingModel(nn.Module):
         bn_bias: the bottleneck's bias is trained; otherwise it stays 0.
         frame_pool: "after_bottleneck" or "before_bottleneck", see the table.
         num_classes: rows of the classifier, which has no bias; 0: none.
+        parts: horizontal stripes with heads of their own (see :class:`~unreid.models.part_heads.PartHeads`); 0: none.
         standardize: give every image and channel mean 0 and variance 1 before the backbone.
         freeze_at: last frozen stage ("stem", "layer1" ... "layer4"), "" for none. Frozen stages get no gradient and
             all their BN layers, those of shortcuts included, stay in eval mode.
@@ -61,6 +63,7 @@ class EmbeddingModel(nn.Module):
     Attributes:
         pooled_dim: width of ``ModelOutput.pooled``.
         feature_dim: width of ``ModelOutput.embedding``.
+        parts_dim: width of ``ModelOutput.parts`` laid out in a row, 0 without parts.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class EmbeddingModel(nn.Module):
         bn_bias: bool = False,
         frame_pool: str = "after_bottleneck",
         num_classes: int = 0,
+        parts: int = 0,
         standardize: bool = False,
         freeze_at: str = "",
     ) -> None:
@@ -97,6 +101,12 @@ class EmbeddingModel(nn.Module):
         self.standardize = standardize
         self.freeze_at = freeze_at
         self._init_head()
+        self.part_heads = (
+            PartHeads(int(backbone.feature_dim), parts, num_classes=num_classes, bn_bias=bn_bias)  # type: ignore[arg-type]
+            if parts
+            else None
+        )
+        self.parts_dim = self.part_heads.parts * self.part_heads.dim if self.part_heads is not None else 0
         for part in frozen_parts(backbone, freeze_at):
             part.requires_grad_(False)
 
@@ -126,6 +136,7 @@ class EmbeddingModel(nn.Module):
             bn_bias=node.BN_BIAS,
             frame_pool=node.FRAME_POOL,
             num_classes=num_classes if node.CLASSIFIER else 0,
+            parts=node.PARTS,
             standardize=node.STANDARDIZE,
             freeze_at=node.FREEZE_AT,
         )
@@ -183,7 +194,11 @@ class EmbeddingModel(nn.Module):
             else:
                 embedding = mean_over_frames(F.normalize(per_frame, dim=1, eps=1e-12), clip_len)
         logits = None if self.classifier is None else self.classifier(neck)
-        return ModelOutput(pooled=pooled, embedding=embedding, logits=logits)
+        output = ModelOutput(pooled=pooled, embedding=embedding, logits=logits, neck=neck)
+        if self.part_heads is not None:
+            average_first = self.frame_pool == "before_bottleneck"
+            output.parts, output.part_logits = self.part_heads(maps, clip_len, average_first=average_first)
+        return output
 
     def train(self, mode: bool = True) -> EmbeddingModel:
         """As ``nn.Module.train``, but the BN layers of frozen stages stay in eval mode."""
@@ -210,11 +225,6 @@ class EmbeddingModel(nn.Module):
                 nn.init.zeros_(self.embedding.bias)
         if self.classifier is not None:
             nn.init.normal_(self.classifier.weight, std=0.001)
-
-
-def mean_over_frames(frames: Tensor, clip_len: int) -> Tensor:
-    """(B * clip_len, D) -> (B, D)."""
-    return frames if clip_len == 1 else frames.unflatten(0, (-1, clip_len)).mean(dim=1)
 
 
 def frozen_parts(backbone: nn.Module, freeze_at: str) -> list[nn.Module | nn.Parameter]:

@@ -20,7 +20,12 @@ class Pooling(nn.Module):
 
     Args:
         stripes: number of bands; 1 pools over the whole map.
+
+    Attributes:
+        key: of the config, that says how many; for messages.
     """
+
+    key = "MODEL.POOLING.STRIPES"
 
     def __init__(self, stripes: int = 1) -> None:
         super().__init__()
@@ -32,7 +37,7 @@ class Pooling(nn.Module):
         """float (N, C, h, w) -> float32 or float64 (N, stripes * C)."""
         if self.stripes > maps.shape[2]:
             raise UserError(
-                f"MODEL.POOLING.STRIPES is {self.stripes} but the feature map is only {maps.shape[2]} rows high: "
+                f"{self.key} is {self.stripes} but the feature map is only {maps.shape[2]} rows high: "
                 "use fewer stripes, larger images or MODEL.BACKBONE.LAST_STRIDE 1."
             )
         if maps.dtype in (torch.float16, torch.bfloat16):
@@ -92,6 +97,11 @@ class GeneralizedMeanPooling(Pooling):
         """See :class:`Pooling`."""
         powered = maps.clamp(min=self.eps).pow(self.p)
         return F.adaptive_avg_pool2d(powered, (self.stripes, 1)).pow(1.0 / self.p)
+
+
+def mean_over_frames(frames: Tensor, clip_len: int) -> Tensor:
+    """(B * clip_len, ...) -> (B, ...)."""
+    return frames if clip_len == 1 else frames.unflatten(0, (-1, clip_len)).mean(dim=1)
 
 
 def build_pooling(name: str, stripes: int = 1) -> Pooling:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates
-from unreid.neighbors.torch_search import Proposer, Scorer, certified_lists, exact_search
+from unreid.neighbors.torch_search import Proposer, Scorer, Spans, certified_lists, exact_search
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +93,13 @@ def build_index(features: Tensor, kind: str, *, nprobe: int = 32, ef_search: int
     return index
 
 
-def report_recall(features: Tensor, queries: Tensor, neighbor: Tensor, kind: str, *, seed: int = 0) -> float:
+def report_recall(
+    features: Tensor, queries: Tensor, neighbor: Tensor, kind: str, *, seed: int = 0, spans: Spans | None = None
+) -> float:
     """Share of the true neighbours that the lists hold, over at most 500 rows; logged, and warned about below 0.95."""
     chosen = np.random.default_rng(seed).permutation(len(queries))[:_RECALL_ROWS]
     sample = torch.from_numpy(np.sort(chosen)).to(queries.device)
-    exact = exact_search(features, queries[sample], neighbor.shape[1])[1]
+    exact = exact_search(features, queries[sample], neighbor.shape[1], spans=spans)[1]
     recall = recall_of(neighbor[sample], exact)
     if recall < _RECALL_WARNING:
         logger.warning(

@@ -27,14 +27,16 @@ logger = logging.getLogger(__name__)
 MAX_RADIUS = 1 - 1e-6  # "every pair that meets": distances below 1
 
 
-class _Backend(NamedTuple):
+class Backend(NamedTuple):
+    """The two steps that differ between libraries: query expansion, and distances of the pairs that meet."""
+
     mean_rows: Callable[[SparseRows, Tensor], SparseRows]
     pair_distances: Callable[[SparseRows, float], tuple[Tensor, Tensor, Tensor]]
 
 
 BACKENDS = {
-    "scipy": _Backend(minsum_scipy.mean_rows, minsum_scipy.pair_distances),
-    "torch": _Backend(minsum_torch.mean_rows, minsum_torch.pair_distances),
+    "scipy": Backend(minsum_scipy.mean_rows, minsum_scipy.pair_distances),
+    "torch": Backend(minsum_torch.mean_rows, minsum_torch.pair_distances),
 }
 
 
@@ -80,15 +82,12 @@ def jaccard_graph(
         InputError: features that are not finite numbers (N, D).
         ValueError: neighbour lists that are too narrow, of another length or hold an index outside 0..N-1.
     """
-    if not 0 < radius < 1:
-        raise UserError(
-            f"A Jaccard radius (CLUSTER.EPS plus gap) lies between 0 and 1, not at {radius}: at 1 all are neighbours."
-        )
+    check_radius(radius)
     features = as_features(features)
-    parts = _backend(backend, features.device)
+    parts = backend_of(backend, features.device)
     if normalize:
         features = l2_normalize(features, dim=1)
-    width, half, k2 = _sizes(len(features), k1, k2, k1_includes_self)
+    width, half, k2 = list_sizes(len(features), k1, k2, k1_includes_self)
     if neighbors is None:
         neighbors = knn(features, width, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
     distance, index = _checked_lists(neighbors, len(features), width)
@@ -96,8 +95,21 @@ def jaccard_graph(
     rows = support_weights(features, distance, index, half)
     if k2 > 1:
         rows = parts.mean_rows(rows, index[:, :k2])
-    i, j, pair_distance = parts.pair_distances(rows, radius + tol)
-    return PairGraph(len(features), i, j, pair_distance, radius, _self_distances(rows))
+    return graph_of_rows(rows, parts, radius, tol)
+
+
+def graph_of_rows(rows: SparseRows, backend: Backend, radius: float, tol: float) -> PairGraph:
+    """The graph of the Jaccard distances between sparse rows of weights."""
+    i, j, distance = backend.pair_distances(rows, radius + tol)
+    return PairGraph(len(rows), i, j, distance, radius, _self_distances(rows))
+
+
+def check_radius(radius: float) -> None:
+    """Raises :class:`UserError` unless the radius is one of a Jaccard distance that leaves pairs out."""
+    if not 0 < radius < 1:
+        raise UserError(
+            f"A Jaccard radius (CLUSTER.EPS plus gap) lies between 0 and 1, not at {radius}: at 1 all are neighbours."
+        )
 
 
 def jaccard_distance(features: ArrayLike, *, k1: int = 30, k2: int = 6, **options: Any) -> Tensor:
@@ -117,7 +129,7 @@ def list_width(k1: int, k1_includes_self: bool) -> int:
     return k1 if k1_includes_self else k1 + 1
 
 
-def _sizes(n: int, k1: int, k2: int, k1_includes_self: bool) -> tuple[int, int, int]:
+def list_sizes(n: int, k1: int, k2: int, k1_includes_self: bool) -> tuple[int, int, int]:
     """Widths of full and half lists and of the query expansion, clamped to N."""
     if k1 < 1 or k2 < 1:
         raise UserError(f"CLUSTER.K1 and K2 must be at least 1, not {k1} and {k2}.")
@@ -130,7 +142,8 @@ def _sizes(n: int, k1: int, k2: int, k1_includes_self: bool) -> tuple[int, int, 
     return min(width, n), min(half, width, n), min(k2, n)
 
 
-def _backend(name: str, device: torch.device) -> _Backend:
+def backend_of(name: str, device: torch.device) -> Backend:
+    """The back-end that ``CLUSTER.BACKEND`` names, checked against the device."""
     if name == "auto":
         name = "scipy" if device.type == "cpu" else "torch"
     if name == "numba":

@@ -83,7 +83,7 @@ def support_weights(features: Tensor, distance: Tensor, index: Tensor, half_widt
         count = torch.bincount(row, minlength=min(first + marks, n) - first)
         counts.append(count)
         columns.append(column.int())
-        values.append(_segment_softmax(square[column] - known, count, row))
+        values.append(segment_softmax(square[column] - known, count, row))
     start = torch.zeros(n + 1, dtype=torch.int64, device=device)
     torch.cumsum(torch.cat(counts), 0, out=start[1:])
     return SparseRows(start, torch.cat(columns), torch.cat(values))
@@ -133,7 +133,7 @@ def _supports(features: Tensor, lists: _Lists, first: int, last: int, table: Ten
     return row, key - row * n, torch.cat([distance[lists.member[first:last]], new_distance])[order]
 
 
-def _segment_softmax(logits: Tensor, count: Tensor, row: Tensor) -> Tensor:
+def segment_softmax(logits: Tensor, count: Tensor, row: Tensor) -> Tensor:
     """float32 softmax of float64 ``logits`` within consecutive segments of ``count`` entries, ``row`` their number."""
     top = torch.segment_reduce(logits, "max", lengths=count, unsafe=True)
     weight = (logits - top[row]).exp_()

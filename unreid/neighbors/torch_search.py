@@ -29,6 +29,8 @@ _MARGIN = {torch.float32: 6, torch.bfloat16: 34}  # candidates beyond k; more fo
 _UNIT = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}  # unit roundoff
 
 Proposer = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+Spans = list[tuple[int, int]]
+"""Ranges [start, stop) of rows, ascending and apart from each other."""
 
 
 @contextmanager
@@ -105,27 +107,37 @@ class Scorer:
 
 
 def exact_search(
-    features: Tensor, queries: Tensor | None, k: int, *, dtype: torch.dtype = torch.float32, block: int = 0
+    features: Tensor,
+    queries: Tensor | None,
+    k: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    block: int = 0,
+    spans: Spans | None = None,
+    scorer: Scorer | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Exact lists; arguments and result as :func:`unreid.neighbors.knn`.
 
     Args:
         features: float32 (N, D), finite.
         queries: int64 (Q,), or None for all rows, which takes half the products (each serves two rows).
-        k: width of the lists, at most N.
+        k: width of the lists, at most N (or what the spans hold).
         dtype: precision of the scan, float32 or bfloat16; the lists are those of float32 either way.
         block: query rows scanned at once; 0 chooses by memory.
+        spans: neighbours come from these ranges of rows only, which need not hold the queries; None: all rows.
+        scorer: :meth:`Scorer.of` the features and ``dtype``, where several searches share it.
     """
-    scorer = Scorer.of(features, dtype)
+    scorer = scorer or Scorer.of(features, dtype)
     if queries is None:
         return _search_all(features, scorer, k, _MARGIN[dtype], block or _TILE.get(features.device.type, 2048))
     budget = _SCORE_BYTES.get(features.device.type, 2**26) // 4
     block = block or min(max(256, budget // len(features)), 4096)
+    spans = spans or [(0, len(features))]
 
     def propose(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        return _propose(scorer, rows, width, max(width, budget // len(rows)))
+        return _propose(scorer, rows, width, max(width, budget // len(rows)), spans)
 
-    return certified_lists(features, scorer, queries, k, propose, margin=_MARGIN[dtype], block=block)
+    return certified_lists(features, scorer, queries, k, propose, margin=_MARGIN[dtype], block=block, spans=spans)
 
 
 def _search_all(features: Tensor, scorer: Scorer, k: int, margin: int, tile: int) -> tuple[Tensor, Tensor]:
@@ -140,19 +152,29 @@ def _search_all(features: Tensor, scorer: Scorer, k: int, margin: int, tile: int
 
 
 def certified_lists(
-    features: Tensor, scorer: Scorer, queries: Tensor, k: int, propose: Proposer, *, margin: int, block: int
+    features: Tensor,
+    scorer: Scorer,
+    queries: Tensor,
+    k: int,
+    propose: Proposer,
+    *,
+    margin: int,
+    block: int,
+    spans: Spans | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Exact lists from a search that may err by rounding.
 
     Args:
         features, queries, k: as :func:`exact_search`.
         scorer: its bound must hold for the scores of ``propose``.
-        propose: (rows (Q,), width) -> indices (Q, width) with the row itself among them, and score (Q,) that nothing
-            left out falls below.
+        propose: (rows (Q,), width) -> indices (Q, width) with the row itself among them (if it lies in the spans), and
+            score (Q,) that nothing left out falls below.
         margin: candidates beyond k.
         block: query rows proposed for at once.
+        spans: as :func:`exact_search`.
     """
-    n = len(features)
+    spans = spans or [(0, len(features))]
+    n = sum(stop - start for start, stop in spans)
     width = min(k + margin, n)
     distance = features.new_empty(len(queries), k)
     index = queries.new_empty(len(queries), k)
@@ -169,17 +191,15 @@ def certified_lists(
         return distance, index
     logger.debug("%d of %d lists searched a second time", len(doubtful), len(queries))
     for part in doubtful.split(512):
-        distance[part], index[part] = _search_again(features, scorer, queries[part], distance[part, -1], k)
+        distance[part], index[part] = _search_again(features, scorer, queries[part], distance[part, -1], k, spans)
     return distance, index
 
 
-def _propose(scorer: Scorer, rows: Tensor, width: int, columns: int) -> tuple[Tensor, Tensor]:
+def _propose(scorer: Scorer, rows: Tensor, width: int, columns: int, spans: Spans) -> tuple[Tensor, Tensor]:
     """The ``width`` best scores of each row, itself always among them: indices (Q, width) and the worst score (Q,)."""
-    n = len(scorer.square)
     best: Tensor | None = None
     index = rows[:, None]
-    for start in range(0, n, columns):
-        stop = min(start + columns, n)
+    for start, stop in _tiles(spans, columns):
         scores = scorer.scores(rows, start, stop)
         own = ((rows >= start) & (rows < stop)).nonzero()[:, 0]
         scores[own, rows[own] - start] = -torch.inf
@@ -213,21 +233,30 @@ def _smallest(scores: Tensor, count: int, group: int = 16) -> tuple[Tensor, Tens
     return values, column.gather(1, best)
 
 
-def _search_again(features: Tensor, scorer: Scorer, rows: Tensor, kth: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _tiles(spans: Spans, columns: int) -> Iterator[tuple[int, int]]:
+    """Ranges of at most ``columns`` rows that make up the spans."""
+    for first, last in spans:
+        for start in range(first, last, columns):
+            yield start, min(start + columns, last)
+
+
+def _search_again(
+    features: Tensor, scorer: Scorer, rows: Tensor, kth: Tensor, k: int, spans: Spans
+) -> tuple[Tensor, Tensor]:
     """The lists of ``rows`` among everything whose score does not exceed the limit for distance ``kth`` (Q,)."""
     limit = scorer.limit(rows, kth)[:, None]
     device = features.device.type
     columns = max(1, _SCORE_BYTES.get(device, 2**26) // (4 * len(rows)))
     left, right, total = [], [], 0
-    for start in range(0, len(features), columns):
-        stop = min(start + columns, len(features))
+    for start, stop in _tiles(spans, columns):
         near = (scorer.scores(rows, start, stop) <= limit).nonzero()
         left.append(near[:, 0])
         right.append(near[:, 1] + start)
         total += len(near)
         if total > _PAIRS.get(device, 2**21) and len(rows) > 1:  # many duplicates: fewer rows at once
             half = len(rows) // 2
-            parts = [_search_again(features, scorer, rows[s], kth[s], k) for s in (slice(half), slice(half, None))]
+            halves = slice(half), slice(half, None)
+            parts = [_search_again(features, scorer, rows[part], kth[part], k, spans) for part in halves]
             return torch.cat([parts[0][0], parts[1][0]]), torch.cat([parts[0][1], parts[1][1]])
     pairs = torch.cat(left), torch.cat(right)
     order = pairs[0].argsort(stable=True)

@@ -1,0 +1,238 @@
+"""Camera proxies: a row for every cluster in every camera (CAP, Wang et al., AAAI 2021; O2CAP, TIP 2022)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unreid.losses.proxies import (
+    camera_balanced_weights,
+    intra_camera_loss,
+    offline_positives,
+    online_positives,
+    proxy_loss,
+)
+from unreid.memory.base import MEMORIES, Memory
+from unreid.memory.camera_proxies import camera_proxies
+from unreid.memory.grouping import distinct, group_by_class
+from unreid.memory.update_rules import UPDATE_RULES
+from unreid.structures import Clustering
+from unreid.utils.errors import UserError
+from unreid.utils.means import segment_means
+from unreid.utils.state import StateError, entries
+
+
+@MEMORIES.register("ProxyMemory")
+class ProxyMemory(Memory):
+    """One unit row for the images of one cluster in one camera, and up to three losses against the rows.
+
+    Targets are clusters, as everywhere; with the camera they name the *own* proxy of a sample. The losses, with
+    similarities ``s`` to all proxies and softmaxes of ``s / temp``:
+
+    - "offline" (O2CAP, associations of the clustering): the proxies of the sample's cluster are its positives, equally;
+      against them the ``hard_negatives`` most similar proxies of other clusters.
+    - "online" (O2CAP, associations of the moment): of every camera's best proxy by a mixed similarity (``balance`` of
+      the sample's own, the rest its own proxy's), the ``online_positives`` best.
+    - "intra" (CAP): cross-entropy against the proxies of the sample's own camera.
+
+    A loss is the mean over the samples of a camera, summed over cameras; the active losses add up. Every sample moves
+    its own proxy, by the update rules of the other memories.
+
+    Args:
+        dim: D.
+        intra, offline, online: which losses.
+        inter_after: labellings before the offline and online losses begin (CAP: 5).
+        hard_negatives: proxies that a positive competes with; fewer where there are fewer.
+        online_positives: proxies of the online loss.
+        balance: share of the sample's own similarity in the online choice.
+        temp: softmax temperature.
+        update: rule in ``UPDATE_RULES``; the samples of a proxy share a camera.
+        momentum: weight of the old row.
+        normalize_inputs: whether inputs and features are L2-normalised here.
+        seed: unused; every memory takes one.
+        device: where the rows live.
+
+    Raises:
+        UserError: no loss at all.
+
+    Example:
+        >>> memory = ProxyMemory(2, online=False)
+        >>> clustering = Clustering.from_labels(torch.tensor([0, 0, 1]))
+        >>> memory.reset(torch.eye(3, 2), clustering, camids=torch.tensor([0, 1, 0]))
+        >>> len(memory.bank)
+        3
+    """
+
+    needs = ("camids",)
+    by_camera = True
+    cluster: Tensor
+    camera: Tensor
+    own: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        intra: bool = False,
+        offline: bool = True,
+        online: bool = True,
+        inter_after: int = 0,
+        hard_negatives: int = 50,
+        online_positives: int = 3,
+        balance: float = 0.15,
+        temp: float = 0.07,
+        update: str = "all",
+        momentum: float = 0.2,
+        normalize_inputs: bool = True,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(dim, normalize_inputs=normalize_inputs, seed=seed, device=device)
+        if not (intra or offline or online) or (inter_after and not intra):
+            raise UserError(
+                "ProxyMemory needs a loss in every round: set one of MEMORY.PROXY.INTRA, OFFLINE and ONLINE, and INTRA "
+                "where INTER_AFTER holds the others back."
+            )
+        self.intra, self.offline, self.online = intra, offline, online
+        self.inter_after = inter_after
+        self.hard_negatives = hard_negatives
+        self.online_positives = online_positives
+        self.balance = balance
+        self.temp = temp
+        self.rule = UPDATE_RULES.get(update)
+        self.momentum = momentum
+        self.camera_sizes: list[int] = []
+        for name in ("cluster", "camera", "own"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64, device=device))
+
+    @classmethod
+    def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ProxyMemory:
+        """Reads ``MEMORY.{PROXY.*,TEMP,UPDATE,MOMENTUM}`` and ``SEED``; refuses what this memory does not have."""
+        for key, value in (("NEGATIVES", cfg.MEMORY.NEGATIVES), ("SMOOTH", cfg.MEMORY.SMOOTH)):
+            if value:
+                raise UserError(f"MEMORY.{key} does not work with ProxyMemory: set it to 0.")
+        node = cfg.MEMORY.PROXY
+        return cls(
+            dim,
+            intra=node.INTRA,
+            offline=node.OFFLINE,
+            online=node.ONLINE,
+            inter_after=node.INTER_AFTER,
+            hard_negatives=node.HARD_NEGATIVES,
+            online_positives=node.ONLINE_POSITIVES,
+            balance=node.BALANCE,
+            temp=cfg.MEMORY.TEMP,
+            update=cfg.MEMORY.UPDATE,
+            momentum=cfg.MEMORY.MOMENTUM,
+            seed=cfg.SEED,
+            device=device,
+        )
+
+    @property
+    def num_clusters(self) -> int:
+        """C."""
+        return len(self.table)
+
+    @property
+    def table(self) -> Tensor:
+        """int64 (C, cameras): the proxy of a cluster in a camera; its largest one where it has no image there."""
+        return self.own.view(-1, max(1, len(self.camera_sizes)))
+
+    @property
+    def rows(self) -> Tensor:
+        """(C, D) normalised means of the proxies of every cluster."""
+        return F.normalize(segment_means(self.bank, self.cluster, self.num_clusters)[0], dim=1)
+
+    def _rebuild(self, features: Tensor, clustering: Clustering, camids: Tensor | None) -> None:
+        if camids is None or len(camids) != len(features):
+            raise ValueError(f"ProxyMemory needs camids ({len(features)},), the cameras of the training list")
+        proxies = camera_proxies(clustering.labels.to(features.device), camids.to(features.device))
+        self.cluster, self.camera, self.own = proxies.cluster, proxies.camera, proxies.table.flatten()
+        self.camera_sizes = torch.bincount(proxies.camera, minlength=proxies.table.shape[1]).tolist()
+        self.bank = proxies.rows(features)
+
+    def own_proxies(self, targets: Tensor, camids: Tensor | None) -> Tensor:
+        """int64 (B,): the proxy of each sample's cluster and camera.
+
+        A made sample may lie in a cluster that its camera does not see: it counts to the cluster's largest proxy.
+        """
+        if camids is None:
+            raise ValueError("ProxyMemory needs camids")
+        return self.table[targets, camids]
+
+    def _loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        camids: Tensor | None = None,
+        **fields: Any,
+    ) -> Tensor:
+        own = self.own_proxies(targets, camids)
+        camera = self.camera[own]
+        similarity = inputs @ self.bank.detach().t()
+        logits = similarity / self.temp
+        losses = torch.zeros(len(inputs), device=inputs.device, dtype=logits.dtype)
+        if self.intra:
+            losses = losses + intra_camera_loss(logits, own, self.camera, camera)
+        if self.resets > self.inter_after:
+            if self.offline:
+                positives = offline_positives(targets, self.cluster)
+                losses = losses + proxy_loss(logits, positives, similarity.detach(), self.hard_negatives)
+            if self.online:
+                mixed = self._mixed(similarity.detach(), own)
+                positives = online_positives(mixed, self.camera_sizes, self.online_positives)
+                losses = losses + proxy_loss(logits, positives, mixed, self.hard_negatives)
+        if weights is not None:
+            losses = weights.to(losses.dtype) * losses
+        return (camera_balanced_weights(camera) * losses).sum()
+
+    def _mixed(self, similarity: Tensor, own: Tensor) -> Tensor:
+        """(B, P): ``balance * s + (1 - balance) *`` the similarity of the own proxy."""
+        proxies, place = distinct(own)
+        between = self.bank[proxies] @ self.bank.t()
+        between = between if place is None else between[place]
+        return self.balance * similarity + (1.0 - self.balance) * between
+
+    def _write(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        num_instances: int | None,
+        camids: Tensor | None = None,
+        **fields: Any,
+    ) -> None:
+        own = self.own_proxies(targets, camids)
+        groups = group_by_class(own, num_instances=num_instances, num_classes=len(self.bank))
+        cameras = self.camera[own][groups.table]
+        rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
+        self.bank.index_copy_(0, groups.label, rows)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """See :class:`Memory`."""
+        return {**super().get_extra_state(), "camera_sizes": self.camera_sizes}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """See :class:`Memory`."""
+        entries(state, "the counters of the memory", {"resets": int, "updates": int, "camera_sizes": list})
+        if not all(type(size) is int and size >= 0 for size in state["camera_sizes"]):
+            raise StateError("'camera_sizes' of the memory are no counts")
+        super().set_extra_state({name: state[name] for name in ("resets", "updates")})
+        self.camera_sizes = list(state["camera_sizes"])
+
+    def check_targets(self, targets: Tensor) -> None:
+        """See :class:`Memory`."""
+        count, cameras = len(self.bank), max(1, len(self.camera_sizes))
+        if len(self.own) % cameras or not len(self.cluster) == len(self.camera) == count == sum(self.camera_sizes):
+            raise StateError("'bank', 'cluster', 'camera' and 'own' of the memory have contradicting lengths")
+        super().check_targets(targets)
+        for name, values, bound in (
+            ("cluster", self.cluster, self.num_clusters),
+            ("camera", self.camera, cameras),
+            ("own", self.own, count),
+        ):
+            if len(values) and not 0 <= int(values.min()) <= int(values.max()) < bound:
+                raise StateError(f"{name!r} of the memory names what is not there")

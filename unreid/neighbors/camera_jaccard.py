@@ -1,0 +1,148 @@
+"""CA-Jaccard: the k-reciprocal Jaccard distance with neighbours of the own and of other cameras kept apart.
+
+Images of one camera look alike whoever they show, and fill each other's neighbour lists. Chen et al. (CA-Jaccard:
+Camera-aware Jaccard Distance for Person Re-identification, CVPR 2024) rank both groups by themselves: reciprocal
+neighbours come from both lists (CKRNN, section 3.2), and so do the rows that a query expansion averages (CLQE,
+section 3.3). Everything after that is the sparse Jaccard distance of :mod:`unreid.neighbors.jaccard`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from unreid.neighbors.camera_lists import CameraLists, camera_lists
+from unreid.neighbors.jaccard import backend_of, check_radius, graph_of_rows, list_sizes
+from unreid.neighbors.knn import knn
+from unreid.neighbors.rescoring import squared_norms
+from unreid.neighbors.support import SparseRows, reciprocal, segment_softmax, support_weights
+from unreid.structures import PairGraph
+from unreid.utils.arrays import ArrayLike, as_features, as_integers
+from unreid.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_ROWS = 2**16  # rows whose sets are joined at once
+
+
+@torch.no_grad()
+def camera_jaccard_graph(
+    features: ArrayLike,
+    camids: ArrayLike,
+    *,
+    k1_intra: int = 5,
+    k1_inter: int = 20,
+    k2_intra: int = 3,
+    k2_inter: int = 3,
+    ckrnn: bool = True,
+    clqe: bool = True,
+    k1: int = 30,
+    k2: int = 6,
+    radius: float = 0.6,
+    tol: float = 1e-6,
+    backend: str = "auto",
+    lists: CameraLists | None = None,
+    neighbors: tuple[Tensor, Tensor] | None = None,
+    knn_backend: str = "torch",
+    nprobe: int = 32,
+    ef_search: int = 128,
+    seed: int = 0,
+) -> PairGraph:
+    """All pairs with CA-Jaccard distance up to ``radius + tol``.
+
+    Args:
+        features: (N, D), unit rows as published; weights are a softmax of ``2 <x, y> - 2``.
+        camids: int (N,), the camera of every row. With one camera only, the own-camera half is all there is.
+        k1_intra, k1_inter: reciprocal neighbours among the own camera's rows and among the others', self not counted.
+        k2_intra, k2_inter: rows of either list that the query expansion averages (the published training takes 3 and 3
+            in its first round, then 2 and 4); 0 takes none of it.
+        ckrnn: False (ablation): the plain reciprocal sets of ``k1``.
+        clqe: False (ablation): the plain query expansion over ``k2`` neighbours.
+        radius, tol, backend: see :func:`~unreid.neighbors.jaccard.jaccard_graph`.
+        lists: what :func:`~unreid.neighbors.camera_lists.camera_lists` returns for these features, of widths
+            ``list_widths(...)`` or more, to skip the search.
+        neighbors: plain lists for the ablations, as :func:`unreid.neighbors.knn` returns them.
+        knn_backend, nprobe, ef_search, seed: of the search.
+
+    Returns:
+        The graph, on the device of the features.
+
+    Raises:
+        UserError: an unknown backend, a radius not below 1, or sizes below what they can be.
+        InputError: features that are not finite numbers (N, D), or cameras that are not integers (N,).
+    """
+    check_radius(radius)
+    features = as_features(features)
+    n = len(features)
+    camids = as_integers(camids, "camids", n).to(features.device)
+    parts = backend_of(backend, features.device)
+    if min(k1_intra, k1_inter) < 1 or min(k2_intra, k2_inter) < 0 or k2_intra + k2_inter < 1:
+        raise UserError(
+            "CLUSTER.CA.K1_INTRA and K1_INTER must be at least 1, K2_INTRA and K2_INTER at least 0 and not both 0."
+        )
+    single = bool((camids == camids[0]).all())
+    if single and (ckrnn or clqe):
+        logger.warning("all %d samples come from one camera: CA-Jaccard uses neighbours of the own camera alone", n)
+    if (ckrnn or clqe) and lists is None:
+        widths = list_widths(k1_intra, k1_inter, k2_intra, k2_inter)
+        lists = camera_lists(
+            features, camids, *widths, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed
+        )
+    if not (ckrnn and clqe) and neighbors is None:
+        width = min(n, k2 if ckrnn else k1 + 1)
+        neighbors = knn(features, width, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
+    if ckrnn:
+        assert lists is not None
+        rows = _camera_supports(features, lists, min(k1_intra + 1, n), 0 if single else min(k1_inter + 1, n))
+    else:
+        assert neighbors is not None
+        width, half, _ = list_sizes(n, k1, 1, False)
+        rows = support_weights(features, neighbors[0][:, :width], neighbors[1][:, :width], half)
+    if clqe:
+        assert lists is not None
+        taken = torch.cat([lists.intra[:, :k2_intra], lists.inter[:, : 0 if single else k2_inter]], dim=1)
+        rows = parts.mean_rows(rows, taken) if taken.shape[1] else rows
+    elif k2 > 1:
+        assert neighbors is not None
+        rows = parts.mean_rows(rows, neighbors[1][:, :k2])
+    return graph_of_rows(rows, parts, radius, tol)
+
+
+def list_widths(k1_intra: int, k1_inter: int, k2_intra: int, k2_inter: int) -> tuple[int, int]:
+    """Widths of the lists that :func:`camera_jaccard_graph` needs: of the own camera, of the others."""
+    return max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)
+
+
+def _camera_supports(features: Tensor, lists: CameraLists, intra: int, inter: int) -> SparseRows:
+    """Softmax weights over the reciprocal neighbours of both lists; ``intra``, ``inter``: widths, 0 for none."""
+    n = len(features)
+    square = squared_norms(features)
+    sides = [
+        (index[:, :width], distance[:, :width], reciprocal(index[:, :width].int(), width))
+        for index, distance, width in (
+            (lists.intra, lists.intra_distance, intra),
+            (lists.inter, lists.inter_distance, inter),
+        )
+        if width
+    ]
+    counts, columns, values = [], [], []
+    for first in range(0, n, _ROWS):
+        block = slice(first, first + _ROWS)
+        found = [(member[block].nonzero(as_tuple=True), index[block], dist[block]) for index, dist, member in sides]
+        key = torch.cat([row * n + index[row, place] for (row, place), index, _ in found])
+        known = torch.cat([dist[row, place] for (row, place), _, dist in found])
+        key, order = key.sort(stable=True)
+        fresh = torch.ones_like(key, dtype=torch.bool)
+        fresh[1:] = key[1:] != key[:-1]  # lists that run on into the other side share rows
+        key, known = key[fresh], known[order][fresh]
+        row = torch.div(key, n, rounding_mode="floor")
+        column = key - row * n
+        count = torch.bincount(row, minlength=min(_ROWS, n - first))
+        counts.append(count)
+        columns.append(column.int())
+        values.append(segment_softmax(square[column] - known, count, row))
+    start = torch.zeros(n + 1, dtype=torch.int64, device=features.device)
+    torch.cumsum(torch.cat(counts), 0, out=start[1:])
+    return SparseRows(start, torch.cat(columns), torch.cat(values))
