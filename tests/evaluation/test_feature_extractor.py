@@ -126,6 +126,8 @@ def test_bad_input(extractor, tmp_path) -> None:
     for missing in ("x" * 300, "y" * 5000):  # longer than a name may be
         with pytest.raises(UserError, match="no file or folder"):
             extractor(missing)
+        with pytest.raises(UserError, match="There is no weight file"):
+            FeatureExtractor.from_checkpoint(missing)
     pixels = np.zeros((4, 4, 3), np.uint8)
     for wrong in (np.zeros((4, 4)), pixels / 255, [pixels[:, :, :1]], None, 3, b"abc", ["a.png", pixels]):
         with pytest.raises(ValueError, match="images are paths"):

@@ -38,7 +38,7 @@ class FeatureExtractor:
     """Turns images into feature vectors, in batches.
 
     Accepts the path of an image, a list of paths, a folder (all images below it, in the order of
-    :meth:`list_images`), an array uint8 (H, W, 3) or (N, H, W, 3) in RGB, a Pillow image (RGB), a list of such arrays or
+    :meth:`list_images`), an array uint8 (H, W, 3) or (N, H, W, 3) in RGB, a Pillow image (RGB), a list of arrays or
     images of any sizes, a tensor uint8 (3, H, W) or (N, 3, H, W), or a tensor float (N, 3, H, W) that went through the
     transform already. Any iterable may stand for a list.
 
