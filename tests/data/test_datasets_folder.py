@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unreid.config import get_cfg
-from unreid.data.datasets import ImageFolder, build_dataset, train_view
+from unreid.data.datasets import ImageFolder, Market1501, build_dataset, train_view
 from unreid.utils.errors import UserError
 
 
@@ -217,3 +217,18 @@ def test_folders_of_one_name_at_several_places_are_said(tmp_path: Path, caplog: 
     touch(tmp_path, "train/1.jpg", "gallery/a/1.jpg", "query/anna/day1/1.jpg", "query/ben/day1/1.jpg")
     assert len(set(ImageFolder(tmp_path).query.truth.pids.tolist())) == 1
     assert "such as anna/day1 and ben/day1" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["train", "query", "gallery"])
+def test_names_longer_than_a_file_system_takes(tmp_path: Path, split: str) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.png").touch()
+    for name in ("x" * 300, "y" * 5000):
+        if split == "train":
+            with pytest.raises(UserError, match="does not exist"):
+                ImageFolder(tmp_path, train=name)
+        else:
+            assert not ImageFolder(tmp_path, **{split: name}).has_test
+        for data_set in (ImageFolder, Market1501):
+            with pytest.raises(UserError, match="does not exist|was not found"):
+                data_set(tmp_path / name)

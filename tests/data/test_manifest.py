@@ -51,6 +51,7 @@ def data(folder: Path, text: str | bytes) -> ImageFolder:
         ("0.png,1,train,,,,more\n", "line 2: 7 fields where the header has 6"),
         ("8.png,1,train,,,\n0.png,1,,,,\n9.png,1,,,,\n", r"line 2: there is no file .*8.png \(2 of 3 lines"),
         ("query,1,train,,,\n", "line 2: there is no file"),
+        ("0.png,1,train,,,\nm.csv,1,train,,,\n", "line 3: m.csv is not an image"),
         ("0.png,1,Query,A,,\n", "line 2: split must be one of .* not 'Query'; did you mean 'query'"),
         ("0.png,1,train,,,1e400\n", "line 2: frame must be a whole number"),
         (f"0.png,1,train,,,{10**20}\n", "line 2: frame must be a whole number"),
@@ -124,6 +125,8 @@ def test_lookalikes_are_said(folder: Path, caplog: pytest.LogCaptureFixture) -> 
     assert len(set(dataset.query.truth.pids.tolist() + dataset.gallery.truth.pids.tolist())) == 3
     assert "identity names look alike and are taken as different: '07' and '7'" in caplog.text
     assert "camera names look alike and are taken as different: '01' and '1'" in caplog.text
+    data(folder, HEADER + "0.png,1,train,ann,,\n1.png,1,train,ann\u200b,,\n")
+    assert r"'ann' and 'ann\u200b'" in caplog.text
 
 
 def test_the_folder_decides_the_split_however_it_is_spelled(folder: Path) -> None:

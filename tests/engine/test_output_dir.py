@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from unreid.config import CfgNode
+from unreid.config import CfgNode, load_config
 from unreid.engine import run as run_module
 from unreid.engine.folder import RunFolder
 from unreid.engine.run import run
+from unreid.models import pretrained
 from unreid.utils.errors import UserError
 from unreid.utils.lockfile import LockFile
 
@@ -241,3 +242,18 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path, path: str) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(UserError, match="OUTPUT_DIR"):
         RunFolder(tmp_path / path).check()
+
+
+def test_weights_that_cannot_be_had_are_named_before_data_are_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(place: str) -> None:
+        raise OSError(f"no way to {place}")
+
+    monkeypatch.setattr(pretrained, "_fetch", unreachable)
+    config = Path(__file__).parents[2] / "configs" / "ClusterContrast_synthetic.yml"
+    weights = ["MODEL.BACKBONE.NAME", "resnet50", "MODEL.BACKBONE.PRETRAIN", "True"]
+    folders = ["DATASETS.ROOT", str(tmp_path / "data"), "OUTPUT_DIR", str(tmp_path / "out")]
+    with pytest.raises(UserError, match="could not be downloaded"):
+        run(load_config(config, [*weights, *folders]))
+    assert not list(tmp_path.iterdir())

@@ -26,6 +26,7 @@ COMMANDS = [
     ("main", ["OPTIM.EPOCHS", "3"], 2, "--config-file: configs/"),
     ("main", ["OPTIM.EPOCHS", "3", "--config-file", RENDERED], 2, "come before"),
     ("main", ["--config-file", "nowhere.yml"], 2, "nowhere.yml"),
+    ("main", ["--config-file", "empty.pth"], 2, "sets no key"),
     ("main", ["--config-file", RENDERED, "OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
     ("main", ["--config-file", RENDERED, "OPTIM.LR"], 2, "pairs KEY VALUE"),
     ("main", ["--config-file", RENDERED, "OPTIM.LR", "fast"], 2, "OPTIM.LR must be a number"),

@@ -123,12 +123,30 @@ def test_bad_input(extractor, tmp_path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     with pytest.raises(UserError, match="Cannot read image"):
         extractor(tmp_path / "broken.jpg")
-    for wrong in (np.zeros((4, 4)), np.zeros((4, 4, 3)), [np.zeros((4, 4, 1), np.uint8)]):
+    for missing in ("x" * 300, "y" * 5000):  # longer than a name may be
+        with pytest.raises(UserError, match="no file or folder"):
+            extractor(missing)
+        with pytest.raises(UserError, match="There is no weight file"):
+            FeatureExtractor.from_checkpoint(missing)
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    for wrong in (np.zeros((4, 4)), pixels / 255, [pixels[:, :, :1]], None, 3, b"abc", ["a.png", pixels]):
         with pytest.raises(ValueError, match="images are paths"):
             extractor(wrong)
     with pytest.raises(ValueError, match="transformed images"):
         extractor(torch.zeros(3, 4, 4))
     assert FeatureExtractor(EmbeddingModel(TinyResNet()))([]).shape == (0, 128)
+
+
+def test_a_pillow_image_and_what_gives_one_after_the_other(extractor, tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 40, 20, 3)).astype(np.uint8)
+    expected = extractor(pixels)
+    images = [Image.fromarray(array) for array in pixels]
+    paths = [tmp_path / f"{number}.png" for number in range(2)]
+    for image, path in zip(images, paths):
+        image.save(path)
+    assert torch.equal(extractor(images[0]), extractor(pixels[0]))
+    for several in (images, iter(images), iter(pixels), iter(paths)):
+        assert torch.allclose(extractor(several), expected, atol=1e-6)
 
 
 def test_the_docstring_example_runs() -> None:

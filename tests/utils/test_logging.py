@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +78,45 @@ def test_names_that_are_no_text_do_not_lose_the_line(
     assert b"left out: caf\\udce9 \\udcff.jpg" in console.buffer.getvalue()
     assert "left out: caf\\udce9 \\udcff.jpg \u4e2d" in (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert not complaints.getvalue()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_the_caller_closed(tmp_path: Path, closed: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import logging, sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from unreid.engine.cli import guarded\n"
+        "from unreid.utils.logging import setup_logging\n"
+        "def command():\n"
+        "    setup_logging(sys.argv[1])\n"
+        "    file = open(sys.argv[1] + '/mine', 'w')\n"
+        "    print('printed'); sys.stderr.write('said'); sys.stdin.read()\n"
+        "    logging.getLogger('unreid.x').info('logged')\n"
+        "    assert file.fileno() > 2\n"
+        "sys.exit(guarded(command))\n"
+    )
+    command = f'exec "$0" "$1" "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(script), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done
+    assert "logged" in (tmp_path / "run" / "log.txt").read_text()
+    assert (tmp_path / "run" / "mine").read_text() == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["print('folder')", "print('folder', flush=True)"])
+def test_a_command_whose_standard_output_lies_on_a_full_disk(tmp_path: Path, words: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        f"from unreid.engine.cli import guarded\nsys.exit(guarded(lambda: {words}, 'tool'))\n"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, str(script)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "tool: standard output cannot be written: No space left on device\n"

@@ -114,3 +114,19 @@ def test_a_computation_outside_python_does_not_hold_it_up() -> None:
         child.send_signal(signal.SIGTERM)
         _, words = child.communicate(timeout=20)
     assert (child.returncode, words) == (130, "unreid: stopped by SIGTERM\n")
+
+
+@pytest.mark.parametrize("second", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_an_interrupted_process_ends_changes_nothing(tmp_path: Path, second: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import atexit, os, signal, sys, time\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from unreid.engine.cli import guarded\n"
+        f"atexit.register(lambda: (os.kill(os.getpid(), signal.{second}), time.sleep(5)))\n"
+        "def command():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(5)\n"
+        "sys.exit(guarded(command))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "unreid: stopped by SIGTERM\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def find_file(folder: str | Path, path: str, key: str) -> Path:
     given = Path(folder) / path
     mined = given.with_suffix(".npz")
     for candidate in (mined, given):
-        if path and candidate.is_file():
+        if path and os.path.isfile(candidate):
             return candidate
     raise UserError(f"{key}: there is neither {mined} nor {given.name} beside it; mine it: {MINE}.")
 
@@ -127,7 +128,7 @@ def _is_key_list(keys: Any) -> bool:
 
 def _listed_keys(path: Path) -> tuple[list[str], list[str] | None]:
     listed = keys_file(path)
-    if listed.is_file():
+    if os.path.isfile(listed):
         return read_keys(listed)
     read_legacy(path)  # a file that is refused should be named for that, not for a missing list
     raise UserError(

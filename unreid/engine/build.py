@@ -42,6 +42,7 @@ from unreid.methods import InstanceDiscrimination, Method, build_method
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.models.embedding import EmbeddingModel
 from unreid.models.memory_format import set_memory_format
+from unreid.models.pretrained import published_weights
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.environment import recorded
 from unreid.utils.errors import UserError
@@ -117,8 +118,11 @@ def build_trainer(
 
     Nothing is written: whatever is wrong with the data, the network or the relations is said before the run begins.
     """
-    data = build_data(cfg)
     init = cfg.MODEL.INIT_PATH if not resumed else ""
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.PRETRAIN and not (resumed or init or backbone.PRETRAIN_PATH):
+        published_weights(backbone.NAME, backbone.PRETRAIN_VERSION)  # are they to be had? Data may be rendered next
+    data = build_data(cfg)
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (resumed or init))
     if init:
         load_model(init, model)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unreid.config import CfgNode, load_config
+from unreid.config import CfgNode, get_cfg, load_config
 from unreid.engine.preflight import check_start
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
-from unreid.utils.logging import discard_stdout
-from unreid.utils.signals import EXIT_INTERRUPTED, Interrupted, say, stop_name, stop_signals
+from unreid.utils.logging import discard_stdout, open_standard_streams
+from unreid.utils.signals import EXIT_INTERRUPTED, Interrupted, hurry_at_exit, say, stop_name, stop_signals
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.repeat <= 1000:
         raise UserError(f"--repeat takes a number of runs between 1 and 1000, not {arguments.repeat}.")
     cfg = load_config(arguments.config_file, overrides)
+    if cfg == get_cfg():
+        raise UserError(f"{arguments.config_file} sets no key. Say what to run: {EXAMPLES}.")
     if arguments.repeat == 1:
         if not run_config(cfg).get("finished", True):
             raise Interrupted("interrupted; the run's log says how to go on")
@@ -132,10 +134,12 @@ def guarded(command: Callable[[], None], name: str = "unreid") -> int:
 
     Of several processes only the first to fail speaks; all of them end with a status other than 0.
     """
+    open_standard_streams()
     try:
         with stop_signals():
             return _guarded(command, name)
     except KeyboardInterrupt as error:
+        hurry_at_exit()
         if _first_to_fail():
             say(f"{name}: {error or 'interrupted'}")
         return EXIT_INTERRUPTED
@@ -166,11 +170,26 @@ def _guarded(command: Callable[[], None], name: str) -> int:
             raise Interrupted(f"stopped by {stop_name()}; the run's log says how far it was") from error
         if not (_first_to_fail() or _let_the_first_speak()):
             return EXIT_FAILURE
+        refusal = _stdout_refuses() if isinstance(error, OSError) and error.filename is None else ""
+        if refusal:
+            discard_stdout()
+            say(f"{name}: standard output cannot be written: {refusal}")
+            return EXIT_FAILURE
         if not isinstance(error, IncompleteRunError):
             raise
         say(f"{name}: {error}")
         return EXIT_FAILURE
     return 0
+
+
+def _stdout_refuses() -> str:
+    """Why standard output cannot be written (its disk is full), "" if it can; found out with an empty line."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _have_met() -> bool:

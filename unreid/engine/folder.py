@@ -67,7 +67,7 @@ class RunFolder:
     def newest(self) -> Path | None:
         """The newest checkpoint, if there is one."""
         newest = self.path / CHECKPOINT
-        return newest if newest.is_file() else None
+        return newest if os.path.isfile(newest) else None
 
     def goes_on(self) -> bool:
         """Whether ``RESUME`` names this folder's own run."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,9 @@ class FeatureExtractor:
     """Turns images into feature vectors, in batches.
 
     Accepts the path of an image, a list of paths, a folder (all images below it, in the order of
-    :meth:`list_images`), an array uint8 (H, W, 3) or (N, H, W, 3) in RGB, a list of such arrays of any sizes, a tensor
-    uint8 (3, H, W) or (N, 3, H, W), or a tensor float (N, 3, H, W) that went through the transform already.
+    :meth:`list_images`), an array uint8 (H, W, 3) or (N, H, W, 3) in RGB, a Pillow image (RGB), a list of arrays or
+    images of any sizes, a tensor uint8 (3, H, W) or (N, 3, H, W), or a tensor float (N, 3, H, W) that went through the
+    transform already. Any iterable may stand for a list.
 
     Args:
         model: an :class:`~unreid.models.embedding.EmbeddingModel`, or any module with such an output.
@@ -160,7 +162,7 @@ class FeatureExtractor:
         from unreid.data.datasets.files import image_tree
 
         folder = Path(folder)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UserError(f"There is no file or folder {folder}.")
         names = image_tree(folder, FeatureExtractor.__name__)
         if not names:
@@ -176,7 +178,10 @@ class FeatureExtractor:
         """
         if isinstance(images, str | Path):
             path = Path(images)
-            return self._from_paths([path] if path.exists() and not path.is_dir() else self.list_images(path))
+            is_file = os.path.exists(path) and not os.path.isdir(path)
+            return self._from_paths([path] if is_file else self.list_images(path))
+        if not isinstance(images, np.ndarray | Tensor | Sequence) and isinstance(images, Iterable):
+            images = list(images)
         if isinstance(images, Sequence) and images and all(isinstance(item, str | Path) for item in images):
             return self._from_paths([Path(item) for item in images])
         if isinstance(images, Tensor) and images.is_floating_point():
@@ -232,15 +237,15 @@ def retrieval_feature(method: str) -> str:
 
 def _arrays(images: Any) -> list[np.ndarray]:
     """A list of uint8 arrays (H, W, 3)."""
-    if isinstance(images, np.ndarray | Tensor):
-        images = images if images.ndim == 4 else [images]
+    if not isinstance(images, Sequence) and not (isinstance(images, np.ndarray | Tensor) and images.ndim == 4):
+        images = [images]
     arrays = []
     for image in images:
         array = image.permute(1, 2, 0).cpu().numpy() if isinstance(image, Tensor) and image.ndim == 3 else image
         array = np.asarray(array)
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(
-                "images are paths, arrays uint8 (H, W, 3) or tensors uint8 (3, H, W), "
+                "images are paths, arrays uint8 (H, W, 3) or tensors uint8 (3, H, W), all of one kind, "
                 f"not {type(image).__name__} {array.dtype} {array.shape}"
             )
         arrays.append(np.ascontiguousarray(array))

@@ -81,6 +81,21 @@ def discard_stdout() -> None:
         os.close(nowhere)
 
 
+def open_standard_streams() -> None:
+    """Opens those of standard input, output and error that the caller has closed (``>&-``), onto nothing.
+
+    Python has None in their place, and the next file that is opened takes their number: what a library prints would go
+    into that file.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (stays open)
+
+
 class _Backlog(logging.Handler):
     """Keeps what is said before there is a file for it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,7 +31,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         UserError: it cannot be opened.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"There is no file {path}.")
     try:
         with zipfile.ZipFile(path) as archive:

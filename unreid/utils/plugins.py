@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,13 +30,13 @@ def import_plugins(names: Iterable[str]) -> list[ModuleType]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    path = path.expanduser().resolve()
+    path = Path(os.path.realpath(os.path.expanduser(path)))  # links that go round in a circle are no file either
     # Two plugins of one file name stay apart, and a second run in this process does not register anything twice.
     name = f"unreid_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not os.path.isfile(path) or spec is None or spec.loader is None:
         raise UserError(f"PLUGINS names {path}, which is no Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

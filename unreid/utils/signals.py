@@ -7,6 +7,7 @@ sentence for the user. A run with progress that is on no disk yet stops at its n
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -165,6 +166,21 @@ def _end(name: str) -> None:
     if _state.speaks is None or _state.speaks():
         say(f"unreid: {_state.sentence or f'stopped by {name}'}")
     os._exit(EXIT_INTERRUPTED)
+
+
+def hurry_at_exit() -> None:
+    """The process was asked to end and is about to: while Python takes itself down, further signals only hurry it.
+
+    Their own handlers would change the exit status, or end in a traceback.
+    """
+    atexit.register(_hurry)  # what is registered last runs first
+
+
+def _hurry() -> None:
+    for number in SIGNALS:
+        with contextlib.suppress(ValueError):  # Python is taken down by another thread than the main one
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: os._exit(EXIT_INTERRUPTED))
 
 
 def say(sentence: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import pickle
 import re
 import warnings
@@ -56,7 +57,7 @@ def read_torch(path: str | Path, *, kind: str = "checkpoint", trust: bool = Fals
             or would take far more memory than it has bytes.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"There is no {kind} {path}.")
     try:
         with path.open("rb") as file:

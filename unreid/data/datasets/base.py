@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,12 +141,12 @@ class ReIDDataset(ABC):
     def _locate(self) -> Path:
         """The dataset's folder below (or at) the root; raises :class:`UserError` naming what is missing."""
         for candidate in (*(self.root / name for name in self.folders), self.root):
-            if candidate.is_dir() and all((candidate / part).exists() for part in self.required):
+            if os.path.isdir(candidate) and all(os.path.exists(candidate / part) for part in self.required):
                 return candidate
         expected = f"{self.folders[0]}/ with {', '.join(self.required)}" if self.folders else ", ".join(self.required)
         for name in self.folders:
-            if (self.root / name).is_dir():
-                lacking = [part for part in self.required if not (self.root / name / part).exists()]
+            if os.path.isdir(self.root / name):
+                lacking = [part for part in self.required if not os.path.exists(self.root / name / part)]
                 raise UserError(f"{self.name}: {self.root / name} lacks {', '.join(lacking)}; expected {expected}.")
         where = self.root.absolute()
         raise UserError(f"{self.name} was not found in {where}: set DATASETS.ROOT to the folder that holds {expected}.")

@@ -93,10 +93,10 @@ class ImageFolder(ReIDDataset):
         )
 
     def _locate(self) -> Path:
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             raise UserError(f"The image folder {self.root} does not exist; set DATASETS.FOLDER.PATH.")
         train = self.root / self.split_folders["train"]
-        if not self._manifest and not train.is_dir():
+        if not self._manifest and not os.path.isdir(train):
             raise UserError(
                 f"{train} does not exist: put the training crops there, or set DATASETS.FOLDER.TRAIN "
                 f"('.' for {self.root} itself)."
@@ -111,7 +111,7 @@ class ImageFolder(ReIDDataset):
     def _find_test(self) -> bool:
         if self._manifest:
             return {"query", "gallery"} <= {crop.split for crop in self._listed}
-        return all((self.folder / self.split_folders[split]).is_dir() for split in ("query", "gallery"))
+        return all(os.path.isdir(self.folder / self.split_folders[split]) for split in ("query", "gallery"))
 
     def _explain(self) -> None:
         if not self.has_cameras:
@@ -131,7 +131,7 @@ class ImageFolder(ReIDDataset):
     def _names(self) -> dict[str, list[str]]:
         """Relative paths of all images below the folders that exist."""
         bases = {split: self.folder / name for split, name in self.split_folders.items()}
-        return {split: image_tree(base, self.name) for split, base in bases.items() if base.is_dir()}
+        return {split: image_tree(base, self.name) for split, base in bases.items() if os.path.isdir(base)}
 
     @cached_property
     def _crops(self) -> dict[str, list[Crop]]:

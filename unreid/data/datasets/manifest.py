@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from unreid.data.datasets.crop import UNKNOWN, Crop
 from unreid.data.datasets.manifest_rules import without_contradictions
 from unreid.data.datasets.manifest_table import REQUIRED, read_table
+from unreid.data.formats import why_not_an_image
 from unreid.utils.errors import UserError
 
 _LARGEST_FRAME = 2**53
@@ -48,8 +49,11 @@ def _existing(manifest: Path, listed: list[tuple[int, str]], folder: Path) -> li
         found = next((spelling for spelling in spellings if os.path.isfile(os.path.join(folder, spelling))), None)
         if found is None:
             missing.append(f"line {line}: there is no file {folder / text.replace(chr(92), '/')}")
-        else:
-            paths.append(_plain(found.removeprefix(inside)))
+            continue
+        reason = why_not_an_image(os.path.join(folder, found))
+        if reason is not None:
+            raise UserError(f"{manifest}, line {line}: {text} {reason}.")
+        paths.append(_plain(found.removeprefix(inside)))
     if missing:
         more = f" ({len(missing)} of {len(listed)} lines name a file that is not there)" if len(missing) > 1 else ""
         raise UserError(f"{manifest}, {missing[0]}{more}.")

@@ -121,7 +121,7 @@ class NamedFilesDataset(ReIDDataset):
     def _test_files(self) -> list[str]:
         """Junk and files with other names are not trained on either."""
         splits = {split: self.split_folder(split) for split in ("query", "gallery")}
-        present = [(split, folder) for split, folder in splits.items() if folder.is_dir()]
+        present = [(split, folder) for split, folder in splits.items() if os.path.isdir(folder)]
         return [os.path.join(folder, name) for split, folder in present for name in self._listings[split].names]
 
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:

@@ -43,7 +43,7 @@ def identity_numbers(texts: Iterable[str]) -> dict[str, int]:
 
 
 def say_lookalikes(owner: str, kind: str, texts: Iterable[str], verdict: str = "taken as different") -> None:
-    """Warns of names that differ in leading zeros, case, blanks or form of their letters only ("7" and "07")."""
+    """Warns of names that differ only in zeros in front, case, form, blanks, or characters that do not show."""
     groups: dict[str, list[str]] = {}
     for text in in_natural_order(texts):
         groups.setdefault(_essence(text), []).append(text)
@@ -61,5 +61,6 @@ def say_spellings(owner: str, kind: str, spellings: Mapping[int, set[str]]) -> N
 
 
 def _essence(text: str) -> str:
-    plain = re.sub(r"\s+", "", unicodedata.normalize("NFKC", text)).casefold()
+    shown = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in ("Cf", "Cc"))
+    plain = re.sub(r"\s+", "", shown).casefold()
     return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", plain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def _check_source(options: Mining) -> None:
             "--sts-from identity reads identity labels, so what uses it is no longer unsupervised: add "
             "--allow-labels if you mean it, or give the pseudo_labels.npz of a run."
         )
-    if source not in ("", "identity") and not Path(source).is_file():
+    if source not in ("", "identity") and not os.path.isfile(source):
         raise UserError(f"--sts-from {source}: there is no such file.")
 
 
