@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     place = tmp_path_factory.mktemp("package") / "a b"
     source, dist, environment = place / "unreid", place / "dist", place / "environment"
 
@@ -69,7 +70,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     _uv("venv", "--quiet", "--python", sys.executable, environment)
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     _uv("pip", "install", "--quiet", "--python", environment / "bin" / "python", wheel)
-    return Installed(wheel, sdist, environment)
+    yield Installed(wheel, sdist, environment)
+    shutil.rmtree(environment)  # gigabytes
 
 
 def _uv(*words: str | Path) -> None:
