@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_a_folder_of_that_name_does_not_hide_the_config(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="configs cannot be read: it is a folder"):
         (tmp_path / "configs").mkdir()
         load_config("configs")
+
+
+def test_what_is_there_and_no_file_is_not_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "CDSM_market.yml")
+    with pytest.raises(UserError, match="CDSM_market.yml cannot be read: it is a pipe or device"):
+        load_config("CDSM_market.yml")
+
+
+@pytest.mark.parametrize("named", ["../configs/CDSM_market.yml", "base/../CDSM_market.yml", "/CDSM_market.yml"])
+def test_paths_that_lead_elsewhere_mean_no_shipped_config(named: str) -> None:
+    assert locate(named) == Path(named)
 
 
 def test_a_base_is_looked_for_beside_its_file_and_then_among_the_shipped(tmp_path: Path) -> None:

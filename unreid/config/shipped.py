@@ -78,8 +78,7 @@ def _nearest(missing: Path, count: int = 3) -> list[str]:
     for folder, prefix in sources:
         for name in _configs(folder):
             likeness = _likeness(_stem(missing.name), _stem(name))
-            itself = folder / name == missing  # a broken link
-            if likeness >= _NEAR and name not in found and not itself:
+            if likeness >= _NEAR and name not in found:
                 found[name] = likeness, shown(str(prefix / name))
     best = sorted(found.values(), key=lambda pair: (-pair[0], pair[1]))[:count]
     return [name for likeness, name in best if likeness > best[0][0] - 0.1]
