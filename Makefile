@@ -8,12 +8,13 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint torture faults bench bench-gpu bench-methods clean
+.PHONY: help install demo test lint package-check torture faults bench bench-gpu bench-methods clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
 	@echo "make test           lint and test suite"
 	@echo "make lint           ruff and mypy only"
+	@echo "make package-check  build the package, install it into an empty environment, run it there"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
@@ -46,6 +47,10 @@ lint: $(STAMP)
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# Slow tests of their own: they need the package index.
+package-check: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/package
 
 torture: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture $(PARTS)

@@ -1,4 +1,4 @@
-"""``python -m unreid``: the console command ``unreid``."""
+"""``python -m unreid``, and ``torchrun -m unreid train ...``: the console command."""
 
 import sys
 

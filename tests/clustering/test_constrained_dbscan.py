@@ -145,7 +145,7 @@ def test_a_tie_at_eps_is_decided_by_the_tolerance() -> None:
 
 def test_missing_or_foreign_links_and_too_wide_relaxation_are_named() -> None:
     dist, links = problem(0, 10, 0.2)
-    with pytest.raises(UserError, match="has no cannot-links.*mine_constraints"):
+    with pytest.raises(UserError, match="has no cannot-links.*unreid mine"):
         labels_of(ConstrainedDBSCAN(0.4), dist)
     with pytest.raises(UserError, match="of 9 samples, the training list has 10"):
         labels_of(ConstrainedDBSCAN(0.4, links=sparse(links[:9, :9])), dist)

@@ -167,7 +167,7 @@ def test_yaml_words_for_truth_stay_text_where_text_is_due(tmp_path: Path) -> Non
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no config file .*nothing\.yml\."):
+    with pytest.raises(UserError, match=r"no config file .*nothing\.yml; the shipped ones are in"):
         load_config(tmp_path / "nothing.yml")
     with pytest.raises(UserError, match="cannot be read"):
         load_config(tmp_path)

@@ -102,7 +102,7 @@ def test_a_missing_relation_names_the_key_the_files_and_the_miner(tmp_path: Path
         ("CLUSTER.STR_PATH", "CLUSTER.STR_OPTION"),
         ("CLUSTER.ICDBSCAN_CONSTRAINT_PATH", "CLUSTER.ICDBSCAN_OPTION"),
     ):
-        with pytest.raises(UserError, match=rf"{key}: there is neither .*\.npz nor .*\.pickle .*mine_constraints"):
+        with pytest.raises(UserError, match=rf"{key}: there is neither .*\.npz nor .*\.pickle .*unreid mine"):
             train_constraints(config(tmp_path, option, True), TRAIN)
     with pytest.raises(UserError, match="TEST.CONSTRAINT_PATH"):
         query_gallery_modifiers(config(tmp_path, "TEST.OVERLAP_CONSTRAINT", True), *sides())
@@ -192,7 +192,7 @@ def test_old_pickles_that_do_not_fit_are_refused_by_name(
 
 def test_a_hostile_pickle_is_refused_before_anything_else_is_asked(tmp_path: Path) -> None:
     old_file(tmp_path, "spatio_temporal_relation_train", Hostile(tmp_path / "marker"), None)
-    with pytest.raises(UserError, match="was refused and nothing in it was run.*tools/mine_constraints.py"):
+    with pytest.raises(UserError, match="was refused and nothing in it was run.*unreid mine"):
         train_constraints(config(tmp_path, "CLUSTER.STR_OPTION", True), TRAIN)
     assert not (tmp_path / "marker").exists()
 

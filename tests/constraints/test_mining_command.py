@@ -13,7 +13,7 @@ import pytest
 from unreid.config import load_config
 from unreid.constraints import read_relation, save_pseudo_labels
 from unreid.data.datasets import build_dataset
-from unreid.engine.mining import run_mining
+from unreid.engine.commands import MINE
 from unreid.rendering.layouts import render_layout
 
 CONFIG = Path(__file__).parents[2] / "configs" / "AuxUSL_dukevideo.yml"
@@ -36,7 +36,7 @@ def mine(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
     def run(*options: str, overrides: tuple[str, ...] = ()) -> tuple[int, str]:
         places = ("DATASETS.ROOT", str(root), "PICKLE_PATH", str(tmp_path / "pickles"), "DATASETS.DENSE_STEP", "3")
-        status = run_mining(["--config-file", str(CONFIG), *options, *places, *overrides])
+        status = MINE.main(["--config-file", str(CONFIG), *options, *places, *overrides])
         said = capsys.readouterr()
         return status, said.out + said.err
 

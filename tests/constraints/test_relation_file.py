@@ -124,7 +124,7 @@ def test_objects_damage_pointers_and_absence_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         read_relation(path)
     path.write_bytes(POINTER + b"v1\noid sha256:0\nsize 730999\n")
-    with pytest.raises(UserError, match="git-lfs pointer.*git lfs pull.*mine_constraints"):
+    with pytest.raises(UserError, match="git-lfs pointer.*git lfs pull.*unreid mine"):
         read_relation(path)
     with pytest.raises(UserError, match="cannot be read: No such file"):
         read_relation(tmp_path / "none.npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.docs.blocks import DOCS, assert_key_exists, named_keys
 from unreid import constraints
 from unreid.config import load_config
-from unreid.engine.mining.command import parser
+from unreid.engine.commands import MINE
 
 TEXT = (DOCS / "auxusl.md").read_text()
 KEYS = named_keys(TEXT)
@@ -32,7 +33,9 @@ def test_configs_options_and_functions_exist() -> None:
     assert len(names) >= 5
     for name in names:
         load_config(DOCS.parent / "configs" / name)
-    known = parser().format_help()
+    parser = argparse.ArgumentParser()
+    MINE.add_arguments(parser)
+    known = parser.format_help()
     for option in set(re.findall(r"(?<!-)--[a-z][a-z-]+", TEXT)):
         assert option in known, option
     for name in ("mine_overlaps", "learn_travel", "SpatioTemporalFactor"):

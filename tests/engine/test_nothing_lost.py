@@ -12,7 +12,7 @@ import torch
 
 from tests.engine.test_runs import assert_same_weights
 from unreid.config import CfgNode
-from unreid.engine import cli, data
+from unreid.engine import cli, data, exits
 from unreid.engine import run as run_module
 from unreid.engine.checkpoint import load_run
 from unreid.engine.hooks import EvaluationHook, HistoryHook, LossGuard
@@ -121,7 +121,7 @@ def test_what_fails_beside_the_training_is_said_and_the_results_are_there(
             patch.setattr(place, name, broken)
             cfg = small_config(*settings, output=name)
             monkeypatch.setattr(cli, "load_config", lambda *_, cfg=cfg: cfg)
-            assert cli.run_main(["--config-file", "any.yml"]) == cli.EXIT_FAILURE
+            assert cli.run_main(["--config-file", "any.yml"]) == exits.EXIT_FAILURE
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("unreid: ")]
         assert len(said) == 1 and "no picture" in said[0] and str(checkpoint_of(cfg)) in said[0]
         assert results_of(cfg)["finished"] and results_of(cfg)["last"]["epoch"] == 3

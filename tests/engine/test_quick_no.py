@@ -65,6 +65,20 @@ COMMANDS = [
     ("unreid", ["train"], 2, "--config-file: configs/"),
     ("unreid", ["eval", "--config-file", RENDERED], 2, "needs a checkpoint"),
     ("unreid", ["trian"], 2, "invalid choice"),
+    ("unreid", ["--version"], 0, "unreid "),
+    ("unreid", ["train", "--help"], 0, "unreid train --config-file ClusterContrast_market.yml"),
+    ("unreid", ["eval", "--help"], 0, "unreid eval --config-file"),
+    ("unreid", ["train", "--config-file", "CDSM_markt.yml"], 2, "did you mean CDSM_market.yml?"),
+    ("unreid", ["train", "--config-file", "CDSM_market.yml", "DATASETS.ROOT", "x"], 2, "Market1501 was not found in"),
+    ("unreid", ["demo", "--help"], 0, "unreid demo "),
+    ("unreid", ["demo", "OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
+    ("unreid", ["demo", "--config-file", "ISE_synthetc"], 2, "did you mean ISE_synthetic.yml?"),
+    ("unreid", ["render", "--help"], 0, "unreid render --layout market1501"),
+    ("unreid", ["render", "--layout", "x", "--out", "out"], 2, "no layout 'x'"),
+    ("unreid", ["mine", "--help"], 0, "unreid mine --config-file"),
+    ("unreid", ["mine", "--config-file", "nowhere.yml"], 2, "nowhere.yml"),
+    ("unreid", ["convert", "--help"], 0, "unreid convert --in"),
+    ("unreid", ["convert", "--in", "nowhere.pth", "--out", "o.pth"], 2, "nowhere.pth cannot be read"),
     ("demo", ["--help"], 0, "exit status"),
     ("demo", ["OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
     ("render_dataset", ["--help"], 0, "market1501"),
@@ -153,13 +167,14 @@ def test_the_layouts_of_checkpoints_are_those_that_can_be_converted() -> None:
 
 def test_the_levels_of_mining_are_those_of_the_miner() -> None:
     from unreid.constraints import mining
-    from unreid.engine.mining import command, options
+    from unreid.engine.commands import mine
+    from unreid.engine.mining import options
 
     assert options.LEVELS == mining.LEVELS
     from unreid.constraints import loading
 
     kinds = {loading.CANNOT_LINK, loading.OVERLAP, loading.SAME_CAMERA, loading.SPATIO_TEMPORAL}
-    assert set(command.KINDS.values()) == kinds
+    assert set(mine.KINDS.values()) == kinds
 
 
 @pytest.mark.parametrize("update", ["cm_hybird_v5", "v2"])

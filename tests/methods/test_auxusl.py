@@ -27,8 +27,8 @@ from unreid.constraints import (
 )
 from unreid.engine import build
 from unreid.engine.checkpoint import load_run
+from unreid.engine.commands import MINE
 from unreid.engine.hooks import Hook
-from unreid.engine.mining import run_mining
 from unreid.engine.run import run
 from unreid.losses import Outputs
 from unreid.methods.auxusl import AuxUSL
@@ -254,12 +254,12 @@ def test_train_mine_train_with_constraints_and_evaluate(
 ) -> None:
     """The whole walk: a plain run, its pseudo labels, the six relations, a run and an evaluation with all of them."""
     full = "AuxUSL_synthetic_video_full.yml"
-    with pytest.raises(UserError, match=r"CLUSTER\.STR_PATH: there is neither .*mine_constraints"):
+    with pytest.raises(UserError, match=r"CLUSTER\.STR_PATH: there is neither .*unreid mine"):
         run(config(video_run(), full))
     run(config(video_run()))
     pseudo = tmp_path / "run" / "pseudo_labels.npz"
     mined = ["--config-file", str(CONFIGS / full), "--sts-from", str(pseudo), "--min-count", "1", *video_run()]
-    assert run_mining(mined) == 0
+    assert MINE.main(mined) == 0
     names = {path.stem for path in (tmp_path / "pickles").glob("*.npz")}
     assert names == {
         "cannotlink_pts",

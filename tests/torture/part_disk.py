@@ -116,7 +116,7 @@ def _commands(folder: Path, *, whole: bool) -> list[Command]:
         Command("evaluate", tool, lambda place: arguments(METHOD, data, place / "run", *FULL, *evaluation)),
         Command(
             "mine",
-            "unreid.engine.mining:run_mining",
+            "tools.mine_constraints:main",
             lambda place: [
                 *("--sts-from", "identity", "--allow-labels", "--min-count", "1"),
                 *arguments("AuxUSL_synthetic_video", data, place, *(word.format(place) for word in mined)),

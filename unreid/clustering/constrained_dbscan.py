@@ -90,7 +90,7 @@ class ConstrainedDBSCAN(DBSCAN):
         if self.links is None:
             raise UserError(
                 "Constrained DBSCAN has no cannot-links: set CLUSTER.ICDBSCAN_OPTION True and mine them with "
-                "tools/mine_constraints.py, or choose CLUSTER.NAME DBSCAN."
+                "unreid mine, or choose CLUSTER.NAME DBSCAN."
             )
         check_links(self.links, graph.n)
         eps = self.current_eps(graph)

@@ -6,6 +6,7 @@ import codecs
 import stat
 from pathlib import Path
 
+from unreid.config.shipped import suggestion
 from unreid.config.wording import shown
 from unreid.utils.errors import UserError
 
@@ -31,7 +32,7 @@ def read_text(path: Path, asked_by: str = "") -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UserError(f"There is no {name}.") from None
+        raise UserError(f"There is no {name}{suggestion(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UserError(f"The {name} cannot be read: {reason}.") from None

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from unreid.config.files import read_text
+from unreid.config.shipped import locate
 from unreid.config.values import Plain, Typed
 from unreid.config.wording import shown
 from unreid.config.yaml_nodes import MAX_DEPTH, MAX_NODES, YamlError, compose
@@ -52,7 +53,8 @@ def read_pairs(pairs: Sequence[Any]) -> list[Setting]:
 def read_file(path: str | os.PathLike[str]) -> list[Setting]:
     """All settings of a YAML file, those of its ``_BASE_`` files first (later settings win).
 
-    ``_BASE_`` is a path or a list of paths, relative to the file that names them.
+    ``_BASE_`` is a path or a list of paths, relative to the file that names them. Files that are not there are looked
+    for among the shipped configs, see :func:`unreid.config.shipped.locate`.
 
     Raises:
         UserError: a file is missing or not YAML, a key stands twice, or ``_BASE_`` goes round in a circle or brings
@@ -61,7 +63,11 @@ def read_file(path: str | os.PathLike[str]) -> list[Setting]:
     if not os.fspath(path):
         raise UserError("The name of the config file is empty.")
     read: list[Path] = []
-    return list(_read(Path(path), chain=(), asked_by="", read=read))
+    try:
+        file = locate(os.fspath(path))
+    except RuntimeError as error:  # no such user
+        raise UserError(f"The config file {shown(os.fspath(path))} cannot be read: {error}.") from None
+    return list(_read(file, chain=(), asked_by="", read=read))
 
 
 def _read(path: Path, chain: tuple[Path, ...], asked_by: str, read: list[Path]) -> Iterator[Setting]:
@@ -94,7 +100,7 @@ def _compose(path: Path, asked_by: str) -> yaml.Node | None:
 
 def _beside(path: Path, base: str, origin: str) -> Path:
     try:
-        return path.parent / Path(base).expanduser()
+        return locate(base, path.parent)
     except RuntimeError as error:  # no such user
         raise UserError(f"{BASE_KEY} {shown(base)} cannot be resolved: {error} ({origin}).") from None
 

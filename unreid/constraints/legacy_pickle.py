@@ -63,17 +63,17 @@ def read_legacy(path: str | Path) -> Any:
     except _Refused as refused:
         raise UserError(
             f"{path} was refused and nothing in it was run: it asks for {refused}, which is no plain container, numpy "
-            "array or torch tensor. Mine the relation with tools/mine_constraints.py instead, or get a clean file."
+            "array or torch tensor. Mine the relation with unreid mine instead, or get a clean file."
         ) from None
     except RefusedError as refused:
         raise UserError(
             f"{path} was refused and nothing in it was run: it holds more than tensors ({refused}). Mine the relation "
-            "with tools/mine_constraints.py instead, or get a clean file."
+            "with unreid mine instead, or get a clean file."
         ) from None
     except GrowthError as error:
         raise UserError(
             f"{path} was refused and nothing in it was run: {error}. Mine the relation with "
-            "tools/mine_constraints.py instead, or get a clean file."
+            "unreid mine instead, or get a clean file."
         ) from None
     except (DamagedError, *_DAMAGED) as error:
         raise UserError(f"{path} is not a pickle of relations, or it is damaged ({error}).") from None

@@ -23,7 +23,7 @@ CANNOT_LINK = "cannot_link"
 OVERLAP = "overlap"
 SPATIO_TEMPORAL = "spatio_temporal"
 SAME_CAMERA = "same_camera"
-MINE = "python tools/mine_constraints.py --config-file <the config of this run>"
+MINE = "unreid mine --config-file <the config of this run>"
 
 
 def find_file(folder: str | Path, path: str, key: str) -> Path:

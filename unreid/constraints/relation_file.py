@@ -142,7 +142,7 @@ def refuse_pointer(path: Path) -> None:
     if start == POINTER:
         raise UserError(
             f"{path} is a git-lfs pointer, not the data: fetch it with 'git lfs pull', or mine the relation with "
-            "tools/mine_constraints.py."
+            "unreid mine."
         )
 
 

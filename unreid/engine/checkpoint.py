@@ -58,7 +58,7 @@ def read_run(path: str | Path) -> Checkpoint:
     if not is_own(content):
         raise UserError(
             f"{path} is not a checkpoint of this project, so training cannot go on from it; "
-            "evaluate it with TEST.EVAL_ONLY True, or convert it with tools/convert_checkpoint.py."
+            "evaluate it with TEST.EVAL_ONLY True, or convert it with unreid convert."
         )
     checkpoint = unpack(content, path)
     if checkpoint.trainer is None:

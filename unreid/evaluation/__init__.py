@@ -1,5 +1,6 @@
 """Features, rankings and their scores; pseudo labels against the truth; choosing a model without labels."""
 
+from unreid.evaluation.baselines import raw_pixel_features, striped_histogram_features
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.distance import DistanceBlocks, DistanceModifier, pairwise_distance
 from unreid.evaluation.evaluator import Evaluator, RerankSettings, format_table
@@ -25,7 +26,9 @@ __all__ = [
     "format_table",
     "label_free_score",
     "pairwise_distance",
+    "raw_pixel_features",
     "rerank_features",
     "simplified_silhouette",
     "stability",
+    "striped_histogram_features",
 ]

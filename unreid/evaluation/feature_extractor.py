@@ -104,7 +104,7 @@ class FeatureExtractor:
         if cfg.MODEL.BACKBONE.CAMERAS:
             raise UserError(
                 "FeatureExtractor takes images without cameras, and this model has a camera embedding "
-                f"(MODEL.BACKBONE.CAMERAS {cfg.MODEL.BACKBONE.CAMERAS}): use tools/main.py with TEST.EVAL_ONLY True."
+                f"(MODEL.BACKBONE.CAMERAS {cfg.MODEL.BACKBONE.CAMERAS}): use unreid eval."
             )
         return cls(
             model,

@@ -68,7 +68,7 @@ def read_torch(path: str | Path, *, kind: str = "checkpoint", trust: bool = Fals
         raise UserError(
             f"{path} was refused because it holds Python objects besides tensors and plain values ({error}), and "
             "unpickling those can run code of its author: re-save its state_dict alone or, if you trust its origin, "
-            "convert it once with tools/convert_checkpoint.py --trust."
+            "convert it once with unreid convert --trust."
         ) from None
     except DamagedError as error:
         raise UserError(f"{path} is not a {kind}, or it is cut off or damaged ({error}).") from None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unreid.engine.mining.command import convert, run_mining
 from unreid.engine.mining.options import Mining
 
 if TYPE_CHECKING:
     from unreid.engine.mining.miner import mine
 
-__all__ = ["Mining", "convert", "mine", "run_mining"]
+__all__ = ["Mining", "mine"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""Non-learned features: what a re-ID score must be compared with before anything was learned.
+"""Features without learning: what a re-ID score must be compared with.
 
-All functions read image files, as training reads them, and return unit rows, so that a dot product is a cosine. For the
-rest they need NumPy and OpenCV only. On the rendered benchmark (default preset) the localised histogram is much
-stronger than an untrained network: quote both next to every learned number.
+Both functions read image files, as training reads them, and return unit rows, so that a dot product is a cosine. On the
+rendered benchmark (default preset) the localised histogram is much stronger than an untrained network: quote both next
+to every learned number.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from unreid.data.reading import read_image
 
 _BINS = (8, 4, 4)  # hue, saturation, value
 _RANGES = (0, 180, 0, 256, 0, 256)
@@ -56,11 +58,6 @@ def striped_histogram_features(
     return _unit(_per_image(paths, size, describe))
 
 
-def global_histogram_features(paths: Sequence[str], size: tuple[int, int] = (64, 32)) -> np.ndarray:
-    """Square-rooted HSV histogram of the whole image: float32 (N, 128), unit rows."""
-    return striped_histogram_features(paths, size, stripes=1, crop=(1.0, 1.0))
-
-
 def _histogram(hsv: np.ndarray) -> np.ndarray:
     import cv2
 
@@ -70,8 +67,6 @@ def _histogram(hsv: np.ndarray) -> np.ndarray:
 
 def _per_image(paths: Sequence[str], size: tuple[int, int], describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     import cv2
-
-    from unreid.data.reading import read_image
 
     rows = []
     for path in paths:

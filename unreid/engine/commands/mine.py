@@ -1,14 +1,13 @@
-"""The command ``tools/mine_constraints.py``."""
+"""``unreid mine``: TOC, SCP and STS relations of a dataset's tracklets."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from unreid.config import CfgNode, load_config
-from unreid.engine.cli import guarded
+from unreid.engine.commands.command import Command
 from unreid.engine.folder import check_writable
 from unreid.engine.mining.options import LEVELS, Mining, parse_pair
 from unreid.engine.preflight import check_datasets, check_file, check_parts
@@ -27,64 +26,59 @@ KINDS = {  # of relation, by the name of the old pickle
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    out = argparse.ArgumentParser(
-        description="Derives TOC, SCP and STS relations from a dataset's tracklets and writes them to PICKLE_PATH."
-    )
-    out.add_argument("--config-file", required=True, metavar="F", help="config of the run that will use them")
-    out.add_argument("--min-overlap", type=int, default=0, metavar="N", help="common frames of a cannot-link (0)")
-    out.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--config-file", required=True, metavar="F", help="config of the run that will use them")
+    parser.add_argument("--min-overlap", type=int, default=0, metavar="N", help="common frames of a cannot-link (0)")
+    parser.add_argument(
         "--exclude-pairs",
         type=_pairs,
         default=(),
         metavar="2-8,3-5",
         help="camera pairs (from 1) whose views overlap, so that one person is in both at once",
     )
-    out.add_argument("--level", choices=LEVELS, default="clip", help="compare clips, or the passes they are cut from")
-    out.add_argument(
+    parser.add_argument(
+        "--level", choices=LEVELS, default="clip", help="compare clips, or the passes they are cut from"
+    )
+    parser.add_argument(
         "--sts-from",
         default="",
         metavar="SOURCE",
         help="walking times: pseudo_labels.npz of a run, travel.json, or 'identity' with --allow-labels",
     )
-    out.add_argument("--allow-labels", action="store_true", help="let --sts-from identity read identity labels")
-    out.add_argument("--bin", type=int, default=100, metavar="N", help="frames per bin of the time table (100)")
-    out.add_argument("--max-lag", type=int, default=20_000, metavar="N", help="longest walk in frames (20000)")
-    out.add_argument("--min-count", type=int, default=20, metavar="N", help="walks that make a camera pair known (20)")
-    out.add_argument("--unknown", type=float, metavar="P", help="plausibility of the unknown (median of the known)")
-    out.add_argument("--convert", metavar="PICKLE", help="instead: turn an old pickle into an .npz beside it")
-    out.add_argument("--keys", metavar="JSON", help='for --convert: {"rows": [...], "columns": [...]}')
-    out.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
-    return out
+    parser.add_argument("--allow-labels", action="store_true", help="let --sts-from identity read identity labels")
+    parser.add_argument("--bin", type=int, default=100, metavar="N", help="frames per bin of the time table (100)")
+    parser.add_argument("--max-lag", type=int, default=20_000, metavar="N", help="longest walk in frames (20000)")
+    parser.add_argument(
+        "--min-count", type=int, default=20, metavar="N", help="walks that make a camera pair known (20)"
+    )
+    parser.add_argument("--unknown", type=float, metavar="P", help="plausibility of the unknown (median of the known)")
+    parser.add_argument("--convert", metavar="PICKLE", help="instead: turn an old pickle into an .npz beside it")
+    parser.add_argument("--keys", metavar="JSON", help='for --convert: {"rows": [...], "columns": [...]}')
+    parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
 
 
-def run_mining(argv: Sequence[str] | None = None) -> int:
-    """``tools/mine_constraints.py``; returns the exit status."""
-    arguments = parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Mines, or converts an old pickle."""
+    setup_logging()
+    cfg = load_config(arguments.config_file, arguments.overrides)
+    check_parts(cfg)
+    if arguments.convert:
+        convert(cfg, Path(arguments.convert), arguments.keys)
+        return
+    names = Mining.__dataclass_fields__
+    options = Mining(**{name: value for name, value in vars(arguments).items() if name in names})
+    if options.bin < 1 or options.max_lag < options.bin or options.min_count < 1:
+        raise UserError("--bin and --min-count must be at least 1, and --max-lag at least --bin.")
+    if options.unknown is not None and not 0 <= options.unknown <= 1:
+        raise UserError(f"--unknown must be between 0 and 1, not {options.unknown}.")
+    if options.sts_from not in ("", "identity"):
+        check_file(options.sts_from, "--sts-from")
+    check_writable(Path(cfg.PICKLE_PATH), "PICKLE_PATH")
+    check_datasets(cfg)
+    from unreid.engine.mining.miner import mine
 
-    def command() -> None:
-        setup_logging()
-        cfg = load_config(arguments.config_file, arguments.overrides)
-        check_parts(cfg)
-        if arguments.convert:
-            convert(cfg, Path(arguments.convert), arguments.keys)
-            return
-        names = Mining.__dataclass_fields__
-        options = Mining(**{name: value for name, value in vars(arguments).items() if name in names})
-        if options.bin < 1 or options.max_lag < options.bin or options.min_count < 1:
-            raise UserError("--bin and --min-count must be at least 1, and --max-lag at least --bin.")
-        if options.unknown is not None and not 0 <= options.unknown <= 1:
-            raise UserError(f"--unknown must be between 0 and 1, not {options.unknown}.")
-        if options.sts_from not in ("", "identity"):
-            check_file(options.sts_from, "--sts-from")
-        check_writable(Path(cfg.PICKLE_PATH), "PICKLE_PATH")
-        check_datasets(cfg)
-        from unreid.engine.mining.miner import mine
-
-        mine(cfg, options)
-
-    return guarded(command)
+    mine(cfg, options)
 
 
 def convert(cfg: CfgNode, source: Path, keys: str | None) -> Path:
@@ -127,3 +121,12 @@ def _pairs(text: str) -> tuple[tuple[int, int], ...]:
         return tuple(parse_pair(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected camera pairs like 2-8,3-5: {error}") from None
+
+
+MINE = Command(
+    name="mine",
+    summary="Derive TOC, SCP and STS relations from a dataset's tracklets and write them to PICKLE_PATH.",
+    example="--config-file AuxUSL_mars.yml --sts-from logs/AuxUSL_mars/pseudo_labels.npz DATASETS.ROOT /data",
+    add_arguments=add_arguments,
+    run=run,
+)
