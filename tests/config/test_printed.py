@@ -66,7 +66,7 @@ def test_without_a_file_the_defaults_are_printed(tmp_path: Path, capsys: pytest.
         (["none.yml"], "no config file none.yml"),
         ([str(CONFIGS[0]), "OPTIM.LRR=1"], "did you mean OPTIM.LR?"),
         ([str(CONFIGS[0]), "SEED"], "come in pairs KEY VALUE"),
-        ([str(CONFIGS[0]), "--repeat", "2"], "--repeat stands among"),
+        ([str(CONFIGS[0]), "--repeat", "2"], "options come before the overrides"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from unreid.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 ORIGINS = "__origins__"
+PLUGINS = "PLUGINS"
 MAX_KEY = 100  # characters of a key that is worth comparing with the valid ones
 
 
@@ -57,13 +58,21 @@ class CfgNode(yacs.config.CfgNode):
         """Merge settings of any origin at once, so that plug-ins which the last name are there for the first."""
         if self.is_frozen():
             _refuse_write("a merge")
-        self._add_plugin_keys(settings)
+        named = [setting for setting in settings if setting.key == PLUGINS]
+        if named and PLUGINS in self:
+            self.add_plugins(self._check(named[-1], self[PLUGINS]))  # the last ones are those that will be set
         written: dict[tuple[str, str], str] = {}  # (file, key) -> origin
         for setting in translate(settings, lambda key: find(self, key) is not None):
             first = written.setdefault((setting.file, setting.key), setting.origin)
             if setting.file and first != setting.origin:  # one of them in an old spelling
                 raise UserError(f"{setting.key} stands twice: {first} and {setting.origin}.")
             self._apply(setting)
+
+    def add_plugins(self, names: Sequence[str]) -> None:
+        """Import plug-ins, files or modules, and add the keys that they declare, at their defaults."""
+        for key in keys_of_plugins(names):
+            if find(self, key) is None:
+                self.plant(key, copy.copy(KEYS[key].default))
 
     def plant(self, key: str, value: Any) -> None:
         """Set a full key as it is, with the sections that are missing on the way; nothing is checked."""
@@ -116,14 +125,6 @@ class CfgNode(yacs.config.CfgNode):
         value = self._check(setting, default)
         self.plant(setting.key, value)
         self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
-
-    def _add_plugin_keys(self, settings: Sequence[Setting]) -> None:
-        """The keys of the plug-ins that are named last, which are the ones that will be set."""
-        named = [setting for setting in settings if setting.key == "PLUGINS"]
-        if named and "PLUGINS" in self:
-            for key in keys_of_plugins(self._check(named[-1], self.PLUGINS)):
-                if find(self, key) is None:
-                    self.plant(key, copy.copy(KEYS[key].default))
 
     @staticmethod
     def _check(setting: Setting, default: Any) -> Any:

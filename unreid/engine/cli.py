@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unreid.config import CfgNode, load_config
+from unreid.engine import show_config
 from unreid.engine.preflight import check_start
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.logging import discard_stdout
@@ -59,41 +60,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_run_arguments(evaluate)
     evaluate.set_defaults(eval_only=True)
     config = commands.add_parser("config", help="print a config: all keys, what they mean, where they were set")
-    config.add_argument("--config-file", default=None, metavar="F", help="the same as FILE")
-    config.add_argument(
-        "words", nargs=argparse.REMAINDER, metavar="[FILE] [KEY VALUE]", help="YAML file; keys to change"
-    )
+    show_config.add_arguments(config)
     arguments = parser.parse_args(argv)
-    return guarded(lambda: _print_config(arguments) if arguments.command == "config" else _run(arguments))
+    return guarded(lambda: show_config.run(arguments) if arguments.command == "config" else _run(arguments))
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", default=None, metavar="F", help=f"YAML file over the defaults: {EXAMPLES}")
     parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run K seeds; print mean and deviation")
     parser.add_argument(
-        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change, also as KEY=VALUE"
+        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="keys to change (or KEY=VALUE)"
     )
-
-
-def _print_config(arguments: argparse.Namespace) -> None:
-    from unreid.config.printed import commented
-
-    file, words = arguments.config_file, list(arguments.words)
-    if file is None and words:
-        file = words.pop(0)
-    _refuse_late_options(words)
-    sys.stdout.write(commented(load_config(file, words)))
-
-
-def _refuse_late_options(overrides: Sequence[str]) -> None:
-    late = [word for word in overrides if word.startswith("--")]
-    if late:
-        raise UserError(f"{late[0]} stands among the KEY VALUE pairs: options such as {late[0]} come before them.")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     overrides = list(arguments.overrides)
-    _refuse_late_options(overrides)
+    late = [word for word in overrides if word.startswith("--")]
+    if late:
+        raise UserError(f"{late[0]} stands among the KEY VALUE pairs: options such as {late[0]} come before them.")
     if not arguments.config_file:
         raise UserError(f"Say what to run with --config-file: {EXAMPLES}.")
     if arguments.eval_only:
