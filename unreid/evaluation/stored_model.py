@@ -9,6 +9,7 @@ from typing import Any
 from unreid.config import CfgNode, get_cfg
 from unreid.config.node import find, leaves
 from unreid.config.renamed import successor
+from unreid.config.values import coerce
 from unreid.models.base import BACKBONES
 from unreid.models.checkpoint_format import parse_config
 from unreid.models.checkpoint_keys import convert_checkpoint
@@ -63,12 +64,12 @@ def _merge_stored(cfg: CfgNode, text: str, path: str | Path) -> None:
     content = parse_config(text, path)
     try:
         stored = CfgNode(content)
-        plugins = stored.pop("PLUGINS", [])
+        plugins = coerce(stored.pop("PLUGINS", []), [""])
         for key, value in leaves(stored):
             if not plugins or find(cfg, key) is not None or successor(key) is not None:
                 cfg.merge_from_list([key, value])
         cfg.plant("PLUGINS", plugins)  # as it is: a merge would import them
-    except (UserError, AssertionError) as error:
+    except (UserError, AssertionError, ValueError) as error:
         reason = str(error).rstrip(".")
         raise UserError(
             f"The config in {path} does not fit this release ({reason}): give one (config_file=...)."
