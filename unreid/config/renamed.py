@@ -101,6 +101,14 @@ RENAMED: dict[str, Moved | Ignored | Only] = {
 
 RENAMED_SECTIONS: dict[str, Ignored] = {"BACKBONE": _UNREAD, "HYBRIDMEMORY": _UNREAD}
 
+_INNER = Ignored("it changed memory and time by little, and results not at all")
+GONE: dict[str, Ignored] = {
+    "METHOD.BUC.MERGE.BLOCK": _INNER,
+    "METHOD.BUC.MERGE.POOL_FACTOR": _INNER,
+    "CLUSTER.HDC.BLOCK": _INNER,
+}
+"""Keys of earlier layouts of this tree, which configs of finished runs still hold."""
+
 OLD_VALUES: dict[str, dict[str, str]] = {
     "OPTIM.SCHED": {"single_step": "step", "warmupmultisteplr": "multistep"},
 }
@@ -132,8 +140,8 @@ def successor(key: str) -> Moved | Ignored | Only | None:
     for name in (key, key.upper()):
         if name in FORMER:
             return Moved((FORMER[name],))
-        if name in RENAMED:
-            return RENAMED[name]
+        if name in RENAMED or name in GONE:
+            return RENAMED.get(name) or GONE[name]
     return RENAMED_SECTIONS.get(key.partition(".")[0])
 
 

@@ -79,7 +79,6 @@ KEYS: dict[str, Key] = {
     "CLUSTER.HDC.OUTLIER": Key(True, SWITCH, "peripheral samples leave the training set"),
     "CLUSTER.HDC.USE_CENTROIDS": Key(True, SWITCH, "the memory starts from HDC's centroids instead of plain means"),
     "CLUSTER.HDC.USE_JACCARD": Key(True, SWITCH, "discrepancy on Jaccard distances (off: on the similarity itself)"),
-    "CLUSTER.HDC.BLOCK": Key(1024, ROWS, "rows computed at once"),
     "CLUSTER.ICDBSCAN_OPTION": Key(False, SWITCH, "TOC in training: DBSCAN with cannot-links"),
     "CLUSTER.ICDBSCAN_RELAXED": Key(
         0.0, between(-1e3, 1e3), "r >= 0: forget links of pairs within eps * r; r < 0: of pairs beyond eps * |r|"

@@ -6,7 +6,6 @@ from unreid.config.conditions import (
     EPOCHS,
     NAME,
     RATE,
-    ROWS,
     STEPS,
     STRENGTH,
     SWITCH,
@@ -83,10 +82,6 @@ KEYS: dict[str, Key | Section] = {
     "METHOD.BUC.MERGE.LINKAGE": Key("min", choice("min", "centroid", "max"), '"min", "centroid" or "max"'),
     "METHOD.BUC.MERGE.ROUNDING": Key(
         "floor", choice("floor", "ceil"), 'clusters per merge: "floor" (code) or "ceil" (paper) of N * MERGE_PERCENT'
-    ),
-    "METHOD.BUC.MERGE.BLOCK": Key(1024, ROWS, "rows of the distance matrix computed at once"),
-    "METHOD.BUC.MERGE.POOL_FACTOR": Key(
-        8, between(1, 1000), "candidate pairs kept per merge, as a multiple of the merges"
     ),
     "WARMUP": Section("label-free start for random weights"),
     "WARMUP.EPOCHS": Key(
