@@ -8,13 +8,14 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint package-check torture faults bench bench-gpu bench-methods clean
+.PHONY: help install demo test lint docs package-check torture faults bench bench-gpu bench-methods clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
 	@echo "make test           lint and test suite"
 	@echo "make lint           ruff and mypy only"
 	@echo "make package-check  build the package, install it into an empty environment, run it there"
+	@echo "make docs           docs/config.md, from the declarations of the keys"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
@@ -43,6 +44,9 @@ lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m unreid.config.table docs/config.md
 
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint

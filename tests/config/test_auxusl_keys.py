@@ -10,7 +10,7 @@ import pytest
 
 from unreid.config import get_cfg, load_config
 from unreid.config.node import find
-from unreid.config.renamed import RENAMED, Moved
+from unreid.config.renamed import GONE, RENAMED, Moved
 from unreid.utils.errors import UserError
 
 DOCUMENTED: dict[str, Any] = {
@@ -189,6 +189,12 @@ def test_renames_point_at_existing_keys_and_warn(caplog: pytest.LogCaptureFixtur
         cfg = load_config(None, ["MUTUAL_TEACH.CE_SOFT_WRIGHT", "0.25", "GPU_Device", "[0,1]"])
     assert cfg.METHOD.AUXUSL.SOFT_ID_WEIGHT == 0.25
     assert "now called METHOD.AUXUSL.SOFT_ID_WEIGHT" in caplog.text and "GPU_Device" in caplog.text
+
+
+def test_keys_of_earlier_layouts_are_read_without_effect(caplog: pytest.LogCaptureFixture) -> None:
+    for key in GONE:
+        assert find(get_cfg(), key) is None
+        assert load_config(None, [key, "7"]) == get_cfg() and key in caplog.text
 
 
 def test_the_published_mars_file_loads(tmp_path: Path) -> None:

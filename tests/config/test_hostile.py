@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unreid.config import get_cfg, load_config
+from unreid.config.conditions import SWITCH, TEXT
+from unreid.config.keys import KEYS
 from unreid.config.node import find, leaves, nearest_key
-from unreid.config.rules import RULES
 from unreid.utils.errors import UserError
 
 DEFAULTS = dict(leaves(get_cfg()))
+RULES = {key: entry.rule for key, entry in KEYS.items() if entry.rule not in (SWITCH, TEXT)}
 
 
 def of_type(*kinds: type) -> list[str]:

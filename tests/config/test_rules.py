@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import unreid.config.defaults as defaults
-from unreid.config import CfgNode, get_cfg, load_config
-from unreid.config.conditions import above, between, capturing_regex, choice, each, share
-from unreid.config.node import leaves
-from unreid.config.rules import RULES
+from unreid.config import CfgNode, get_cfg, keys, load_config
+from unreid.config.conditions import SWITCH, TEXT, above, between, capturing_regex, choice, each, share
+from unreid.config.keys import FORMER, KEYS, SECTIONS
+from unreid.config.node import find, leaves
 
 LEAVES = dict(leaves(get_cfg()))
+RULES = {key: entry.rule for key, entry in KEYS.items() if entry.rule not in (SWITCH, TEXT)}
 # Paths, and names that a registry or dataset looks up with a better message than a rule could give.
 FREE_TEXT = {
     "PICKLE_PATH",
@@ -53,12 +53,14 @@ def test_every_key_has_a_rule_or_needs_none(key: str) -> None:
     assert key in RULES or isinstance(value, bool) or key in FREE_TEXT
 
 
-def test_every_key_has_a_comment_on_its_line() -> None:
-    text = Path(defaults.__file__).read_text()
-    lines = re.findall(r"^_C\.([\w.]+) = (.+)$", text, flags=re.M)
-    settings = {key: value for key, value in lines if not value.startswith("CN()")}
-    assert set(settings) == set(LEAVES)
-    assert [key for key, value in settings.items() if not re.search(r"  # \S", value)] == []
+def test_every_key_says_what_it_means_and_stands_once() -> None:
+    files = Path(keys.__file__).parent.glob("*.py")
+    declared = [
+        key for file in files for key in re.findall(r'^    "([\w.]+)": (?:Key|Section)\(', file.read_text(), re.M)
+    ]
+    assert sorted(declared) == sorted([*LEAVES, *SECTIONS])
+    assert set(FORMER.values()) <= set(KEYS) and not set(FORMER) & set(KEYS)
+    assert [name for name in SECTIONS if not isinstance(find(get_cfg(), name), CfgNode)] == []
 
 
 def test_rule_borders() -> None:

@@ -17,9 +17,11 @@ from unreid.clustering import CLUSTERERS
 from unreid.config import load_config
 from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
+from unreid.evaluation import FeatureExtractor
 from unreid.memory import DIVERSITY_MODES, MEMORIES, UPDATE_RULES
 from unreid.methods import METHODS
 from unreid.methods.parts import PARTS
+from unreid.utils.errors import UserError
 
 PAGE = "compose.md"
 REGISTRIES = (METHODS, CLUSTERERS, MEMORIES, UPDATE_RULES, DIVERSITY_MODES, PARTS)
@@ -83,12 +85,32 @@ def test_the_parts_of_the_page_train_together(tmp_path: Path, tiny_config: MakeC
 
 
 def test_no_block_is_left_out() -> None:
-    assert len(python_blocks(PAGE)) == 5
+    assert len(python_blocks(PAGE)) == 6
 
 
-def test_the_command_lines_of_the_page_are_valid_configs(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_of_the_page_trains_resumes_and_is_checked(tmp_path: Path, tiny_config: MakeConfig) -> None:
+    (file,) = pasted(tmp_path, '"spread"')
+    settings = (f"PLUGINS={file}", "METHOD.EXTRAS=spread", "METHOD.SPREAD.WEIGHT=0.25", "OPTIM.EPOCHS", "2")
+    cfg = tiny_config(*settings, output="spread")
+    assert run(cfg)["finished"]
+    assert "loss/spread" in (Path(cfg.OUTPUT_DIR) / "metrics.jsonl").read_text()
+    assert load_config(Path(cfg.OUTPUT_DIR) / "config.yaml") == cfg
+    checkpoint = f"{cfg.OUTPUT_DIR}/checkpoint.pth"
+    assert run(tiny_config(*settings, "OPTIM.EPOCHS", "3", f"RESUME={checkpoint}", output="spread"))["finished"]
+    with pytest.raises(UserError, match=r"METHOD\.SPREAD\.WEIGHT must be between 0 and 10, got 11"):
+        tiny_config(*settings, "METHOD.SPREAD.WEIGHT", "11")
+    FeatureExtractor.from_checkpoint(checkpoint)  # features do not depend on the part: the plug-in is not asked for
+    FeatureExtractor.from_checkpoint(checkpoint, plugins=[file], overrides=["METHOD.SPREAD.WEIGHT", "0.5"])
+
+
+def test_the_command_lines_of_the_page_are_valid_configs(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("soft_neighbors.py", 'METHODS.register("SoftNeighbors")'), ("spread.py", '"spread"')):
+        Path(pasted(tmp_path, text)[0]).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
     lines = commands(PAGE, "python tools/main.py")
-    assert len(lines) == 2
+    assert len(lines) == 3
     with caplog.at_level(logging.WARNING):
         for arguments in lines:
             assert arguments[0] == "--config-file"

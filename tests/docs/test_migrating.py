@@ -10,8 +10,9 @@ import pytest
 from tests.config.test_auxusl_keys import ALL_DEFAULTS
 from tests.docs.blocks import DOCS
 from unreid.config import load_config
+from unreid.config.keys import FORMER
 from unreid.config.node import find
-from unreid.config.renamed import RENAMED, RENAMED_SECTIONS
+from unreid.config.renamed import RENAMED, successor
 from unreid.memory import DIVERSITY_MODES, UPDATE_RULES
 
 TEXT = (DOCS / "migrating.md").read_text()
@@ -51,13 +52,12 @@ def test_every_flag_is_mapped(repository: str) -> None:
 def test_every_key_of_auxuslreid_is_mapped_and_accepted() -> None:
     left = " ".join(row.split("|")[1] for row in SECTIONS["AuxUSLReID"].splitlines() if row.startswith("| `"))
     named = set(re.findall(r"`([\w.*]+)`", left))
-    for key in [*ALL_DEFAULTS, *RENAMED]:
+    for key in [*ALL_DEFAULTS, *RENAMED, *(old for old, new in FORMER.items() if find(load_config(), new) is not None)]:
         spellings = {key, key.replace("CHECKPOINT.", "CHECKPOING."), key.replace("_WEIGHT", "_WRIGHT")}
         spellings |= {key.replace("GPU_DEVICE", "GPU_Device"), f"{key.partition('.')[0]}.*"}
         assert named & spellings, f"{key} is not in the page"
     for key in named:
-        section = key.partition(".")[0]
-        assert find(load_config(), key) is not None or key.upper() in RENAMED or section in RENAMED_SECTIONS, key
+        assert find(load_config(), key) is not None or successor(key) is not None, key
 
 
 @pytest.mark.parametrize("key", sorted({key for cell in HERE for key in re.findall(rf"`({KEY})(?: [^`]*)?`", cell)}))

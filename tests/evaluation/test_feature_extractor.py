@@ -209,7 +209,7 @@ def test_plug_ins_that_a_checkpoint_names_are_not_run(cfg, tmp_path) -> None:
         "@register_backbone('net_of_a_plugin')\ndef build(width=4):\n    return TinyResNet(width=width)\n"
     )
     model = EmbeddingModel.from_config(cfg)
-    cfg.merge_from_list(["MODEL.BACKBONE.NAME", "net_of_a_plugin", "PLUGINS", [str(plugin)]])
+    cfg.MODEL.BACKBONE.NAME, cfg.PLUGINS = "net_of_a_plugin", [str(plugin)]  # a merge would import it
     path = save(cfg, tmp_path / "x.pth", model)
     with pytest.raises(UserError, match=r"net_of_a_plugin.*plugins=\["):
         FeatureExtractor.from_checkpoint(path, device="cpu")

@@ -16,8 +16,9 @@ from typing import Any
 
 from tests.torture.tally import Tally
 from unreid.config import get_cfg, load_config
+from unreid.config.conditions import SWITCH, TEXT
+from unreid.config.keys import KEYS
 from unreid.config.node import leaves
-from unreid.config.rules import RULES
 from unreid.utils.errors import DivergedError, IncompleteRunError, UserError
 
 TITLE = "accepted configs, each with one to four keys set at random, run for two epochs of two steps"
@@ -26,6 +27,7 @@ COUNT = 300
 SLICE = 4
 SECONDS = 60
 
+RULES = {key: entry.rule for key, entry in KEYS.items() if entry.rule not in (SWITCH, TEXT)}
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = [
     *("AuxUSL_synthetic_video", "BUC_synthetic", "BUC_synthetic_video", "CCC_DBSCAN_synthetic", "CCC_HDC_synthetic"),

@@ -152,8 +152,6 @@ class BottomUpPartition:
             distance=node.MERGE.DISTANCE,
             linkage=node.MERGE.LINKAGE,
             rounding=node.MERGE.ROUNDING,
-            block=node.MERGE.BLOCK,
-            pool_factor=node.MERGE.POOL_FACTOR,
             rounds=node.ROUNDS,
         )
 

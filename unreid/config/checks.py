@@ -1,4 +1,4 @@
-"""Settings that must agree with each other; a single value is the business of ``rules.py``.
+"""Settings that must agree with each other; a single value is the business of its declaration in ``keys/``.
 
 Each check takes the whole tree and returns one sentence about what contradicts what, or "".
 """

@@ -81,3 +81,21 @@ def capturing_regex() -> Rule:
 
 def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# What many keys share. Every number has two bounds: what lies outside cannot be meant, and would end a run in an
+# overflow, a crash, or memory without end.
+SWITCH = Rule("True or False", lambda value: True)
+TEXT = Rule("text", lambda value: True)  # paths, and names that are looked up where they are used
+NAME = matching(r"\S.*", "a name")
+EPOCHS = between(0, 10**6)
+STEPS = between(1, 10**6)
+BATCH = between(1, 2**16)
+ROWS = between(1, 2**16)  # of a matrix that are computed at once
+NEIGHBORS = between(1, 10**5)
+TEMPERATURE = between(1e-4, 1e4)
+RATE = between(0, 1e3)  # of learning
+WEIGHT = between(0, 1e4)  # of a part of a loss or a distance
+STRENGTH = between(0, 10)  # of an augmentation
+PIXELS = between(1, 4096)
+WORLD = between(1, 10**5)  # identities, images, frames of the rendered benchmark

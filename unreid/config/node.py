@@ -7,13 +7,14 @@ import difflib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import yacs.config
 
 from unreid.config.checks import CHECKS
+from unreid.config.keys import KEYS
+from unreid.config.plugins import keys_of_plugins
 from unreid.config.renamed import translate
-from unreid.config.rules import RULES
 from unreid.config.sources import BASE_KEY, Setting, read_file, read_pairs
 from unreid.config.values import Plain, coerce, expected
 from unreid.config.wording import shown
@@ -22,15 +23,16 @@ from unreid.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 ORIGINS = "__origins__"
+PLUGINS = "PLUGINS"
 MAX_KEY = 100  # characters of a key that is worth comparing with the valid ones
 
 
 class CfgNode(yacs.config.CfgNode):
     """A config tree with attribute access.
 
-    Every setting that is merged must name a key of the tree, have its type, and obey the rule of ``rules.py``;
-    otherwise :class:`UserError` names the key, its place (``file:line`` or the command line) and the way out.
-    Merge into the root: rules and origins go by full key.
+    Every setting that is merged must name a key of the tree, have its type, and obey its rule (``keys/``); otherwise
+    :class:`UserError` names the key, its place (``file:line`` or the command line) and the way out. Plug-ins that the
+    settings name are imported first, and bring their keys. Merge into the root: rules and origins go by full key.
 
     Example:
         >>> from unreid.config import get_cfg
@@ -38,24 +40,49 @@ class CfgNode(yacs.config.CfgNode):
         >>> cfg.merge_from_list(["OPTIM.LR", "1e-4", "DATASETS.NAMES", "Market1501,MSMT17"])
         >>> cfg.OPTIM.LR, cfg.DATASETS.NAMES
         (0.0001, ['Market1501', 'MSMT17'])
-
-    Attributes:
-        DEFAULTS: full key -> default of the whole tree; what :meth:`validate` holds attributes against.
     """
-
-    DEFAULTS: ClassVar[dict[str, Any]] = {}
 
     def merge_from_file(self, path: str | os.PathLike[str]) -> None:
         """Merge a YAML file and, before it, the files its ``_BASE_`` names (relative to it; path or list)."""
-        self._merge(read_file(path))
+        self.merge_settings(read_file(path))
 
     def merge_from_list(self, pairs: Sequence[Any]) -> None:
         """Merge ``[KEY, VALUE, ...]``; texts may spell Python or YAML literals, or ``a,b`` for a list."""
-        self._merge(read_pairs(pairs))
+        self.merge_settings(read_pairs(pairs))
 
     def merge_from_other_cfg(self, other: yacs.config.CfgNode) -> None:
         """Merge every value of another tree."""
-        self._merge([Setting(key, value, "another config") for key, value in leaves(other)])
+        self.merge_settings([Setting(key, value, "another config") for key, value in leaves(other)])
+
+    def merge_settings(self, settings: Sequence[Setting]) -> None:
+        """Merge settings of any origin at once, so that plug-ins which the last name are there for the first."""
+        if self.is_frozen():
+            _refuse_write("a merge")
+        named = [setting for setting in settings if setting.key == PLUGINS]
+        if named and PLUGINS in self:
+            self.add_plugins(self._check(named[-1], self[PLUGINS]))  # the last ones are those that will be set
+        written: dict[tuple[str, str], str] = {}  # (file, key) -> origin
+        for setting in translate(settings, lambda key: find(self, key) is not None):
+            first = written.setdefault((setting.file, setting.key), setting.origin)
+            if setting.file and first != setting.origin:  # one of them in an old spelling
+                raise UserError(f"{setting.key} stands twice: {first} and {setting.origin}.")
+            self._apply(setting)
+
+    def add_plugins(self, names: Sequence[str]) -> None:
+        """Import plug-ins, files or modules, and add the keys that they declare, at their defaults."""
+        for key in keys_of_plugins(names):
+            if find(self, key) is None:
+                self.plant(key, copy.copy(KEYS[key].default))
+
+    def plant(self, key: str, value: Any) -> None:
+        """Set a full key as it is, with the sections that are missing on the way; nothing is checked."""
+        *path, name = key.split(".")
+        node = self
+        for part in path:
+            if part not in node:
+                node[part] = CfgNode()
+            node = node[part]
+        node[name] = value
 
     def validate(self) -> None:
         """Check every value against its rule, and the values that depend on each other (``checks.py``).
@@ -68,11 +95,11 @@ class CfgNode(yacs.config.CfgNode):
         """
         for key, value in list(leaves(self)):
             setting = Setting(key, value, self.origin(key))
-            if key not in self.DEFAULTS:
+            if key not in KEYS:
                 raise UserError(_unknown_key(self, setting))
-            checked = self._check(setting, self.DEFAULTS[key])
+            checked = self._check(setting, KEYS[key].default)
             if type(checked) is not type(value) or checked != value:
-                self._set(key, checked)
+                self.plant(key, checked)
         for check in CHECKS:
             problem = check(self)
             if problem:
@@ -86,16 +113,6 @@ class CfgNode(yacs.config.CfgNode):
         """The tree as YAML in the order of its definition; merging it into the defaults gives the tree again."""
         return super().dump(**{"sort_keys": False, "width": 120, **kwargs})
 
-    def _merge(self, settings: list[Setting]) -> None:
-        if self.is_frozen():
-            _refuse_write("a merge")
-        written: dict[tuple[str, str], str] = {}  # (file, key) -> origin
-        for setting in translate(settings, lambda key: find(self, key) is not None):
-            first = written.setdefault((setting.file, setting.key), setting.origin)
-            if setting.file and first != setting.origin:  # one of them in an old spelling
-                raise UserError(f"{setting.key} stands twice: {first} and {setting.origin}.")
-            self._apply(setting)
-
     def _apply(self, setting: Setting) -> None:
         default = find(self, setting.key)
         if default is None:
@@ -106,15 +123,8 @@ class CfgNode(yacs.config.CfgNode):
             inside = ", ".join(f"{setting.key}.{name}" for name in list(default)[:3])
             raise UserError(f"{setting.key} is a section with keys such as {inside}, not a value ({setting.origin}).")
         value = self._check(setting, default)
-        self._set(setting.key, value)
+        self.plant(setting.key, value)
         self.__dict__.setdefault(ORIGINS, {})[setting.key] = setting.origin
-
-    def _set(self, key: str, value: Any) -> None:
-        *path, name = key.split(".")
-        node = self
-        for part in path:
-            node = node[part]
-        node[name] = value
 
     @staticmethod
     def _check(setting: Setting, default: Any) -> Any:
@@ -123,9 +133,9 @@ class CfgNode(yacs.config.CfgNode):
             value = coerce(setting.value, default)
         except ValueError as error:
             raise UserError(f"{setting.key} must be {error}, got {_value(setting.value)} ({setting.origin}).") from None
-        rule = RULES.get(setting.key)
-        if rule is not None and not rule.accepts(value):
-            raise UserError(f"{setting.key} must be {rule.allowed}, got {_value(value)} ({setting.origin}).")
+        key = KEYS.get(setting.key)
+        if key is not None and not key.rule.accepts(value):
+            raise UserError(f"{setting.key} must be {key.rule.allowed}, got {_value(value)} ({setting.origin}).")
         return value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CfgNode:
@@ -206,7 +216,11 @@ def _unknown_key(node: CfgNode, setting: Setting) -> str:
         return f"{said} options come before the overrides."
     others = (other for other, _ in leaves(node) if other != key)  # a wrong attribute is in the tree itself
     near = _nearest(others, key) if len(key) <= MAX_KEY else None
-    return f"{said} did you mean {near}?" if near else f"{said} all keys are in unreid/config/defaults.py."
+    return (
+        f"{said} did you mean {near}?"
+        if near
+        else f"{said} all keys are in docs/config.md, or printed by `unreid config`."
+    )
 
 
 def _value(value: Any) -> str:

@@ -1,16 +1,17 @@
 """Spellings of AuxUSLReID's config files that this tree writes differently, and what each of them becomes.
 
-Their other keys have the same names here. An old config states what differs from AuxUSLReID's defaults, so it wants
-``_BASE_`` set to this project's AuxUSL base file.
+Their other keys have the same names here, or say in ``keys/`` how they were called (``formerly``). An old config states
+what differs from AuxUSLReID's defaults, so it wants ``_BASE_`` set to this project's AuxUSL base file.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from unreid.config.keys import FORMER
 from unreid.config.sources import Setting
 from unreid.config.values import literal
 from unreid.config.wording import shown
@@ -69,15 +70,9 @@ _TARGETS = {"mars": ["MARS"], "duke": ["DukeMTMCVideoReID"]}
 RENAMED: dict[str, Moved | Ignored | Only] = {
     "MODE": Moved(("METHOD.NAME",), _lookup({"usl": "AuxUSL", "usl_mtcluster_base": "AuxUSL"}, "set METHOD.NAME")),
     "DATASETS.TARGET": Moved(("DATASETS.NAMES",), _lookup(_TARGETS, "set DATASETS.NAMES to one of this project's")),
-    "DATASETS.DIR": Moved(("DATASETS.ROOT",)),
     "DATASETS.NAME": Ignored("a dataset knows its folder's name below DATASETS.ROOT"),
     "DATASETS.DUKE_INFO": Ignored("no split files are kept beside the images"),
     "DATASETS.SOURCE": _UNREAD,
-    "MUTUAL_TEACH.CE_SOFT_WRIGHT": Moved(("METHOD.AUXUSL.SOFT_ID_WEIGHT",)),
-    "MUTUAL_TEACH.CE_SOFT_WEIGHT": Moved(("METHOD.AUXUSL.SOFT_ID_WEIGHT",)),
-    "MUTUAL_TEACH.TRI_SOFT_WRIGHT": Moved(("METHOD.AUXUSL.SOFT_TRI_WEIGHT",)),
-    "MUTUAL_TEACH.TRI_SOFT_WEIGHT": Moved(("METHOD.AUXUSL.SOFT_TRI_WEIGHT",)),
-    "MUTUAL_TEACH.ALPHA": Moved(("MODEL.EMA.ALPHA",)),
     "DATALOADER.ITER_MODE": Only(True, "epochs always have DATALOADER.ITERS steps; 0 means one pass"),
     "DATALOADER.CLUSTER_BATCH_SIZE": Ignored("extraction runs in TEST_BATCH_SIZE images, which changes no result"),
     "DATALOADER.SAMPLE_CONSTRAINT": Only(False, "training clips come from the whole tracklet"),
@@ -86,7 +81,6 @@ RENAMED: dict[str, Moved | Ignored | Only] = {
     "OPTIM.FORWARD_BATCH_SIZE": Ignored(
         "losses see the whole batch, as in the published runs; OPTIM.SUB_BATCH gives the single-GPU code path"
     ),
-    "OPTIM.SGD_NESTEROV": Moved(("OPTIM.NESTEROV",)),
     "OPTIM.SGD_DAMPENING": Only(0, "SGD runs without dampening"),
     "OPTIM.RMSPROP_ALPHA": Ignored("RMSprop is not offered"),
     "OPTIM.WARMUP_ITERS": Ignored("AuxUSLReID never built its warm-up; OPTIM.WARMUP_EPOCHS switches one on"),
@@ -95,8 +89,6 @@ RENAMED: dict[str, Moved | Ignored | Only] = {
     "CHECKPOINT.SAVE_STEP": Moved(("CHECKPOINT.PERIOD", "TEST.EVAL_PERIOD"), _period),
     "CHECKPOING.REMAIN_CLASSIFIER": Ignored("a checkpoint always holds the whole model"),
     "CHECKPOINT.REMAIN_CLASSIFIER": Ignored("a checkpoint always holds the whole model"),
-    "CHECKPOING.PRETRAIN_PATH": Moved(("MODEL.BACKBONE.PRETRAIN_PATH",)),
-    "CHECKPOINT.PRETRAIN_PATH": Moved(("MODEL.BACKBONE.PRETRAIN_PATH",)),
     "TEST.PRINT_PERIOD": Ignored("PRINT_PERIOD is the only one"),
     "GPU_DEVICE": Ignored(
         "start one process a GPU with torchrun; MODEL.BN_CHUNKS 4 gives the BatchNorm statistics of four GPUs"
@@ -109,12 +101,20 @@ RENAMED: dict[str, Moved | Ignored | Only] = {
 
 RENAMED_SECTIONS: dict[str, Ignored] = {"BACKBONE": _UNREAD, "HYBRIDMEMORY": _UNREAD}
 
+_INNER = Ignored("it changed memory and time by little, and results not at all")
+GONE: dict[str, Ignored] = {
+    "METHOD.BUC.MERGE.BLOCK": _INNER,
+    "METHOD.BUC.MERGE.POOL_FACTOR": _INNER,
+    "CLUSTER.HDC.BLOCK": _INNER,
+}
+"""Keys of earlier layouts of this tree, which configs of finished runs still hold."""
+
 OLD_VALUES: dict[str, dict[str, str]] = {
     "OPTIM.SCHED": {"single_step": "step", "warmupmultisteplr": "multistep"},
 }
 
 
-def translate(settings: list[Setting], known: Callable[[str], bool]) -> Iterator[Setting]:
+def translate(settings: Sequence[Setting], known: Callable[[str], bool]) -> Iterator[Setting]:
     """The same settings in the names of this tree; every old spelling is logged as a warning.
 
     Args:
@@ -135,9 +135,18 @@ def translate(settings: list[Setting], known: Callable[[str], bool]) -> Iterator
             yield from _translate_key(setting)
 
 
+def successor(key: str) -> Moved | Ignored | Only | None:
+    """What has become of an old full key, in capitals or not; None for a key that never was."""
+    for name in (key, key.upper()):
+        if name in FORMER:
+            return Moved((FORMER[name],))
+        if name in RENAMED or name in GONE:
+            return RENAMED.get(name) or GONE[name]
+    return RENAMED_SECTIONS.get(key.partition(".")[0])
+
+
 def _translate_key(setting: Setting) -> Iterator[Setting]:
-    section = setting.key.partition(".")[0]
-    entry = RENAMED.get(setting.key) or RENAMED.get(setting.key.upper()) or RENAMED_SECTIONS.get(section)
+    entry = successor(setting.key)
     if entry is None:
         yield setting
     elif isinstance(entry, Ignored):

@@ -1,4 +1,4 @@
-"""Where settings come from: YAML files with ``_BASE_`` and KEY VALUE pairs, each with its origin."""
+"""Where settings come from: YAML files with ``_BASE_`` and overrides (KEY VALUE or KEY=VALUE), each with its origin."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ COMMAND_LINE = "command line"
 MAX_FILES = 100
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value")}
+_MISSING: Any = object()
 _NO_PATH = {"", "~", "null"}
 
 
@@ -35,18 +36,27 @@ class Setting:
     file: str = ""
 
 
-def read_pairs(pairs: Sequence[Any]) -> list[Setting]:
-    """``[KEY, VALUE, KEY, VALUE, ...]`` -> settings; raises :class:`UserError` on an odd number of entries."""
-    if len(pairs) % 2:
-        raise UserError(
-            f"Overrides come in pairs KEY VALUE, but there are {len(pairs)} words; the last one is "
-            f"{shown(repr(pairs[-1]))}."
-        )
-    settings = []
-    for key, value in zip(pairs[0::2], pairs[1::2]):
+def read_pairs(words: Sequence[Any]) -> list[Setting]:
+    """``[KEY, VALUE, KEY=VALUE, ...]`` -> settings: pairs and single words with ``=`` in any order.
+
+    The first ``=`` of a word that stands where a key is due ends the key; values may hold more of them.
+
+    Raises:
+        UserError: a key without a value, or something else than text where a key is due.
+    """
+    settings, rest = [], iter(words)
+    for key in rest:
         if not isinstance(key, str):
             raise UserError(f"An override starts with the name of a key, not with {shown(repr(key))}.")
-        settings.append(Setting(key, Typed(value) if isinstance(value, str) else value, COMMAND_LINE))
+        name, equals, value = key.partition("=")
+        if not equals:
+            value = next(rest, _MISSING)
+        if value is _MISSING:
+            raise UserError(
+                f"Overrides come in pairs KEY VALUE, but there are {len(words)} words; the last one is "
+                f"{shown(repr(key))}."
+            )
+        settings.append(Setting(name, Typed(value) if isinstance(value, str) else value, COMMAND_LINE))
     return settings
 
 

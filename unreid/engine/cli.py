@@ -39,7 +39,7 @@ def run_main(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``unreid train | eval | demo | render | mine | convert``; returns the exit status."""
+    """``unreid train | eval | config | demo | render | mine | convert``; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="unreid",
         description="Unsupervised object re-identification.",
@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", default=None, metavar="F", help=f"YAML file over the defaults: {EXAMPLES}")
     parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run K seeds; print mean and deviation")
-    parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
+    parser.add_argument(
+        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="keys to change (or KEY=VALUE)"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> None:

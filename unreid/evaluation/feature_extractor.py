@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from unreid.evaluation.extract import extract_features
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
-from unreid.utils.plugins import import_plugins
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -146,8 +145,7 @@ class FeatureExtractor:
         """
         from unreid.evaluation.stored_model import read_stored_model
 
-        import_plugins(plugins)
-        cfg, model, stored_feature = read_stored_model(path, config_file, overrides)
+        cfg, model, stored_feature = read_stored_model(path, config_file, overrides, plugins)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls.from_config(cfg, model, device, feature=feature or stored_feature)

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from unreid.config import CfgNode, get_cfg
+from unreid.config.node import find, leaves
+from unreid.config.renamed import successor
+from unreid.config.values import coerce
 from unreid.models.base import BACKBONES
 from unreid.models.checkpoint_format import parse_config
 from unreid.models.checkpoint_keys import convert_checkpoint
@@ -17,7 +20,7 @@ from unreid.utils.errors import UserError
 
 
 def read_stored_model(
-    path: str | Path, config_file: str | Path | None, overrides: Sequence[Any]
+    path: str | Path, config_file: str | Path | None, overrides: Sequence[Any], plugins: Sequence[str] = ()
 ) -> tuple[CfgNode, EmbeddingModel, str]:
     """The config a file is to be used with, its network, and the feature it retrieves with ("" where it does not say).
 
@@ -25,6 +28,7 @@ def read_stored_model(
         path: a checkpoint of this project, a state dict of one of its networks, or a file of a reference repository.
         config_file: replaces the config of the file.
         overrides: ``[KEY, VALUE, ...]`` over either.
+        plugins: imported first; the keys of other plug-ins that the file names are left out.
 
     Raises:
         UserError: the file is missing or damaged, has no config and none is given, or does not fit.
@@ -32,6 +36,7 @@ def read_stored_model(
     content = read_file(path)
     own = own_weights(content, path)
     cfg = get_cfg()
+    cfg.add_plugins(plugins)
     if config_file is not None:
         cfg.merge_from_file(config_file)
     elif own is None:
@@ -58,8 +63,13 @@ def read_stored_model(
 def _merge_stored(cfg: CfgNode, text: str, path: str | Path) -> None:
     content = parse_config(text, path)
     try:
-        cfg.merge_from_other_cfg(CfgNode(content))
-    except (UserError, AssertionError) as error:
+        stored = CfgNode(content)
+        plugins = coerce(stored.pop("PLUGINS", []), [""])
+        for key, value in leaves(stored):
+            if not plugins or find(cfg, key) is not None or successor(key) is not None:
+                cfg.merge_from_list([key, value])
+        cfg.plant("PLUGINS", plugins)  # as it is: a merge would import them
+    except (UserError, AssertionError, ValueError) as error:
         reason = str(error).rstrip(".")
         raise UserError(
             f"The config in {path} does not fit this release ({reason}): give one (config_file=...)."

@@ -72,7 +72,7 @@ class HDC(Clusterer):
     def from_config(cls, cfg: Any) -> HDC:
         """Reads ``CLUSTER.NUM_CLUSTERS`` and ``CLUSTER.HDC.*``."""
         node = cfg.CLUSTER.HDC
-        names = {field.name for field in dataclasses.fields(HDCOptions)} - {"threshold"}
+        names = {field.name for field in dataclasses.fields(HDCOptions)} - {"threshold", "block"}
         options = HDCOptions(**{name: getattr(node, name.upper()) for name in names}, threshold=node.THRESHOLD or None)
         return cls(
             cfg.CLUSTER.NUM_CLUSTERS,
