@@ -17,6 +17,7 @@ _C.PICKLE_PATH = "pickles"  # folder of mined constraint files; relative constra
 _C.RESUME = ""  # checkpoint to go on from or to evaluate (TEST.EVAL_ONLY); "auto": OUTPUT_DIR's, if there is one
 _C.OVERWRITE = False  # a new start may remove the earlier run that OUTPUT_DIR holds; it is refused otherwise
 _C.PLUGINS = []  # Python files or modules imported before the run, so that they can register parts of their own
+_C.HOOKS = []  # further hooks, by name, called after the scores of an epoch and before its metrics and checkpoint
 _C.PRINT_PERIOD = 50  # steps between two lines in the log
 
 # ---------------------------------------------------------------------------------------------------- method
@@ -250,6 +251,7 @@ _C.DATALOADER.SAMPLER.DRAW = "3c"  # small pools: "3c" (all, then again) or "cc"
 _C.DATALOADER.SAMPLER.SINGLETON = "skip"  # clusters of one: "skip", "repeat" or "emit" (published, misaligned)
 
 _C.INPUT = CN()
+_C.INPUT.TRANSFORM = "strong"  # train transform: "strong" (all of the following), or the name of a plug-in's
 _C.INPUT.SIZE_TRAIN = [256, 128]  # height, width
 _C.INPUT.SIZE_TEST = [256, 128]  # height, width
 _C.INPUT.INTERPOLATION = "bicubic"  # "bicubic" or "bilinear" resize

@@ -37,6 +37,7 @@ _GENERAL = {
     "SEED": between(0, 2**32 - 1),
     "OUTPUT_DIR": matching(r".+", "a folder"),
     "PLUGINS": each(_NAME, empty=True),
+    "HOOKS": each(_NAME, empty=True),
     "PRINT_PERIOD": at_least(1),
     "CHECKPOINT.PERIOD": at_least(0),
     "CHECKPOINT.KEEP": at_least(0),
@@ -197,6 +198,7 @@ _DATA = {
     "DATALOADER.SAMPLER.NAME": _NAME,
     "DATALOADER.SAMPLER.DRAW": choice("3c", "cc"),
     "DATALOADER.SAMPLER.SINGLETON": choice("skip", "repeat", "emit"),
+    "INPUT.TRANSFORM": _NAME,
     "INPUT.SIZE_TRAIN": each(_PIXELS, length=2),
     "INPUT.SIZE_TEST": each(_PIXELS, length=2),
     "INPUT.INTERPOLATION": choice("bicubic", "bilinear"),
@@ -217,7 +219,7 @@ _DATA = {
 }
 
 _OPTIM = {
-    "OPTIM.OPT": choice("adam", "adamw", "sgd"),
+    "OPTIM.OPT": _NAME,
     "OPTIM.LR": _RATE,
     "OPTIM.BACKBONE_LR_MULT": _RATE,
     "OPTIM.WEIGHT_DECAY": _RATE,
@@ -225,7 +227,7 @@ _OPTIM = {
     "OPTIM.ADAM_BETA2": decay(),
     "OPTIM.MOMENTUM": decay(),
     "OPTIM.EPOCHS": _STEPS,
-    "OPTIM.SCHED": choice("step", "multistep", "cosine", "constant"),
+    "OPTIM.SCHED": _NAME,
     "OPTIM.STEPS": each(_STEPS),
     "OPTIM.GAMMA": between(1e-6, 1e3),
     "OPTIM.MIN_LR": _RATE,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unreid.config import CfgNode, load_config
+from unreid.engine.listing import list_parts
 from unreid.engine.preflight import check_start
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.logging import discard_stdout
@@ -47,7 +48,7 @@ def run_main(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``unreid train|eval --config-file F [KEY VALUE ...]``."""
+    """``unreid train|eval --config-file F [KEY VALUE ...]`` and ``unreid list [KIND]``."""
     parser = argparse.ArgumentParser(
         prog="unreid", description="Unsupervised object re-identification.", epilog=STATUSES
     )
@@ -58,7 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate = commands.add_parser("eval", help="evaluate a checkpoint: RESUME path/to/checkpoint.pth", epilog=STATUSES)
     _add_run_arguments(evaluate)
     evaluate.set_defaults(eval_only=True)
+    listing = commands.add_parser("list", help="what a config can name: kinds of parts, or the names of one kind")
+    listing.add_argument("kind", nargs="?", default=None, metavar="KIND", help="such as methods or hooks")
+    listing.add_argument("--plugins", nargs="+", default=[], metavar="P", help="files or modules to import first")
     arguments = parser.parse_args(argv)
+    if arguments.command == "list":
+        return guarded(lambda: list_parts(arguments.kind, arguments.plugins))
     return guarded(lambda: _run(arguments))
 
 
