@@ -15,6 +15,7 @@ import torch
 from unreid.config import CfgNode
 from unreid.engine.build import assemble, build_trainer, build_writers, check_numbers
 from unreid.engine.checkpoint import load_model, read_run
+from unreid.engine.environment import write_run_header
 from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
 from unreid.engine.hooks import EvaluationHook, Hook, ScalarHook
 from unreid.engine.hooks.monitoring import last_good
@@ -24,7 +25,6 @@ from unreid.engine.resume import check_resumable
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
 from unreid.utils.distributed import barrier, from_main, get_rank, init_from_env, is_main, one_voice, shutdown
-from unreid.utils.environment import write_run_header
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.io import atomic_write_text

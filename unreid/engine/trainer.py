@@ -18,6 +18,7 @@ from unreid.engine.precision import Precision
 from unreid.engine.restore import named_hooks, restore
 from unreid.engine.rng import rng_state
 from unreid.engine.rounds import RoundGuard
+from unreid.engine.training import TrainState
 from unreid.methods.base import Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan
 from unreid.utils.agreement import Agreement
@@ -27,21 +28,6 @@ from unreid.utils.events import EventStorage
 from unreid.utils.seed import generator_for
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class TrainState:
-    """What is finished. ``round`` is -1 during the warm-up; ``step`` counts within the epoch under way.
-
-    ``unreported``: the last epoch is trained, but not scored and reported yet (``Hook.after_epoch``).
-    """
-
-    round: int = 0
-    epoch: int = 0
-    epoch_of_round: int = 0
-    step: int = 0
-    global_step: int = 0
-    unreported: bool = False
 
 
 @dataclass

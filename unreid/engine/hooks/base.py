@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from unreid.config import CfgNode
 from unreid.engine.data import Data, Extraction
+from unreid.engine.training import Training
 from unreid.models.embedding import EmbeddingModel
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.registry import Registry
-
-if TYPE_CHECKING:
-    from unreid.engine.trainer import Trainer
 
 Evaluate = Callable[[nn.Module], dict[str, dict[str, float]]]
 """encoder -> test set name -> {"mAP", "R1", "R5", "R10"} in percent."""
@@ -74,7 +72,7 @@ class Hook:
     was requested during the epoch's training skips its ``after_epoch``, which the resumed run makes up for.
     """
 
-    trainer: Trainer
+    trainer: Training
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from unreid.engine.checkpoint import save_model, save_run
+from unreid.engine.environment import recorded
 from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.engine.hooks.monitoring import LossGuard
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
-from unreid.utils.environment import recorded
 from unreid.utils.signals import stop_signals, stopping_later
 from unreid.utils.writing import writing
 
