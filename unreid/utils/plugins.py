@@ -34,7 +34,7 @@ def import_plugins(names: Iterable[str]) -> list[ModuleType]:
 
 @cache
 def import_installed() -> bool:
-    """Imports, once a process, what installed packages offer as entry points of the group ``unreid.plugins``.
+    """Imports, once a process, what installed packages offer as entry points of :data:`GROUP`.
 
     A package that cannot be imported is named in a warning and left out: a run that does not need it goes on.
 
