@@ -240,6 +240,27 @@ class Clustering:
             return cls(compact, len(found) - 1, **kwargs)
         return cls(compact, len(found), **kwargs)
 
+    def without(self, samples: Tensor) -> Clustering:
+        """The same with some samples turned into outliers.
+
+        Clusters that lose all members disappear; centroids then no longer fit and are dropped with them.
+
+        Args:
+            samples: bool (N,), or int64 positions.
+        """
+        labels = self.labels.clone()
+        labels[samples] = -1
+        if labels.equal(self.labels):
+            return self
+        kept = Clustering.from_labels(labels)
+        same = kept.num_clusters == self.num_clusters
+        return replace(
+            self,
+            labels=kept.labels,
+            num_clusters=kept.num_clusters,
+            centroids=self.centroids if same else None,
+        )
+
     def cpu(self) -> Clustering:
         """The same without features, all tensors on CPU: what one process tells the others."""
         from torch import Tensor
@@ -298,6 +319,12 @@ class RoundPlan:
     lr_milestones: tuple[int, ...] = ()
     sampler: str | None = None
     batch_size: int | None = None
+
+    def suited_to(self, clustering: Clustering) -> RoundPlan:
+        """This plan; shuffled where every sample is its own cluster: no sampler of groups finds a pair there."""
+        if clustering.num_clusters == len(clustering.labels):
+            return replace(self, sampler="shuffle")
+        return self
 
 
 @dataclass(frozen=True)

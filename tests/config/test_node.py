@@ -79,7 +79,7 @@ def test_base_cycle_names_the_chain(tmp_path: Path) -> None:
         ("INPUT:\n  SIZE_TRAIN: [a, b]\n", r"INPUT\.SIZE_TRAIN must be a list of whole numbers, got \[a, b\]"),
         ("INPUT:\n  SIZE_TRAIN: [[1], 2]\n", r"list of something else than plain values"),
         ("CLUSTER:\n  EPS: -1\n", r"CLUSTER\.EPS must be above 0 and at most 1000, got -1\.0 \(.*x\.yml:2\)"),
-        ("OPTIM:\n  OPT: adm\n", r"OPTIM\.OPT must be one of 'adam', 'adamw', 'sgd', got 'adm'"),
+        ("OPTIM:\n  WARMUP_METHOD: lin\n", r"OPTIM\.WARMUP_METHOD must be one of 'linear', 'constant', got 'lin'"),
         ("DATASETS:\n  FOLDER: {CAMERA_REGEX: 'c(\\d'}\n", r"valid regular expression"),
         ("SEED: 1\nSEED: 2\n", r"SEED stands twice: .*x\.yml:1 and .*x\.yml:2"),
         ("SEED: !!python/name:os.system\n", r"YAML tag"),

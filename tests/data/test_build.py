@@ -137,7 +137,7 @@ def test_one_policy_for_corrupt_images(tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_unknown_names(images: list[Tracklet]) -> None:
-    with pytest.raises(ValueError, match="strong, base"):
+    with pytest.raises(UserError, match="no transform named 'weak'.*base, strong"):
         build_train_transform(config(), "weak")
     with pytest.raises(ValueError, match="test, cluster"):
         build_extract_loader(config(), images, purpose="train")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unreid.engine.data import Features
 from unreid.engine.hooks import Hook
 from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
@@ -106,6 +106,7 @@ class Script:
         writers: Sequence[Any] = (),
     ) -> None:
         self.method = method or Scripted()
+        self.unreadable = list(unreadable)
         self.loaders: list[Loader] = []
         self.extractions: list[tuple[str, int]] = []
         self.optimizers: list[torch.optim.Optimizer] = []
@@ -116,7 +117,6 @@ class Script:
             builders=Builders(
                 loader=self._loader,  # type: ignore[arg-type]
                 extract=self._extract,
-                unreadable=lambda: np.array(unreadable, dtype=np.int64),
                 optimizer=lambda: self._optimizer(momentum),
                 learning_rate=learning_rate,
             ),
@@ -135,9 +135,9 @@ class Script:
         self.loaders.append(Loader(plan, views, is_warmup))
         return self.loaders[-1]
 
-    def _extract(self, encoder: nn.Module, feature: str, round: int) -> Tensor:
+    def _extract(self, encoder: nn.Module, feature: str, round: int) -> Features:
         self.extractions.append((feature, round))
-        return torch.zeros(N, 2)
+        return Features(torch.zeros(N, 2), torch.tensor(self.unreadable, dtype=torch.int64))
 
     def _optimizer(self, momentum: float) -> torch.optim.Optimizer:
         groups = [{"params": list(self.method.model.parameters()), "lr_mult": 0.5}]

@@ -13,9 +13,8 @@ import torch
 from tests.engine.test_runs import assert_same_weights
 from unreid.config import CfgNode
 from unreid.engine import cli, data, exits
-from unreid.engine import run as run_module
 from unreid.engine.checkpoint import load_run
-from unreid.engine.hooks import EvaluationHook, HistoryHook, LossGuard
+from unreid.engine.hooks import EvaluationHook, HistoryHook, LossGuard, ranked_list
 from unreid.engine.hooks import history as history_module
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
@@ -116,7 +115,7 @@ def test_what_fails_beside_the_training_is_said_and_the_results_are_there(
         raise ZeroDivisionError("no picture")
 
     settings = ("TEST.EVAL_PERIOD", "1", "OPTIM.EPOCHS", "3", "TEST.RANKED_LIST", "2")
-    for place, name in ((HistoryHook, "after_train"), (run_module, "write_ranked_list")):
+    for place, name in ((HistoryHook, "after_train"), (ranked_list, "write_ranked_list")):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, broken)
             cfg = small_config(*settings, output=name)

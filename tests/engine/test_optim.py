@@ -80,7 +80,7 @@ def test_wrong_schedules_are_explained() -> None:
         LRSchedule(1.0, "step", epochs=9, steps=[3, 6])
     with pytest.raises(UserError, match="ascend"):
         LRSchedule(1.0, "multistep", epochs=9, steps=[6, 3])
-    with pytest.raises(ValueError, match="poly"):
+    with pytest.raises(UserError, match="no schedule named .poly."):
         LRSchedule(1.0, "poly", epochs=9)
 
 

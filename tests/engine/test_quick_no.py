@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from unreid.config import load_config
-from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, NAMES, _real, _table, check_names
+from unreid.engine.kinds import KINDS
+from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, _table, check_names
 from unreid.engine.preflight import check_packages, check_selected_round, check_shares, planned_rounds
 from unreid.utils.errors import UserError
+from unreid.utils.registry import _fold
 
 ROOT = Path(__file__).parents[2]
 MARKET = str(ROOT / "configs" / "ClusterContrast_market.yml")
@@ -43,6 +46,10 @@ COMMANDS = [
     ("main", ["--config-file", RENDERED, "MODEL.BACKBONE.NAME", "resnet51"], 2, "Did you mean 'resnet50'"),
     ("main", ["--config-file", RENDERED, "MODEL.POOLING.NAME", "x"], 2, "no pooling named 'x'"),
     ("main", ["--config-file", RENDERED, "DATALOADER.SAMPLER.NAME", "x"], 2, "no sampler named 'x'"),
+    ("main", ["--config-file", RENDERED, "OPTIM.OPT", "adan"], 2, "Did you mean 'adam'"),
+    ("main", ["--config-file", RENDERED, "OPTIM.SCHED", "cosin"], 2, "Did you mean 'cosine'"),
+    ("main", ["--config-file", RENDERED, "INPUT.TRANSFORM", "strng"], 2, "Did you mean 'strong'"),
+    ("main", ["--config-file", RENDERED, "HOOKS", "RankedLst"], 2, "Did you mean 'RankedList'"),
     ("main", ["--config-file", RENDERED, "DATASETS.NAMES", "Market1502"], 2, "Did you mean 'Market1501'"),
     ("main", ["--config-file", RENDERED, "DATASETS.TESTS", "Duk"], 2, "no dataset named 'Duk'"),
     ("main", ["--config-file", MARKET, "DATASETS.ROOT", "nowhere"], 2, "Market1501 was not found in"),
@@ -79,6 +86,9 @@ COMMANDS = [
     ("unreid", ["mine", "--config-file", "nowhere.yml"], 2, "nowhere.yml"),
     ("unreid", ["convert", "--help"], 0, "unreid convert --in"),
     ("unreid", ["convert", "--in", "nowhere.pth", "--out", "o.pth"], 2, "nowhere.pth cannot be read"),
+    ("unreid", ["list"], 0, "hook"),
+    ("unreid", ["list", "hoks"], 2, "Did you mean 'hooks'"),
+    ("unreid", ["list", "hooks", "--plugins", "nowhere.py"], 2, "nowhere.py"),
     ("demo", ["--help"], 0, "exit status"),
     ("demo", ["OPTIM.LRR", "1"], 2, "did you mean OPTIM.LR"),
     ("render_dataset", ["--help"], 0, "market1501"),
@@ -150,12 +160,19 @@ def test_every_such_answer_comes_without_torch_and_writes_nothing(tmp_path: Path
 
 
 def test_the_table_of_names_is_the_registries() -> None:
-    registries = _real()
-    assert set(NAMES) == set(registries)
-    for kind, registry in registries.items():
-        table = _table(kind)
+    for kind, entry in KINDS.items():
+        table, registry = _table(kind), entry.load()
+        assert registry.kind == kind
         assert list(table) == list(registry), kind
-        assert set(table._table) == set(registry._table), f"aliases of {kind}"
+        for name in registry:
+            found = [{_fold(alias) for alias in each.aliases(name)} for each in (table, registry)]
+            assert found[0] == found[1], f"aliases of {kind} {name}"
+
+
+def test_every_registry_of_the_package_has_a_kind() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "unreid").rglob("*.py") if path.name != "registry.py")
+    found = set(re.findall(r'Registry\("([a-z ]+)"\)', source)) - {"kind of part"}
+    assert found == set(KINDS)
 
 
 def test_the_layouts_of_checkpoints_are_those_that_can_be_converted() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import pytest
 import torch
 
-from unreid.engine.rounds import RoundGuard, without_samples
+from unreid.engine.rounds import RoundGuard
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 
@@ -81,8 +80,8 @@ def read(labels: list[int]) -> Clustering:
 
 def test_unreadable_samples_become_outliers_and_the_rest_stays() -> None:
     given = read([0, 0, 1, 1, -1])
-    assert without_samples(given, np.array([], dtype=np.int64)) is given
-    found = without_samples(given, np.array([1, 4]))
+    assert given.without(torch.tensor([], dtype=torch.int64)) is given
+    found = given.without(torch.tensor([1, 4]))
     assert found.labels.tolist() == [0, -1, 1, 1, -1] and found.num_clusters == 2
     assert found.centroids is given.centroids and found.core is given.core
     assert found.extras == {"eps": 0.5} and found.features is given.features
@@ -93,7 +92,7 @@ def test_unreadable_samples_become_outliers_and_the_rest_stays() -> None:
 def test_a_cluster_that_is_lost_takes_its_centroid_with_it(lost: list[int]) -> None:
     """Otherwise every later cluster would train against the centroid of another one."""
     given = read([0, 0, 1, 1, 2, 2])
-    found = without_samples(given, np.array(lost))
+    found = given.without(torch.tensor(lost))
     left = sorted({given.labels[i].item() for i in range(6) if i not in lost})
     assert found.num_clusters == len(left)
     assert sorted(set(found.labels.tolist()) - {-1}) == list(range(len(left)))

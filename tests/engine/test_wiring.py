@@ -16,7 +16,7 @@ from unreid.config import CfgNode
 from unreid.engine import build
 from unreid.engine import data as engine_data
 from unreid.engine.checkpoint import encoder_state
-from unreid.engine.data import Extraction, build_data, round_loader
+from unreid.engine.data import Extraction, Features, build_data, round_loader
 from unreid.engine.trainer import Trainer
 from unreid.methods import Method
 from unreid.models.ema import MeanTeacher, ema_decay
@@ -115,7 +115,7 @@ def test_images_are_read_for_what_they_are_for(
     monkeypatch.setattr(engine_data, "extract_features", features)
     tracklets = build_data(cfg).tracklets[:3]
     rows = Extraction(cfg, CPU)(_Mean(), tracklets, "pooled", round=round)
-    assert rows.shape[0] == 3
+    assert rows.values.shape[0] == 3
     assert (seen["purpose"], seen["round"], bool(seen["flip"])) == asked
 
 
@@ -132,9 +132,10 @@ def test_tests_are_those_of_the_config_on_the_feature_that_is_retrieved(
     data = build_data(cfg)
     asked: list[str] = []
 
-    def extraction(encoder: nn.Module, tracklets: list[Any], feature: str) -> torch.Tensor:
+    def extraction(encoder: nn.Module, tracklets: list[Any], feature: str) -> Features:
         asked.append(feature)
-        return torch.nn.functional.normalize(torch.randn(len(tracklets), 4))
+        values = torch.nn.functional.normalize(torch.randn(len(tracklets), 4))
+        return Features(values, torch.empty(0, dtype=torch.int64))
 
     evaluate = build.build_evaluate(cfg, data.tests, extraction, "pooled_l2")  # type: ignore[arg-type]
     assert evaluate is not None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreid.config import load_config
+from unreid.engine.data import Features
 from unreid.engine.hooks import Hook
 from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
@@ -108,12 +108,13 @@ def toy_trainer(
 ) -> Trainer:
     """The engine's trainer on given images (N, 3, 2, 2) instead of files, with plain SGD."""
 
-    def extract(encoder: nn.Module, feature: str, round: int) -> Tensor:
+    def extract(encoder: nn.Module, feature: str, round: int) -> Features:
         encoder.eval()
         with torch.no_grad():
             output = encoder(images)
         pooled = output.pooled if feature.startswith("pooled") else output.embedding
-        return F.normalize(pooled, dim=1) if feature == "pooled_l2" else pooled
+        values = F.normalize(pooled, dim=1) if feature == "pooled_l2" else pooled
+        return Features(values, torch.empty(0, dtype=torch.int64))
 
     return Trainer(
         model=method.model,
@@ -122,7 +123,6 @@ def toy_trainer(
         builders=Builders(
             loader=lambda plan, views, warmup: ToyLoader(images, method.camids, plan, len(views), batch_size),
             extract=extract,
-            unreadable=lambda: np.empty(0, dtype=np.int64),
             optimizer=lambda: torch.optim.SGD(method.model.parameters(), 0.1, momentum=0.9),
             learning_rate=lambda epoch: 0.1,
         ),

@@ -84,16 +84,16 @@ def expansion_within_neighbourhood(cfg: Any) -> str:
 def schedule_steps(cfg: Any) -> str:
     """``step`` has one period; milestones grow."""
     steps = cfg.OPTIM.STEPS
-    if cfg.OPTIM.SCHED == "step" and len(steps) != 1:
+    if cfg.OPTIM.SCHED.lower() == "step" and len(steps) != 1:
         return f"OPTIM.STEPS ({steps}) must hold one period with OPTIM.SCHED step; several milestones are multistep."
-    if cfg.OPTIM.SCHED == "multistep" and any(b <= a for a, b in zip(steps, steps[1:])):
+    if cfg.OPTIM.SCHED.lower() == "multistep" and any(b <= a for a, b in zip(steps, steps[1:])):
         return f"OPTIM.STEPS ({steps}) must grow with OPTIM.SCHED multistep."
     return ""
 
 
 def nesterov_needs_momentum(cfg: Any) -> str:
     """Nesterov's step is a look ahead along the momentum."""
-    if cfg.OPTIM.OPT == "sgd" and cfg.OPTIM.NESTEROV and cfg.OPTIM.MOMENTUM == 0:
+    if cfg.OPTIM.OPT.lower() == "sgd" and cfg.OPTIM.NESTEROV and cfg.OPTIM.MOMENTUM == 0:
         return "OPTIM.NESTEROV needs OPTIM.MOMENTUM above 0."
     return ""
 

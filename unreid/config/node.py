@@ -219,7 +219,7 @@ def _unknown_key(node: CfgNode, setting: Setting) -> str:
     return (
         f"{said} did you mean {near}?"
         if near
-        else f"{said} all keys are in docs/config.md, or printed by `unreid config`."
+        else f"{said} `unreid config` prints all keys."
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,22 +19,37 @@ from unreid.data.reading import CorruptImages, Resize
 from unreid.data.samplers import SAMPLERS, Sampler
 from unreid.data.transforms import TestTransform, TrainTransform
 from unreid.structures import Tracklet
+from unreid.utils.registry import Registry
 
-VIEWS = ("strong", "base")
+TRANSFORMS: Registry[Callable[[Any], TrainTransform]] = Registry("transform")
+"""Train transforms, config -> transform: of the views that methods ask for, and what ``INPUT.TRANSFORM`` names."""
 
 
 def build_train_transform(cfg: Any, view: str = "strong", channel_jitter: float | None = None) -> TrainTransform:
     """The transform of one view.
 
     Args:
-        view: "strong", or "base" (CDSM: no crop, no erasing).
+        view: a name of :data:`TRANSFORMS`; ``INPUT.TRANSFORM`` takes the place of "strong".
         channel_jitter: replaces ``INPUT.CHANNEL_JITTER`` (the warm-up has its own).
 
     Raises:
-        ValueError: an unknown view.
+        UserError: there is no transform of that name.
     """
-    if view not in VIEWS:
-        raise ValueError(f"unknown view {view!r}; known: {', '.join(VIEWS)}")
+    transform = TRANSFORMS.get(cfg.INPUT.TRANSFORM if view == "strong" else view)(cfg)
+    if channel_jitter is None:
+        return transform
+    return replace(transform, recipe=replace(transform.recipe, channel_jitter=channel_jitter))
+
+
+@TRANSFORMS.register("base")
+def base_transform(cfg: Any) -> TrainTransform:
+    """CDSM's base view: as "strong", without crop and erasing."""
+    return strong_transform(cfg).base()
+
+
+@TRANSFORMS.register("strong")
+def strong_transform(cfg: Any) -> TrainTransform:
+    """Everything that ``INPUT`` asks for: flip, pad, crop, jitter, erasing."""
     inputs = cfg.INPUT
     jitter = inputs.CJ
     recipe = AugmentRecipe(
@@ -46,9 +62,9 @@ def build_train_transform(cfg: Any, view: str = "strong", channel_jitter: float 
         jitter=ColorJitter(jitter.PROB, jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE)
         if jitter.ENABLED
         else None,
-        channel_jitter=inputs.CHANNEL_JITTER if channel_jitter is None else channel_jitter,
+        channel_jitter=inputs.CHANNEL_JITTER,
     )
-    transform = TrainTransform(
+    return TrainTransform(
         Resize(tuple(inputs.SIZE_TRAIN), inputs.INTERPOLATION),
         recipe,
         mean=tuple(inputs.PIXEL_MEAN),
@@ -57,7 +73,6 @@ def build_train_transform(cfg: Any, view: str = "strong", channel_jitter: float 
         padding_mode=inputs.PADDING_MODE,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
     )
-    return transform if view == "strong" else transform.base()
 
 
 def build_test_transform(cfg: Any) -> TestTransform:

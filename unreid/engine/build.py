@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,33 +19,19 @@ from unreid.data.datasets.base import ReIDDataset
 from unreid.data.datasets.scorable import check_scorable
 from unreid.engine.checkpoint import load_model
 from unreid.engine.constraints import build_test_modifiers, build_train_constraints
-from unreid.engine.data import Data, Extraction, build_data, round_loader, unlabelled_batches
-from unreid.engine.folder import CHECKPOINT
-from unreid.engine.hooks import (
-    CheckpointHook,
-    DiagnosticsHook,
-    EvaluationHook,
-    HistoryHook,
-    Hook,
-    LossGuard,
-    ProgressHook,
-    PseudoLabelHook,
-    RankCheckHook,
-    ScalarHook,
-    SignalHook,
-)
+from unreid.engine.data import Extraction, build_data, round_loader, unlabelled_batches
+from unreid.engine.hooks import HOOKS, Evaluate, Hook, Run
 from unreid.engine.optim import LRSchedule, build_optimizer
 from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
 from unreid.engine.trainer import Builders, Trainer
 from unreid.evaluation.evaluator import Evaluator
-from unreid.methods import InstanceDiscrimination, Method, build_method
+from unreid.methods import METHODS, InstanceDiscrimination, Method, build_method
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.models.embedding import EmbeddingModel
 from unreid.models.memory_format import set_memory_format
 from unreid.models.pretrained import published_weights
 from unreid.utils.distributed import from_main, get_world_size, is_main
-from unreid.utils.environment import recorded
 from unreid.utils.errors import UserError
 from unreid.utils.events import ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
 
@@ -83,9 +70,7 @@ def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None
     return EventStorage(build_writers(cfg, output_dir, resume_step), step=resume_step or 0)
 
 
-def build_evaluate(
-    cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str
-) -> Callable[[nn.Module], dict[str, dict[str, float]]] | None:
+def build_evaluate(cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str) -> Evaluate | None:
     """encoder -> scores per test set, or None without a test set.
 
     Raises:
@@ -103,7 +88,7 @@ def build_evaluate(
         results = {}
         for name, evaluator in evaluators.items():
             query, gallery = (
-                extraction(encoder, split.tracklets, feature) for split in (evaluator.query, evaluator.gallery)
+                extraction(encoder, split.tracklets, feature).values for split in (evaluator.query, evaluator.gallery)
             )
             results[name] = from_main(partial(evaluator.score, query, gallery))
         return results
@@ -111,27 +96,52 @@ def build_evaluate(
     return evaluate
 
 
-def build_trainer(
-    cfg: CfgNode, output_dir: Path, device: torch.device, storage: EventStorage, *, resumed: bool = False
-) -> Trainer:
-    """The whole run: data, model, method, hooks; ``resumed``: a checkpoint will be loaded into it.
+def assemble(cfg: CfgNode, output_dir: Path, device: torch.device, *, train: bool, loaded: bool) -> Run:
+    """What a run is made of: data, network and how both are evaluated.
 
     Nothing is written: whatever is wrong with the data, the network or the relations is said before the run begins.
+
+    Args:
+        train: with the training list and an image cache, which only pays where images are read more than once.
+        loaded: a checkpoint is going to replace the weights, so that nothing needs to prepare them.
     """
-    init = cfg.MODEL.INIT_PATH if not resumed else ""
+    init = cfg.MODEL.INIT_PATH if not loaded else ""
     backbone = cfg.MODEL.BACKBONE
-    if backbone.PRETRAIN and not (resumed or init or backbone.PRETRAIN_PATH):
+    if train and backbone.PRETRAIN and not (loaded or init or backbone.PRETRAIN_PATH):
         published_weights(backbone.NAME, backbone.PRETRAIN_VERSION)  # are they to be had? Data may be rendered next
-    data = build_data(cfg)
-    model = build_model(cfg, device, len(data.tracklets), pretrained=not (resumed or init))
+    data = build_data(cfg, train)
+    model = build_model(cfg, device, len(data.tracklets), pretrained=not (loaded or init))
     if init:
         load_model(init, model)
-    cache = build_cache(cfg, device)
+    cache = build_cache(cfg, device) if train else None
+    extraction = Extraction(cfg, device, cache)
+    feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
+    evaluate = build_evaluate(cfg, data.tests, extraction, feature)
+    return Run(cfg, output_dir, device, data, model, extraction, feature, evaluate)
+
+
+def build_trainer(
+    cfg: CfgNode,
+    output_dir: Path,
+    device: torch.device,
+    storage: EventStorage,
+    *,
+    resumed: bool = False,
+    hooks: Sequence[Hook] = (),
+) -> Trainer:
+    """The whole training, see :func:`assemble`.
+
+    Args:
+        resumed: a checkpoint will be loaded into it.
+        hooks: further hooks, called after those that ``HOOKS`` names.
+    """
+    run = assemble(cfg, output_dir, device, train=True, loaded=resumed)
+    model, tracklets, cache = run.model, run.data.tracklets, run.extraction.cache
     if cfg.MODEL.RECALIBRATE_BN and not resumed:
         count = cfg.MODEL.RECALIBRATE_BN
-        recalibrate_bn(model, unlabelled_batches(cfg, data.tracklets, count, device=device, cache=cache))
-    method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in data.tracklets])
-    constraints = build_train_constraints(cfg, data)
+        recalibrate_bn(model, unlabelled_batches(cfg, tracklets, count, device=device, cache=cache))
+    method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in tracklets])
+    constraints = build_train_constraints(cfg, run.data)
     if constraints is not None:
         method.constrain(constraints)
     warmup = None
@@ -140,23 +150,20 @@ def build_trainer(
             cfg, model=model, teacher=method.teacher, camids=method.camids
         )
     _distribute(cfg, model, [method] if warmup is None else [method, warmup], device)
-    extraction = Extraction(cfg, device, cache)
     builders = Builders(
         loader=lambda plan, views, is_warmup: round_loader(
             cfg,
-            data.tracklets,
+            tracklets,
             plan,
             views,
             device=device,
             cache=cache,
             channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
         ),
-        extract=lambda encoder, feature, round: extraction(encoder, data.tracklets, feature, round=round),
-        unreadable=lambda: extraction.unreadable,
+        extract=lambda encoder, feature, round: run.extraction(encoder, tracklets, feature, round=round),
         optimizer=lambda: build_optimizer(cfg, model),
         learning_rate=LRSchedule.from_config(cfg),
     )
-    evaluate = build_evaluate(cfg, data.tests, Extraction(cfg, device, cache), method.retrieval_feature)
     return Trainer(
         model=model,
         method=method,
@@ -165,7 +172,7 @@ def build_trainer(
         guard=RoundGuard(cfg.CLUSTER.MAX_EMPTY_ROUNDS),
         precision=Precision(cfg.OPTIM.AMP, cfg.OPTIM.CLIP_GRAD, device),
         storage=storage,
-        hooks=build_hooks(cfg, output_dir, data, evaluate),
+        hooks=build_hooks(run, hooks),
         relabel_every=cfg.CLUSTER.EVERY,
         seed=cfg.SEED,
     )
@@ -184,40 +191,33 @@ def check_numbers(cfg: CfgNode, samples: int) -> None:
         )
 
 
-def build_hooks(
-    cfg: CfgNode,
-    output_dir: Path,
-    data: Data,
-    evaluate: Callable[[nn.Module], dict[str, dict[str, float]]] | None,
-) -> list[Hook]:
-    """The hooks of a run, in calling order."""
-    evaluation = EvaluationHook(
-        evaluate, period=cfg.TEST.EVAL_PERIOD, select=cfg.TEST.SELECT, initial=cfg.TEST.EVAL_START
-    )
-    guard = LossGuard(period=cfg.PRINT_PERIOD, checkpoint=str(output_dir / CHECKPOINT))
-    checkpoint = CheckpointHook(
-        output_dir,
-        config=recorded(cfg).dump(),
-        evaluation=evaluation,
-        check=guard.check,
-        period=cfg.CHECKPOINT.PERIOD,
-        keep=cfg.CHECKPOINT.KEEP,
-    )
-    return [
-        SignalHook(),
-        # A diverged loss must stop the run before anything is evaluated or saved.
-        guard,
-        *([RankCheckHook()] if cfg.LOG.CHECK_RANKS else []),
-        DiagnosticsHook(data.tracklets, data.truth, pictures=cfg.LOG.CLUSTER_IMAGES),
-        # In this order after an epoch: scores, their history, their rows in the metrics, the checkpoint that holds
-        # them. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
-        evaluation,
-        HistoryHook(output_dir, evaluation),
-        ScalarHook(period=cfg.PRINT_PERIOD),
-        checkpoint,
-        PseudoLabelHook(output_dir, data.keys, {"method": cfg.METHOD.NAME, "sts": cfg.CLUSTER.STR_OPTION}),
-        *([ProgressHook()] if cfg.LOG.PROGRESS else []),
-    ]
+def build_hooks(run: Run, extra: Sequence[Hook] = ()) -> list[Hook]:
+    """The hooks of a run, in calling order; ``extra`` are called after those that ``HOOKS`` names.
+
+    Raises:
+        UserError: there is no hook of a name in ``HOOKS``.
+    """
+    hooks: list[Hook] = []
+    for place in hook_names(run.cfg):
+        if place is None:
+            hooks += extra
+        else:
+            hooks.append(HOOKS.get(place).from_run(replace(run, earlier=tuple(hooks))))
+    return hooks
+
+
+def hook_names(cfg: CfgNode) -> list[str | None]:
+    """Names of a run's hooks, in calling order; None: the place of hook objects that the caller brings."""
+    # A diverged loss must stop the run before anything is evaluated or saved.
+    first = ["Signal", "LossGuard", *(["RankCheck"] if cfg.LOG.CHECK_RANKS else []), "Diagnostics"]
+    # In this order after an epoch: scores, their history, further hooks, the rows of all that in the metrics, the
+    # checkpoint that holds it. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
+    first += ["Evaluation", "History"]
+    last = ["Scalars", "Checkpoint", "PseudoLabels"]
+    last += [name for name, wanted in (("Progress", cfg.LOG.PROGRESS), ("RankedList", cfg.TEST.RANKED_LIST)) if wanted]
+    built_in = {HOOKS.get(name) for name in (*first, *last)}
+    further = {HOOKS.get(name): name for name in cfg.HOOKS}
+    return [*first, *(name for kind, name in further.items() if kind not in built_in), None, *last]
 
 
 def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: torch.device) -> None:

@@ -96,6 +96,19 @@ def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Features:
+    """Features of a list of N samples.
+
+    Attributes:
+        values: float32 (N, D) on the device; zeros for a sample that could not be read.
+        unreadable: int64 on the CPU, positions of those samples.
+    """
+
+    values: Tensor
+    unreadable: Tensor
+
+
 class Extraction:
     """Extracts features of a list of samples: each process its share, put together in order."""
 
@@ -103,12 +116,11 @@ class Extraction:
         self.cfg = cfg
         self.device = device
         self.cache = cache
-        self.unreadable = np.empty(0, dtype=np.int64)
 
     def __call__(
         self, encoder: nn.Module, tracklets: list[Tracklet], feature: str, *, round: int | None = None
-    ) -> Tensor:
-        """float32 (N, D) on the device; rows of unreadable samples are zero and listed in ``unreadable``.
+    ) -> Features:
+        """The features of ``tracklets``, the same on every process.
 
         Args:
             round: of clustering (clips of ``DATALOADER.CLUSTER_SEQ_LEN`` frames); None: evaluation, all frames.
@@ -141,7 +153,7 @@ class Extraction:
                 camids=self._camids([tracklets[row] for row in share]),
             )
             missing = torch.from_numpy(loader.unreadable)
-        self.unreadable = all_gather_rows(missing.to(self.device)).cpu().numpy()
+        unreadable = all_gather_rows(missing.to(self.device)).cpu()
         features = all_gather_rows(features)
         bad = int((~torch.isfinite(features.sum(dim=1))).sum())
         if bad:
@@ -149,7 +161,7 @@ class Extraction:
                 f"The features of {bad} of {len(tracklets)} samples are not finite, so the network has diverged; lower "
                 "OPTIM.LR or set OPTIM.CLIP_GRAD, and with TEST.AMP fp16 try bf16 or off."
             )
-        return features
+        return Features(features, unreadable)
 
     def _camids(self, tracklets: list[Tracklet]) -> Tensor | None:
         """int64 (N,) where the model has a camera embedding."""
@@ -165,7 +177,7 @@ def round_loader(
     views: tuple[str, ...],
     *,
     device: torch.device,
-    cache: ImageCache,
+    cache: ImageCache | None,
     channel_jitter: float | None = None,
     whole: bool = False,
 ) -> TrainLoader:
@@ -187,7 +199,7 @@ def round_loader(
 
 
 def unlabelled_batches(
-    cfg: CfgNode, tracklets: list[Tracklet], count: int, *, device: torch.device, cache: ImageCache
+    cfg: CfgNode, tracklets: list[Tracklet], count: int, *, device: torch.device, cache: ImageCache | None
 ) -> Iterator[Tensor]:
     """``count`` batches of augmented images in random order, for the re-estimation of BN statistics.
 

@@ -1,80 +1,11 @@
-"""The names that parts of the package are registered under, so that a misspelt one is refused without importing torch.
-
-A registry fills itself when the modules of its parts are imported, and those import torch, which takes seconds. This
-table is a copy for the start of a command; a test compares it with the registries.
-"""
+"""Whether the names in a config are registered: a misspelt one is refused without importing torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from unreid.config import CfgNode
+from unreid.engine.kinds import KINDS
+from unreid.utils.plugins import import_installed
 from unreid.utils.registry import Registry
-
-# kind -> registered name -> aliases
-NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "method": {
-        "AuxUSL": (),
-        "BUC": (),
-        "CAP": (),
-        "CCC": ("3C",),
-        "CDSM": (),
-        "ClusterContrast": ("cc",),
-        "ISE": (),
-        "O2CAP": (),
-        "PPLR": (),
-        "SpCL": (),
-    },
-    "part": {"camera_entropy": ("cie",), "support_samples": ()},
-    "clusterer": {
-        "AgreementDBSCAN": (),
-        "BottomUp": (),
-        "ConstrainedDBSCAN": ("ICDBSCAN",),
-        "DBSCAN": (),
-        "HDC": (),
-        "Infomap": (),
-        "KMeans": (),
-        "SelfPacedDBSCAN": (),
-    },
-    "memory": {"ClusterMemory": (), "DiversityMemory": (), "ExclusiveTable": (), "HybridMemory": (), "ProxyMemory": ()},
-    "backbone": {
-        "resnet18": (),
-        "resnet34": (),
-        "resnet50": (),
-        "resnet101": (),
-        "resnet50_ibn_a": (),
-        "resnet101_ibn_a": (),
-        "resnet50_ibn_b": (),
-        "resnet_tiny": (),
-        "vit_base": (),
-        "vit_small": (),
-    },
-    "pooling": {"avg": (), "avg+max": (), "gem": (), "max": ()},
-    "sampler": {
-        "identity": (),
-        "multi_camera": ("RandomMultipleGallery",),
-        "no_camera": (),
-        "proxy": (),
-        "shuffle": (),
-    },
-    "memory update rule": {
-        "all": ("cm", "ori"),
-        "camera": ("cm_camera",),
-        "chd": (),
-        "hard": ("cm_hard",),
-        "hard_camera": ("cm_hard_camera", "hd_camera"),
-        "tccl": ("tccl_camera",),
-    },
-    "diversity memory mode": {
-        "cm": ("all",),
-        "cm_hard": ("hard",),
-        "cm_hybrid": ("cm_hybird",),
-        "v2": ("cm_hybrid_v2", "cm_hybird_v2"),
-        "v3": ("cm_hybrid_v3", "cm_hybird_v3"),
-        "v4": ("cm_hybrid_v4", "cm_hybird_v4"),
-        "v5": ("cm_hybrid_v5", "cm_hybird_v5"),
-    },
-}
 
 SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
@@ -88,9 +19,10 @@ def check_names(cfg: CfgNode, *, plugins: bool = False) -> None:
     Args:
         plugins: ``PLUGINS`` have been imported, so that the registries themselves can be asked.
     """
-    registries = _real() if plugins else {kind: _table(kind) for kind in NAMES}
     for kind, name in _asked_for(cfg):
-        registries[kind].get(name)
+        if plugins or not is_own(kind, name):
+            registry = KINDS[kind].load() if plugins or import_installed() else _table(kind)
+            registry.get(name)
 
 
 def is_own(kind: str, name: str) -> bool:
@@ -109,6 +41,12 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
         ("backbone", cfg.MODEL.BACKBONE.NAME),
         ("pooling", cfg.MODEL.POOLING.NAME),
         ("sampler", cfg.DATALOADER.SAMPLER.NAME),
+        ("transform", cfg.INPUT.TRANSFORM),
+        ("optimizer", cfg.OPTIM.OPT),
+        ("schedule", cfg.OPTIM.SCHED),
+        *(("hook", name) for name in cfg.HOOKS),
+        *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.NAMES)),
+        *(("dataset", name) for name in cfg.DATASETS.TESTS or cfg.DATASETS.NAMES),
     ]
     memory = cfg.MEMORY.NAME.lower().replace("_", "").replace("-", "")
     if memory == "diversitymemory":
@@ -120,21 +58,6 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
 
 def _table(kind: str) -> Registry[None]:
     table: Registry[None] = Registry(kind)
-    for name, aliases in NAMES[kind].items():
+    for name, aliases in KINDS[kind].names.items():
         table.register(name, *aliases)(None)
     return table
-
-
-def _real() -> dict[str, Registry]:
-    from unreid.clustering import CLUSTERERS
-    from unreid.data.samplers import SAMPLERS
-    from unreid.memory import DIVERSITY_MODES, MEMORIES, UPDATE_RULES
-    from unreid.methods import METHODS
-    from unreid.methods.parts import PARTS
-    from unreid.models import BACKBONES, POOLINGS
-
-    registries: list[Registry] = [
-        *(METHODS, PARTS, CLUSTERERS, MEMORIES, BACKBONES),
-        *(POOLINGS, SAMPLERS, UPDATE_RULES, DIVERSITY_MODES),
-    ]
-    return {registry.kind: registry for registry in registries}

@@ -1,19 +1,30 @@
-"""The optimiser, and the learning rate as a function of the epoch."""
+"""The optimiser, and the learning rate as a function of the epoch; both are names that a config chooses."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from unreid.utils.errors import UserError
+from unreid.utils.registry import Registry
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
+
+
+Groups = list[dict[str, Any]]
+"""Of parameters; each has its "lr" and "lr_mult"."""
+
+OPTIMIZERS: Registry[Callable[[Groups, CfgNode], torch.optim.Optimizer]] = Registry("optimizer")
+"""What ``OPTIM.OPT`` names: (parameter groups, config) -> optimiser."""
+
+SCHEDULES: Registry[Callable[[float, LRSchedule], float]] = Registry("schedule")
+"""What ``OPTIM.SCHED`` names: (position in epochs, the schedule's settings) -> rate, without the warm-up's factor."""
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -29,20 +40,40 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     groups = parameter_groups(model, node.LR, node.BACKBONE_LR_MULT)
     if not groups:
         raise UserError("No parameter of the model is trained: MODEL.FREEZE_AT leaves nothing to optimise.")
+    return OPTIMIZERS.get(node.OPT)(groups, cfg)
+
+
+@OPTIMIZERS.register("adam")
+def adam(groups: Groups, cfg: CfgNode) -> torch.optim.Optimizer:
+    """Adam with coupled weight decay (L2 added to the gradient), as in all the published runs."""
+    return torch.optim.Adam(groups, betas=_betas(cfg), **_common(groups, cfg))
+
+
+@OPTIMIZERS.register("adamw")
+def adamw(groups: Groups, cfg: CfgNode) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay."""
+    return torch.optim.AdamW(groups, betas=_betas(cfg), **_common(groups, cfg))
+
+
+@OPTIMIZERS.register("sgd")
+def sgd(groups: Groups, cfg: CfgNode) -> torch.optim.Optimizer:
+    """SGD with ``OPTIM.MOMENTUM``, Nesterov's where ``OPTIM.NESTEROV`` says so."""
+    momentum = cfg.OPTIM.MOMENTUM
+    nesterov = cfg.OPTIM.NESTEROV and momentum > 0
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov, **_common(groups, cfg))
+
+
+def _betas(cfg: CfgNode) -> tuple[float, float]:
+    return cfg.OPTIM.ADAM_BETA1, cfg.OPTIM.ADAM_BETA2
+
+
+def _common(groups: Groups, cfg: CfgNode) -> dict[str, Any]:
     on_cuda = all(p.is_cuda for group in groups for p in group["params"])
-    fast: dict[str, Any] = {"fused": True} if on_cuda else {"foreach": True}
-    common: dict[str, Any] = {"lr": node.LR, "weight_decay": node.WEIGHT_DECAY, **fast}
-    betas = (node.ADAM_BETA1, node.ADAM_BETA2)
-    if node.OPT == "adam":
-        return torch.optim.Adam(groups, betas=betas, **common)
-    if node.OPT == "adamw":
-        return torch.optim.AdamW(groups, betas=betas, **common)
-    if node.OPT == "sgd":
-        return torch.optim.SGD(groups, momentum=node.MOMENTUM, nesterov=node.NESTEROV and node.MOMENTUM > 0, **common)
-    raise UserError(f"OPTIM.OPT is adam, adamw or sgd, not {node.OPT!r}.")
+    fast = {"fused": True} if on_cuda else {"foreach": True}
+    return {"lr": cfg.OPTIM.LR, "weight_decay": cfg.OPTIM.WEIGHT_DECAY, **fast}
 
 
-def parameter_groups(model: nn.Module, lr: float, backbone_lr_mult: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, lr: float, backbone_lr_mult: float = 1.0) -> Groups:
     """Trained parameters as optimiser groups: one, or the backbone (``backbone.*``) and the rest where rates differ."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if backbone_lr_mult == 1.0:
@@ -58,18 +89,11 @@ def parameter_groups(model: nn.Module, lr: float, backbone_lr_mult: float = 1.0)
 class LRSchedule:
     """Learning rate in force at a moment of the run: a pure function, so a resumed run needs no state.
 
-    With W warm-up epochs and ``e`` the whole epochs done:
-
-    - ``step``: ``gamma ^ n`` with n the periods ``steps[0]`` completed since epoch W;
-    - ``multistep``: n counts the milestones ``steps`` that are <= e (counted from the start of the run);
-    - ``cosine``: from 1 at epoch W down to ``min_lr`` at the end, moving with every step of an epoch;
-    - ``constant``: 1.
-
-    During the warm-up (``e < W``) this is multiplied by the factor of :meth:`warmup`.
+    One of :data:`SCHEDULES` gives the rate; during the warm-up it is multiplied by the factor of :meth:`warmup`.
 
     Args:
         lr: base learning rate.
-        sched: "step", "multistep", "cosine" or "constant".
+        sched: a name of :data:`SCHEDULES`.
         epochs: length of the run, the end of the cosine.
         steps: period or milestones, in epochs.
         gamma: factor of a step.
@@ -97,12 +121,12 @@ class LRSchedule:
         warmup_version: str = "v1",
         warmup_lr_factor: float = 1.0,
     ) -> None:
-        _one_of("sched", sched, ("step", "multistep", "cosine", "constant"))
+        self.shape = SCHEDULES.get(sched)
         _one_of("warmup_method", warmup_method, ("linear", "constant"))
         _one_of("warmup_version", warmup_version, ("v1", "v2"))
-        if sched == "step" and (len(steps) != 1 or steps[0] < 1):
+        if self.shape is step and (len(steps) != 1 or steps[0] < 1):
             raise UserError(f"OPTIM.SCHED step takes one period in OPTIM.STEPS, not {list(steps)}: use multistep.")
-        if sched == "multistep" and list(steps) != sorted(steps):
+        if self.shape is multistep and list(steps) != sorted(steps):
             raise UserError(f"The milestones OPTIM.STEPS must ascend, unlike {list(steps)}.")
         self.lr = lr
         self.sched = sched
@@ -136,16 +160,7 @@ class LRSchedule:
 
     def __call__(self, epoch: float) -> float:
         """Rate at position ``epoch`` of the run (3.5: half of the fourth epoch is done)."""
-        whole = math.floor(epoch)
-        if self.sched == "cosine":
-            span = max(1, self.epochs - self.warmup_epochs)
-            progress = min(max(epoch - self.warmup_epochs, 0.0) / span, 1.0)
-            rate = self.min_lr + 0.5 * (self.lr - self.min_lr) * (1.0 + math.cos(math.pi * progress))
-        elif self.sched == "constant":
-            rate = self.lr
-        else:
-            rate = self.lr * self.gamma ** self._drops(whole)
-        return rate * self.warmup(whole)
+        return self.shape(epoch, self) * self.warmup(math.floor(epoch))
 
     def warmup(self, epoch: int) -> float:
         """Factor of the warm-up in whole epoch ``epoch``, 1 from ``warmup_epochs`` on; the two versions are 3C's.
@@ -162,10 +177,32 @@ class LRSchedule:
             factor = self.warmup_factor * (1.0 - alpha) + alpha
         return factor * (self.warmup_lr_factor if self.warmup_version == "v2" else 1.0)
 
-    def _drops(self, epoch: int) -> int:
-        if self.sched == "step":
-            return max(0, epoch - self.warmup_epochs) // self.steps[0]
-        return bisect_right(self.steps, epoch)
+
+@SCHEDULES.register("step")
+def step(epoch: float, schedule: LRSchedule) -> float:
+    """Times ``gamma`` after every ``steps[0]`` epochs since the warm-up."""
+    drops = max(0, math.floor(epoch) - schedule.warmup_epochs) // schedule.steps[0]
+    return schedule.lr * schedule.gamma**drops
+
+
+@SCHEDULES.register("multistep")
+def multistep(epoch: float, schedule: LRSchedule) -> float:
+    """Times ``gamma`` at every milestone of ``steps``, epochs counted from the start of the run."""
+    return schedule.lr * schedule.gamma ** bisect_right(schedule.steps, math.floor(epoch))
+
+
+@SCHEDULES.register("cosine")
+def cosine(epoch: float, schedule: LRSchedule) -> float:
+    """From ``lr`` after the warm-up down to ``min_lr`` at the end, moving with every step of an epoch."""
+    span = max(1, schedule.epochs - schedule.warmup_epochs)
+    progress = min(max(epoch - schedule.warmup_epochs, 0.0) / span, 1.0)
+    return schedule.min_lr + 0.5 * (schedule.lr - schedule.min_lr) * (1.0 + math.cos(math.pi * progress))
+
+
+@SCHEDULES.register("constant")
+def constant(epoch: float, schedule: LRSchedule) -> float:
+    """``lr`` throughout."""
+    return schedule.lr
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

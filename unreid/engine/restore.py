@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unreid.engine.hooks.base import Hook
 from unreid.engine.restore_optimizer import check_optimizer, load_optimizer
 from unreid.engine.rng import set_rng_state
 from unreid.engine.stored_state import check_state
+from unreid.engine.training import Training
 from unreid.structures import RoundPlan
 from unreid.utils.errors import UserError
 from unreid.utils.state import StateError, entries, require_like
 
-if TYPE_CHECKING:
-    from unreid.engine.trainer import Trainer
-
 logger = logging.getLogger(__name__)
 
 
-def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+def restore(trainer: Training, state: dict[str, Any]) -> None:
     """Puts a stored state into the run; see ``Trainer.load_state_dict``.
 
     What can be compared is compared before anything is changed; the parts look at the rest when they take it over.
@@ -61,7 +59,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         )
 
 
-def check_fit(state: dict[str, Any], trainer: Trainer) -> None:
+def check_fit(state: dict[str, Any], trainer: Training) -> None:
     """Compares a state that passed :func:`check_state` with the built run; changes nothing.
 
     Raises:

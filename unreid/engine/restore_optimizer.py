@@ -63,6 +63,8 @@ def check_optimizer(stored: dict[str, Any], optimizer: torch.optim.Optimizer) ->
     for number, moments in stored["state"].items():
         if type(number) is not int or not 0 <= number < len(params):
             raise StateError(f"{other}: it has a parameter {number!r}")
+        if wanted is None:
+            continue
         found = entries(moments, f"the optimiser's state of parameter {number}", dict.fromkeys(wanted, object))
         for key, value in found.items():
             if key == "step":
@@ -83,6 +85,8 @@ def _check_option(key: str, value: Any) -> None:
             raise StateError(f"{key!r} of the optimiser is {value}")
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    """What this optimiser keeps of a parameter."""
-    return ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("step", "exp_avg", "exp_avg_sq")
+def _moments(optimizer: torch.optim.Optimizer) -> tuple[str, ...] | None:
+    """What this optimiser keeps of a parameter; None: that is known to its plug-in alone."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return ("momentum_buffer",)
+    return ("step", "exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import numpy as np
 import torch
 
 from unreid.structures import Clustering
@@ -70,25 +69,3 @@ class RoundGuard:
         self.empty_rounds = state["empty_rounds"]
         previous = state["previous"]
         self.previous = None if previous is None else Clustering.from_labels(previous)
-
-
-def without_samples(clustering: Clustering, samples: np.ndarray) -> Clustering:
-    """The clustering with some samples (those that could not be read) turned into outliers.
-
-    Clusters that lose all members disappear; centroids then no longer fit and are dropped with them.
-    """
-    if not len(samples):
-        return clustering
-    labels = clustering.labels.clone()
-    labels[torch.from_numpy(samples)] = -1
-    kept = Clustering.from_labels(labels)
-    same = kept.num_clusters == clustering.num_clusters
-    return Clustering(
-        kept.labels,
-        kept.num_clusters,
-        centroids=clustering.centroids if same else None,
-        core=clustering.core,
-        extras=clustering.extras,
-        features=clustering.features,
-        part_features=clustering.part_features,
-    )

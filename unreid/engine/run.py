@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,25 +13,23 @@ from typing import Any
 import torch
 
 from unreid.config import CfgNode
-from unreid.engine.build import build_evaluate, build_model, build_trainer, build_writers, check_numbers
+from unreid.engine.build import assemble, build_trainer, build_writers, check_numbers
 from unreid.engine.checkpoint import load_model, read_run
-from unreid.engine.data import Extraction, build_data
+from unreid.engine.environment import write_run_header
 from unreid.engine.folder import AUTO, CHECKPOINT, EVALUATION_PREFIX, RESULTS, RunFolder
-from unreid.engine.hooks import EvaluationHook, ScalarHook
+from unreid.engine.hooks import EvaluationHook, Hook, ScalarHook
 from unreid.engine.hooks.monitoring import last_good
+from unreid.engine.hooks.ranked_list import RANKED_LIST, write_ranked_list
 from unreid.engine.preflight import check_packages, check_start, run_folder
-from unreid.engine.ranked import write_ranked_list
 from unreid.engine.resume import check_resumable
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
-from unreid.methods.base import METHODS
 from unreid.utils.distributed import barrier, from_main, get_rank, init_from_env, is_main, one_voice, shutdown
-from unreid.utils.environment import write_run_header
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.io import atomic_write_text
 from unreid.utils.logging import log_to_folder, setup_logging
-from unreid.utils.plugins import import_plugins
+from unreid.utils.plugins import import_installed, import_plugins
 from unreid.utils.seed import seed_everything
 from unreid.utils.writing import sweep
 
@@ -44,10 +42,13 @@ SELECTED = {
 }
 
 
-def train(cfg: CfgNode) -> dict[str, Any]:
+def train(cfg: CfgNode, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
     """Trains (or goes on from ``RESUME``) and returns the results that ``results.json`` holds.
 
     Everything is built before anything is written, so that a start that fails leaves ``OUTPUT_DIR`` as it was.
+
+    Args:
+        hooks: further hooks, called after those that ``HOOKS`` names; see ``engine/build.py`` for the order.
 
     Returns:
         "initial", "last" and "best": test set -> {"mAP", "R1", "R5", "R10"} in percent, with the epoch; empty
@@ -68,7 +69,7 @@ def train(cfg: CfgNode) -> dict[str, Any]:
         resumed = stored.trainer
     step = resumed["state"]["global_step"] if resumed else None
     storage = EventStorage(step=step or 0)
-    trainer = build_trainer(cfg, folder.path, device, storage, resumed=resumed is not None)
+    trainer = build_trainer(cfg, folder.path, device, storage, resumed=resumed is not None, hooks=hooks)
     check_numbers(cfg, trainer.method.num_samples)
     if resumed is not None:
         trainer.load_state_dict(resumed)
@@ -79,10 +80,10 @@ def train(cfg: CfgNode) -> dict[str, Any]:
             raise UserError(f"Another run wrote {folder.newest()} while this one was starting: start it again.")
         scalars = next(hook for hook in trainer.hooks if isinstance(hook, ScalarHook))
         storage.writers = build_writers(cfg, folder.path, step, scalars.rows)
-        return _finish(cfg, trainer, folder.path, device)
+        return _finish(cfg, trainer, folder.path)
 
 
-def _finish(cfg: CfgNode, trainer: Trainer, output_dir: Path, device: torch.device) -> dict[str, Any]:
+def _finish(cfg: CfgNode, trainer: Trainer, output_dir: Path) -> dict[str, Any]:
     """Trains, and writes down what came out, also where something after the training failed."""
     newest = output_dir / CHECKPOINT
     try:
@@ -99,11 +100,11 @@ def _finish(cfg: CfgNode, trainer: Trainer, output_dir: Path, device: torch.devi
     _write_results(output_dir, results)
     for hook, closing in trainer.closing_errors:
         raise _after_training(closing, newest, f"{hook} failed") from closing
-    if cfg.TEST.RANKED_LIST and trainer.stop_reason is None:
+    for last in trainer.hooks if trainer.stop_reason is None else ():
         try:
-            write_ranked_list(cfg, trainer.method.encoder, trainer.method.retrieval_feature, device, output_dir)
+            last.after_results()
         except Exception as error:
-            raise _after_training(error, newest, "the ranked list failed") from error
+            raise _after_training(error, newest, f"{type(last).__name__} failed") from error
     return results
 
 
@@ -115,21 +116,18 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
     folder = run_folder(cfg)
     device = _begin(cfg)
     checkpoint = resume_path(cfg)
-    model = build_model(cfg, device, pretrained=False)
-    load_model(checkpoint, model)
-    data = build_data(cfg, train=False)
-    feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
-    score = build_evaluate(cfg, data.tests, Extraction(cfg, device), feature)
-    if score is None:
+    assembled = assemble(cfg, folder.path, device, train=False, loaded=True)
+    load_model(checkpoint, assembled.model)
+    if assembled.evaluate is None:
         raise UserError("There is nothing to evaluate on: no dataset in DATASETS.TESTS has a query and a gallery.")
     with _opened(cfg, folder):
-        results = score(model)
+        results = assembled.evaluate(assembled.model)
         if is_main():
             written = {"checkpoint": checkpoint, **results}
             logger.info("%s\n%s", checkpoint, format_table(results))
             atomic_write_text(folder.path / "evaluation.json", json.dumps(written, indent=2))
         if cfg.TEST.RANKED_LIST:
-            write_ranked_list(cfg, model, feature, device, folder.path, EVALUATION_PREFIX)
+            write_ranked_list(assembled, assembled.model, f"{EVALUATION_PREFIX}{RANKED_LIST}")
     return results
 
 
@@ -160,6 +158,7 @@ def _begin(cfg: CfgNode) -> torch.device:
     """Joins the processes of the run; the log goes to the console and is kept for the file."""
     device = init_from_env(cfg.MODEL.DEVICE, timedelta(minutes=cfg.DIST.TIMEOUT_MINUTES))
     setup_logging(rank=get_rank(), backlog=True)
+    import_installed()
     import_plugins(cfg.PLUGINS)
     if cfg.PLUGINS:
         logger.info("plug-ins: %s", ", ".join(cfg.PLUGINS))

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unreid.data.loader import TrainLoader
+from unreid.engine.data import Features
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.monitoring import MOMENT
 from unreid.engine.precision import Precision
 from unreid.engine.restore import named_hooks, restore
 from unreid.engine.rng import rng_state
-from unreid.engine.rounds import RoundGuard, without_samples
+from unreid.engine.rounds import RoundGuard
+from unreid.engine.training import TrainState
 from unreid.methods.base import Method
 from unreid.structures import Batch, Clustering, Position, RoundPlan
 from unreid.utils.agreement import Agreement
@@ -30,35 +31,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TrainState:
-    """What is finished. ``round`` is -1 during the warm-up; ``step`` counts within the epoch under way.
-
-    ``unreported``: the last epoch is trained, but not scored and reported yet (``Hook.after_epoch``).
-    """
-
-    round: int = 0
-    epoch: int = 0
-    epoch_of_round: int = 0
-    step: int = 0
-    global_step: int = 0
-    unreported: bool = False
-
-
-@dataclass
 class Builders:
     """How the trainer makes what it rebuilds during a run.
 
     Attributes:
         loader: (plan, views, is_warmup) -> loader of the round's batches.
-        extract: (encoder, feature, round) -> float32 (N, D) of the training samples.
-        unreadable: () -> int64 positions of the samples that the last extraction could not read.
+        extract: (encoder, feature, round) -> features of the training samples.
         optimizer: () -> a new optimiser.
         learning_rate: position in epochs (a float) -> rate of the run's schedule.
     """
 
     loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader]
-    extract: Callable[[nn.Module, str, int], Tensor]
-    unreadable: Callable[[], np.ndarray]
+    extract: Callable[[nn.Module, str, int], Features]
     optimizer: Callable[[], torch.optim.Optimizer]
     learning_rate: Callable[[float], float]
 
@@ -162,22 +146,28 @@ class Trainer:
 
     def _start_round(self) -> None:
         state = self.state
-        encoder = self.method.encoder
-        clustering = self.active.label(
-            max(state.round, 0), lambda feature: self.builders.extract(encoder, feature, state.round)
-        )
-        if state.round >= 0:
-            clustering = without_samples(clustering, self.builders.unreadable())
-            clustering = self.guard.check(clustering, state.round)
-        self.plan = self.active.plan(clustering, max(state.round, 0))
-        if clustering.num_clusters == len(clustering.labels):
-            self.plan.sampler = "shuffle"  # instance labels: no sampler of groups finds a pair
+        clustering = self._label()
+        self.plan = self.active.plan(clustering, max(state.round, 0)).suited_to(clustering)
         self.clustering = clustering
         state.epoch_of_round = 0
         if self.plan.optimizer == "rebuild":
             self.optimizer = self.builders.optimizer()
         self._call("after_label", clustering, self.plan)
         clustering.features = clustering.part_features = None  # N x D floats that nobody needs any more
+
+    def _label(self) -> Clustering:
+        """The labels of the round: of samples that can be read, and such that can be trained on."""
+        encoder, round = self.method.encoder, self.state.round
+        unreadable = torch.empty(0, dtype=torch.int64)
+
+        def extract(feature: str) -> Tensor:
+            nonlocal unreadable
+            features = self.builders.extract(encoder, feature, round)
+            unreadable = features.unreadable
+            return features.values
+
+        clustering = self.active.label(max(round, 0), extract)
+        return clustering if round < 0 else self.guard.check(clustering.without(unreadable), round)
 
     @property
     def iters(self) -> int:

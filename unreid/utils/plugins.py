@@ -9,12 +9,16 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+GROUP = "unreid.plugins"
 
 
 def import_plugins(names: Iterable[str]) -> list[ModuleType]:
@@ -27,6 +31,30 @@ def import_plugins(names: Iterable[str]) -> list[ModuleType]:
         UserError: a file or module that does not exist. What a plugin itself raises is passed on.
     """
     return [_import_file(Path(name)) if name.endswith(".py") else _import_module(name) for name in names]
+
+
+@cache
+def import_installed() -> bool:
+    """Imports, once a process, what installed packages offer as entry points of :data:`GROUP`.
+
+    A package that cannot be imported is named in a warning and left out: a run that does not need it goes on.
+
+    Returns:
+        Whether there is any.
+    """
+    found = metadata.entry_points(group=GROUP)
+    for entry in found:
+        package = entry.dist.name if entry.dist else entry.name
+        try:
+            entry.load()
+            logger.info("plugin %s of the installed package %s", entry.value, package)
+        except Exception as error:
+            logger.warning(
+                "The plug-in %s of the installed package %s cannot be imported (%s: %s): its parts are missing; mend "
+                "or uninstall it.",
+                *(entry.value, package, type(error).__name__, error),
+            )
+    return bool(found)
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -28,6 +28,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._table: dict[str, T] = {}
         self._names: dict[str, str] = {}
+        self._aliases: dict[str, tuple[str, ...]] = {}
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
         """Decorator; a second registration of a name (or alias) raises ``KeyError``."""
@@ -38,6 +39,7 @@ class Registry(Generic[T]):
                     raise KeyError(f"{self.kind} {key!r} is registered twice")
                 self._table[folded] = thing
             self._names[_fold(name)] = name
+            self._aliases[_fold(name)] = aliases
             return thing
 
         return add
@@ -50,6 +52,10 @@ class Registry(Generic[T]):
             near = difflib.get_close_matches(_fold(name), self._table, n=1)
             hint = f" Did you mean {self._names.get(near[0], near[0])!r}?" if near else ""
             raise UserError(f"There is no {self.kind} named {name!r}.{hint} Available: {', '.join(self)}.") from None
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """What else finds the object that is registered under ``name``."""
+        return self._aliases[_fold(name)]
 
     def __contains__(self, name: str) -> bool:
         return _fold(name) in self._table

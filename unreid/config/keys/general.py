@@ -21,5 +21,10 @@ KEYS: dict[str, Key] = {
         each(NAME, empty=True),
         "Python files or modules imported before the run, so that they can register parts of their own",
     ),
+    "HOOKS": Key(
+        [],
+        each(NAME, empty=True),
+        "further hooks, by name, called after the scores of an epoch and before its metrics and checkpoint",
+    ),
     "PRINT_PERIOD": Key(50, at_least(1), "steps between two lines in the log"),
 }

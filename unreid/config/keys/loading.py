@@ -45,6 +45,9 @@ KEYS: dict[str, Key] = {
     "DATALOADER.SAMPLER.SINGLETON": Key(
         "skip", choice("skip", "repeat", "emit"), 'clusters of one: "skip", "repeat" or "emit" (published, misaligned)'
     ),
+    "INPUT.TRANSFORM": Key(
+        "strong", NAME, 'train transform: "strong" (all of the following), or the name of a plug-in\'s'
+    ),
     "INPUT.SIZE_TRAIN": Key([256, 128], each(PIXELS, length=2), "height, width"),
     "INPUT.SIZE_TEST": Key([256, 128], each(PIXELS, length=2), "height, width"),
     "INPUT.INTERPOLATION": Key("bicubic", choice("bicubic", "bilinear"), '"bicubic" or "bilinear" resize'),

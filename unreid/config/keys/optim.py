@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from unreid.config.conditions import EPOCHS, RATE, STEPS, SWITCH, between, choice, decay, each
+from unreid.config.conditions import EPOCHS, NAME, RATE, STEPS, SWITCH, between, choice, decay, each
 from unreid.config.key import Key
 
 KEYS: dict[str, Key] = {
-    "OPTIM.OPT": Key("adam", choice("adam", "adamw", "sgd"), '"adam" (coupled weight decay), "adamw" or "sgd"'),
+    "OPTIM.OPT": Key("adam", NAME, '"adam" (coupled weight decay), "adamw" or "sgd"'),
     "OPTIM.LR": Key(3.5e-4, RATE, "base learning rate"),
     "OPTIM.BACKBONE_LR_MULT": Key(1.0, RATE, "factor of the backbone's rate"),
     "OPTIM.WEIGHT_DECAY": Key(5e-4, RATE, "on every trained parameter"),
@@ -15,9 +15,7 @@ KEYS: dict[str, Key] = {
     "OPTIM.MOMENTUM": Key(0.9, decay(), "SGD"),
     "OPTIM.NESTEROV": Key(True, SWITCH, "SGD", formerly=("OPTIM.SGD_NESTEROV",)),
     "OPTIM.EPOCHS": Key(50, STEPS, "training epochs over all rounds"),
-    "OPTIM.SCHED": Key(
-        "step", choice("step", "multistep", "cosine", "constant"), '"step", "multistep", "cosine" or "constant"'
-    ),
+    "OPTIM.SCHED": Key("step", NAME, '"step", "multistep", "cosine" or "constant"'),
     "OPTIM.STEPS": Key([20], each(STEPS), "step: one period in epochs; multistep: milestones"),
     "OPTIM.GAMMA": Key(0.1, between(1e-6, 1e3), "factor of a step"),
     "OPTIM.MIN_LR": Key(0.0, RATE, "end of the cosine"),

@@ -1,12 +1,13 @@
-"""The commands beside training: ``unreid config | demo | render | mine | convert``, and the scripts of ``tools/``."""
+"""The commands beside training (``unreid list`` and others), and the scripts of ``tools/``."""
 
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.config import CONFIG
 from unreid.engine.commands.convert import CONVERT
 from unreid.engine.commands.demo import DEMO
+from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
 
-COMMANDS = (CONFIG, DEMO, RENDER, MINE, CONVERT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "MINE", "RENDER", "Command"]
+__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "Command"]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from unreid.engine.checkpoint import save_model, save_run
-from unreid.engine.hooks.base import Hook
+from unreid.engine.environment import recorded
+from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
+from unreid.engine.hooks.monitoring import LossGuard
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
 from unreid.utils.signals import stop_signals, stopping_later
@@ -20,6 +22,7 @@ from unreid.utils.writing import writing
 logger = logging.getLogger(__name__)
 
 
+@HOOKS.register("Checkpoint")
 class CheckpointHook(Hook):
     """``checkpoint.pth`` (everything; the newest), ``checkpoint_NNN.pth`` (older ones), and the selected models.
 
@@ -51,6 +54,17 @@ class CheckpointHook(Hook):
         self.check = check
         self.period = period
         self.keep = keep
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        return cls(
+            run.output_dir,
+            config=recorded(run.cfg).dump(),
+            evaluation=run.hook(EvaluationHook),
+            check=run.hook(LossGuard).check,
+            period=run.cfg.CHECKPOINT.PERIOD,
+            keep=run.cfg.CHECKPOINT.KEEP,
+        )
 
     @property
     def newest(self) -> Path:
@@ -119,6 +133,7 @@ class CheckpointHook(Hook):
             save(path, self.trainer.state_dict(), self.config, results, self.trainer.method.retrieval_feature)
 
 
+@HOOKS.register("Signal")
 class SignalHook(Hook):
     """SIGTERM, SIGHUP and Ctrl-C end the run, see :mod:`unreid.utils.signals`.
 

@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.ranked_list import cluster_sheet
 from unreid.structures import Clustering, GroundTruth, RoundPlan, Tracklet
@@ -15,6 +15,7 @@ from unreid.utils.distributed import is_main
 logger = logging.getLogger(__name__)
 
 
+@HOOKS.register("Diagnostics")
 class DiagnosticsHook(Hook):
     """Purity, NMI, ARI, pair precision and cross-camera recall of every round, and pictures of a few clusters.
 
@@ -27,6 +28,10 @@ class DiagnosticsHook(Hook):
         self.tracklets = tracklets
         self.truth = truth
         self.pictures = pictures
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        return cls(run.data.tracklets, run.data.truth, pictures=run.cfg.LOG.CLUSTER_IMAGES)
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         if self.trainer.state.round < 0 or not is_main():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.base import HOOKS, Evaluate, Hook, Run
 from unreid.evaluation.selection import label_free_score
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import from_main
@@ -16,10 +15,8 @@ from unreid.utils.state import StateError, entries, require, require_labels
 
 logger = logging.getLogger(__name__)
 
-Evaluate = Callable[[nn.Module], dict[str, dict[str, float]]]
-"""encoder -> test set name -> {"mAP", "R1", "R5", "R10"} in percent."""
 
-
+@HOOKS.register("Evaluation")
 class EvaluationHook(Hook):
     """Scores the encoder every ``period`` epochs and after the last, and remembers a selected epoch beside it.
 
@@ -48,6 +45,11 @@ class EvaluationHook(Hook):
         self._best: float | None = None
         self._previous_labels: Tensor | None = None
         self._round = _selected_round(select)
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        test = run.cfg.TEST
+        return cls(run.evaluate, period=test.EVAL_PERIOD, select=test.SELECT, initial=test.EVAL_START)
 
     @property
     def rule(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
@@ -32,6 +32,7 @@ QUALITY = {
 QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free criterion"}
 
 
+@HOOKS.register("History")
 class HistoryHook(Hook):
     """``rounds.csv``, rewritten after every epoch, and ``rounds.png``, drawn when the run ends.
 
@@ -49,6 +50,10 @@ class HistoryHook(Hook):
         self.folder = folder
         self.evaluation = evaluation
         self.rows: list[dict[str, Any]] = []
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        return cls(run.output_dir, run.hook(EvaluationHook))
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         if self.trainer.state.round < 0:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from unreid.engine.hooks.base import Hook
+from unreid.engine.folder import CHECKPOINT
+from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
 from unreid.utils.errors import DivergedError
@@ -23,6 +24,7 @@ MOMENT = "moment of the optimiser"
 WAY_OUT = "lower OPTIM.LR or set OPTIM.CLIP_GRAD"
 
 
+@HOOKS.register("LossGuard")
 class LossGuard(Hook):
     """Stops the run when a loss is NaN or infinite, naming the step and the losses, or when a weight is.
 
@@ -37,6 +39,10 @@ class LossGuard(Hook):
         self.period = period
         self.checkpoint = checkpoint
         self._pending: list[tuple[int, list[str], torch.Tensor]] = []
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        return cls(period=run.cfg.PRINT_PERIOD, checkpoint=str(run.output_dir / CHECKPOINT))
 
     def after_step(self, output: StepOutput) -> None:
         values = torch.stack([value.detach().float() for value in output.losses.values()])
@@ -104,6 +110,7 @@ def _read(flags: list[torch.Tensor]) -> list[bool]:
     return [values[place] for place in range(len(flags))]
 
 
+@HOOKS.register("Scalars")
 class ScalarHook(Hook):
     """Losses, learning rate and cluster counts into the event storage; written every ``period`` steps.
 
@@ -116,6 +123,10 @@ class ScalarHook(Hook):
     def __init__(self, *, period: int) -> None:
         self.period = period
         self.rows: int | None = None
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        return cls(period=run.cfg.PRINT_PERIOD)
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         used = int((plan.targets >= 0).sum())
@@ -158,6 +169,7 @@ class ScalarHook(Hook):
         self.rows = rows
 
 
+@HOOKS.register("Progress")
 class ProgressHook(Hook):
     """A progress bar over the whole run on a terminal; silent elsewhere."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from unreid.constraints import save_pseudo_labels
-from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
 from unreid.utils.state import entries, require_labels
@@ -18,6 +18,7 @@ from unreid.utils.state import entries, require_labels
 logger = logging.getLogger(__name__)
 
 
+@HOOKS.register("PseudoLabels")
 class PseudoLabelHook(Hook):
     """Writes ``pseudo_labels.npz`` when the run ends: the key of every training sample and its label, -1 outlier.
 
@@ -32,6 +33,11 @@ class PseudoLabelHook(Hook):
         self.keys = keys
         self.meta = meta
         self._labels: Tensor | None = None
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        meta = {"method": run.cfg.METHOD.NAME, "sts": run.cfg.CLUSTER.STR_OPTION}
+        return cls(run.output_dir, run.data.keys, meta)
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         if self.trainer.state.round >= 0:

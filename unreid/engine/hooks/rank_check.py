@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreid.engine.hooks.base import Hook
+from unreid.engine.hooks.base import HOOKS, Hook
 from unreid.utils.distributed import all_gather_objects
 
 
@@ -17,6 +17,7 @@ class RankMismatchError(RuntimeError):
     """Processes that must hold the same numbers do not: a defect, or a machine that computes differently."""
 
 
+@HOOKS.register("RankCheck")
 class RankCheckHook(Hook):
     """Compares hashes of weights, memory and the rest of the method's state over all processes after every epoch.
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unreid.config import get_cfg, load_config
-from unreid.utils import environment
+from unreid.engine import environment
 
 
 def test_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,53 @@
+"""Draws the ranked list of a trained encoder (``TEST.RANKED_LIST``)."""
+
+from __future__ import annotations
+
+import logging
+
+from torch import nn
+
+from unreid.engine.hooks.base import HOOKS, Hook, Run
+from unreid.evaluation.ranked_list import draw_ranked_list
+from unreid.utils.distributed import is_main
+from unreid.utils.writing import optional
+
+logger = logging.getLogger(__name__)
+
+RANKED_LIST = "ranked_list.jpg"
+QUERIES = 8  # where HOOKS names the list and TEST.RANKED_LIST does not say how long it is
+
+
+@HOOKS.register("RankedList")
+class RankedListHook(Hook):
+    """``ranked_list.jpg`` when everything else of the run is written: a list that fails costs nothing."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @classmethod
+    def from_run(cls, run: Run) -> Hook:
+        return cls(run)
+
+    def after_results(self) -> None:
+        write_ranked_list(self.run, self.trainer.method.encoder, RANKED_LIST)
+
+
+def write_ranked_list(run: Run, encoder: nn.Module, name: str) -> None:
+    """The file ``name``: queries of the first test set, each with its nearest gallery images."""
+    if not run.data.tests:
+        return
+    test = run.data.tests[0]
+    query, gallery = (run.extraction(encoder, split.tracklets, run.feature) for split in (test.query, test.gallery))
+    if is_main():
+        path = run.output_dir / name
+        with optional():
+            draw_ranked_list(
+                path,
+                test.query,
+                test.gallery,
+                query.values,
+                gallery.values,
+                queries=run.cfg.TEST.RANKED_LIST or QUERIES,
+                filter_same_camera=test.cross_camera_filter,
+            )
+            logger.info("ranked list: %s", path)

@@ -1,0 +1,45 @@
+"""The command ``unreid list``: what a config can name."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from unreid.engine.kinds import KINDS, find_kind
+from unreid.utils.plugins import import_installed, import_plugins
+
+
+def list_parts(kind: str | None = None, plugins: Sequence[str] = ()) -> None:
+    """Writes the kinds of parts, or the names of one kind, to the standard output.
+
+    Raises:
+        UserError: there is no such kind, or a plug-in is not found.
+    """
+    if kind is None:
+        rows = [(word.replace(" ", "-"), entry.purpose) for word, entry in KINDS.items()]
+    else:
+        found = find_kind(kind)
+        import_installed()
+        import_plugins(plugins)
+        rows = list(_described(found))
+    width = max(len(name) for name, _ in rows)
+    sys.stdout.write("".join(f"{name:{width}}  {text}".rstrip() + "\n" for name, text in rows))
+
+
+def _described(kind: str) -> Iterator[tuple[str, str]]:
+    registry = KINDS[kind].load()
+    for name in registry:
+        aliases = registry.aliases(name)
+        also = f" (also {', '.join(aliases)})" if aliases else ""
+        yield name, first_line(registry.get(name)) + also
+
+
+def first_line(part: Any) -> str:
+    """The first line of what a registered class or function, or the one in a registered record, says of itself."""
+    if not (inspect.isclass(part) or inspect.isfunction(part)):
+        inner = [value for value in getattr(part, "__dict__", {}).values() if inspect.isfunction(value)]
+        return first_line(inner[0]) if inner else ""
+    text = inspect.cleandoc(part.__doc__ or "").partition("\n\n")[0]
+    return " ".join(text.split())
