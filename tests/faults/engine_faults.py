@@ -18,7 +18,7 @@ FAULTS = [
         "            self.previous",
         ROUNDS,
     ),
-    Fault("engine/rounds.py", 'self.empty_rounds = int(state["empty_rounds"])', "self.empty_rounds = 0", ROUNDS),
+    Fault("engine/rounds.py", 'self.empty_rounds = state["empty_rounds"]', "self.empty_rounds = 0", ROUNDS),
     Fault("engine/rounds.py", 'previous = state["previous"]', "previous = None", ROUNDS),
     Fault("engine/rounds.py", "clustering.num_clusters >= 2", "clustering.num_clusters >= 1", ROUNDS),
     Fault(
@@ -81,12 +81,20 @@ FAULTS = [
     Fault("engine/trainer.py", "state.epoch_of_round >= milestone", "state.epoch >= milestone", TRAINER),
     Fault("engine/trainer.py", 'rate * group.get("lr_mult", 1.0)', "rate", TRAINER),
     Fault("engine/trainer.py", "        self.storage.step = state.global_step\n", "", "engine/test_monitoring.py"),
-    Fault("engine/trainer.py", "        self.storage.step = self.state.global_step\n", "", TRAINER),
-    Fault("engine/trainer.py", '        self.optimizer.load_state_dict(state["optimizer"])\n', "", TRAINER),
-    Fault("engine/trainer.py", '        self.guard.load_state_dict(state["guard"])\n', "", TRAINER),
-    Fault("engine/trainer.py", '        self.method.load_state_dict(state["method"])\n', "", "methods/test_resume.py"),
-    Fault("engine/trainer.py", '        set_rng_state(state["rng"])\n', "", TRAINER),
-    Fault("engine/trainer.py", "self.plan = plan\n", "self.plan = None\n", TRAINER),
+    Fault("engine/restore.py", "    trainer.storage.step = trainer.state.global_step\n", "", TRAINER),
+    Fault("engine/restore.py", "load_optimizer(trainer.optimizer, stored, trainer.model)", "None", TRAINER),
+    Fault("engine/restore.py", '            "guard": trainer.guard.load_state_dict,\n', "", TRAINER),
+    Fault("engine/restore.py", '            "method": trainer.method.load_state_dict,\n', "", "methods/test_resume.py"),
+    Fault(
+        "engine/restore.py", '            "hooks": lambda stored: _load_hooks(trainer.hooks, stored),\n', "", TRAINER
+    ),
+    Fault("engine/restore.py", '            "rng": set_rng_state,\n', "", TRAINER),
+    Fault(
+        "engine/restore.py",
+        "trainer.plan = None if plan is None else RoundPlan",
+        "trainer.plan = None if plan else RoundPlan",
+        TRAINER,
+    ),
     # ------------------------------------------------------------------------- precision, optimiser, generators
     Fault("engine/precision.py", "if self.clip_grad > 0:", "if False:", PRECISION),
     Fault("engine/precision.py", "            self.scaler.unscale_(optimizer)\n", "", PRECISION),

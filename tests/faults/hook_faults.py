@@ -67,7 +67,7 @@ FAULTS = [
     ),
     Fault("engine/hooks/checkpoint.py", "epoch % self.period == 0", "True", KEPT),
     Fault("engine/hooks/checkpoint.py", "if self.keep == 1 or", "if", KEPT),
-    Fault("engine/hooks/history.py", 'self.rows = list(state["rows"])', "self.rows = []", HISTORY),
+    Fault("engine/hooks/history.py", "self.rows = list(rows)", "self.rows = []", HISTORY),
     Fault(
         "engine/hooks/history.py",
         'self.evaluation.last_results.get("epoch") == epoch',
@@ -78,7 +78,7 @@ FAULTS = [
     Fault("engine/hooks/history.py", "if self.trainer.state.round < 0:", "if False:", HISTORY),
     Fault("engine/hooks/history.py", "MaxNLocator(integer=True, min_n_ticks=1)", "MaxNLocator()", HISTORY),
     Fault("engine/hooks/pseudo_labels.py", "if self.trainer.state.round >= 0:", "if True:", SMALL),
-    Fault("engine/hooks/pseudo_labels.py", 'self._labels = state["labels"]', "pass", SMALL),
+    Fault("engine/hooks/pseudo_labels.py", "self._labels = labels\n", "pass\n", SMALL),
     Fault("engine/hooks/rank_check.py", "if len(set(hashes)) > 1}", "if not hashes}", SMALL),
     Fault("engine/hooks/rank_check.py", "            yield key\n", "", SMALL),
     Fault("engine/hooks/rank_check.py", "        yield len(value)\n", "", SMALL),
