@@ -27,7 +27,8 @@ FAULTS = [
         "self.empty_rounds > self.max_empty_rounds",
         ROUNDS,
     ),
-    Fault("engine/rounds.py", "labels.num_clusters, features=clustering.features)", "labels.num_clusters)", ROUNDS),
+    Fault("engine/rounds.py", "            features=clustering.features,\n", "", ROUNDS),
+    Fault("engine/rounds.py", "            part_features=clustering.part_features,\n", "", ROUNDS),
     Fault(
         "engine/rounds.py", "centroids=clustering.centroids if same else None", "centroids=clustering.centroids", ROUNDS
     ),
@@ -49,7 +50,7 @@ FAULTS = [
     Fault("engine/trainer.py", "clustering = self.guard.check(clustering, state.round)", "pass", TRAINER),
     Fault("engine/trainer.py", "if clustering.num_clusters == len(clustering.labels):", "if False:", TRAINER),
     Fault("engine/trainer.py", 'self.plan.optimizer == "rebuild"', "False", TRAINER),
-    Fault("engine/trainer.py", "clustering.features = None", "pass", TRAINER),
+    Fault("engine/trainer.py", "clustering.features = clustering.part_features = None", "pass", TRAINER),
     Fault(
         "engine/trainer.py", "self.loader.epoch(state.epoch, state.step)", "self.loader.epoch(state.epoch, 0)", TRAINER
     ),
