@@ -20,7 +20,7 @@ FLOORS = (
     {"engine"},
 )
 # Between rooms of one floor: the left one may use the right one.
-BESIDE = {("config", "utils"), ("structures", "utils"), ("data", "rendering")}
+BESIDE = {("config", "utils"), ("structures", "utils"), ("data", "rendering"), ("memory", "losses")}
 
 
 def modules(package: Path) -> dict[str, Path]:

@@ -21,6 +21,8 @@ from unreid.clustering import (
 )
 from unreid.clustering.base import CLUSTERERS
 from unreid.clustering.bottom_up import BottomUpPartition
+from unreid.clustering.infomap import Infomap
+from unreid.clustering.sklearn_adapter import SklearnClusterer
 from unreid.constraints.links import Links
 from unreid.neighbors import jaccard_graph
 
@@ -34,12 +36,17 @@ ON_GRAPHS = {
     "ConstrainedDBSCAN": lambda: ConstrainedDBSCAN(links=NOTHING),
     "relaxed": lambda: ConstrainedDBSCAN(links=NOTHING, relaxed=-1.5),
     "HDC": lambda: HDC(4),
+    "Infomap": lambda: Infomap(),
+    "sklearn, graph": lambda: SklearnClusterer("DBSCAN"),
+    "sklearn, connectivity": lambda: SklearnClusterer("AgglomerativeClustering", {"n_clusters": 4}),
     "SizeFilter": lambda: SizeFilter(DBSCAN(), 3),
     "ScheduledClusterer": lambda: ScheduledClusterer([(0, SelfPacedDBSCAN()), (5, KMeans(4))]),
 }
 ON_FEATURES = {
     "KMeans": lambda: KMeans(4),
     "BottomUp": lambda: BottomUp(4),
+    "sklearn": lambda: SklearnClusterer("MiniBatchKMeans", {"n_clusters": 4}),
+    "sklearn, connectivity": lambda: SklearnClusterer("AgglomerativeClustering", {"n_clusters": 4}),
     "HDC": lambda: HDC(4, use_jaccard=False),
     "HDC, both": lambda: HDC(4),
 }

@@ -82,7 +82,7 @@ def test_wrong_names_and_arguments_get_one_sentence(world: tuple[Tensor, Tensor,
         SklearnClusterer("HDBSCAN", {"min_cluster_siz": 3})
     with pytest.raises(UserError, match="takes no graph"):
         SklearnClusterer("KMeans", input="graph")
-    with pytest.raises(UserError, match="give one"):
+    with pytest.raises(UserError, match="got none: build it"):
         SklearnClusterer("HDBSCAN").cluster(features, None)
     with pytest.raises(UserError, match="refuses"):
         SklearnClusterer("KMeans", {"n_clusters": 10_000}).cluster(features, graph)

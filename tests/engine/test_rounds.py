@@ -16,7 +16,7 @@ NONE, ONE = [-1] * 5, [0, 0, 0, 0, -1]
 
 
 def clustering(labels: list[int]) -> Clustering:
-    return Clustering.from_labels(labels, features=torch.eye(5), extras={"eps": 0.5})
+    return Clustering.from_labels(labels, features=torch.eye(5), part_features=torch.eye(5), extras={"eps": 0.5})
 
 
 def test_a_good_clustering_passes_as_it_is() -> None:
@@ -41,7 +41,7 @@ def test_a_poor_one_is_replaced_by_the_last_good_labels_on_its_own_features(
     poor = clustering(labels)
     second = guard.check(poor, 2)
     assert second.labels.tolist() == GOOD and second.num_clusters == 2
-    assert second.features is poor.features
+    assert second.features is poor.features and second.part_features is poor.part_features
     (said, again) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert found in said and advice in said and "every image as its own class" in said
     assert "round 2" in again and "the previous labels" in again

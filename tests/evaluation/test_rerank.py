@@ -82,9 +82,9 @@ def test_small_work_budgets_change_nothing(monkeypatch) -> None:
 
 def test_ties_at_the_boundary_go_to_the_lower_index() -> None:
     values = torch.tensor([[3.0, 1.0, 2.0, 1.0, 1.0, 1.0]])
-    assert module._smallest(values, 2).tolist() == [[1, 3]]
-    assert module._smallest(values, 5).tolist() == [[1, 3, 4, 5, 2]]
-    assert module._smallest(values, 6).tolist() == [[1, 3, 4, 5, 2, 0]]
+    assert module.smallest(values, 2).tolist() == [[1, 3]]
+    assert module.smallest(values, 5).tolist() == [[1, 3, 4, 5, 2]]
+    assert module.smallest(values, 6).tolist() == [[1, 3, 4, 5, 2, 0]]
 
 
 def test_inputs_are_left_alone() -> None:

@@ -27,7 +27,8 @@ FAULTS = [
         "self.empty_rounds > self.max_empty_rounds",
         ROUNDS,
     ),
-    Fault("engine/rounds.py", "labels.num_clusters, features=clustering.features)", "labels.num_clusters)", ROUNDS),
+    Fault("engine/rounds.py", "            features=clustering.features,\n", "", ROUNDS),
+    Fault("engine/rounds.py", "            part_features=clustering.part_features,\n", "", ROUNDS),
     Fault("structures.py", "centroids=self.centroids if same else None", "centroids=clustering.centroids", ROUNDS),
     Fault("structures.py", "centroids=self.centroids if same else None", "centroids=None", ROUNDS),
     Fault("structures.py", "labels = self.labels.clone()", "labels = self.labels", ROUNDS),
@@ -50,7 +51,7 @@ FAULTS = [
     ),
     Fault("structures.py", "if clustering.num_clusters == len(clustering.labels):", "if False:", TRAINER),
     Fault("engine/trainer.py", 'self.plan.optimizer == "rebuild"', "False", TRAINER),
-    Fault("engine/trainer.py", "clustering.features = None", "pass", TRAINER),
+    Fault("engine/trainer.py", "clustering.features = clustering.part_features = None", "pass", TRAINER),
     Fault(
         "engine/trainer.py", "self.loader.epoch(state.epoch, state.step)", "self.loader.epoch(state.epoch, 0)", TRAINER
     ),
@@ -82,12 +83,20 @@ FAULTS = [
     Fault("engine/trainer.py", "state.epoch_of_round >= milestone", "state.epoch >= milestone", TRAINER),
     Fault("engine/trainer.py", 'rate * group.get("lr_mult", 1.0)', "rate", TRAINER),
     Fault("engine/trainer.py", "        self.storage.step = state.global_step\n", "", "engine/test_monitoring.py"),
-    Fault("engine/restore.py", "trainer.storage.step = trainer.state.global_step", "pass", TRAINER),
+    Fault("engine/restore.py", "    trainer.storage.step = trainer.state.global_step\n", "", TRAINER),
     Fault("engine/restore.py", "load_optimizer(trainer.optimizer, stored, trainer.model)", "None", TRAINER),
-    Fault("engine/restore.py", "trainer.guard.load_state_dict,", "lambda stored: None,", TRAINER),
-    Fault("engine/restore.py", "trainer.method.load_state_dict,", "lambda stored: None,", "methods/test_resume.py"),
-    Fault("engine/restore.py", '"rng": set_rng_state,', '"rng": lambda stored: None,', TRAINER),
-    Fault("engine/restore.py", "trainer.plan = None if plan is None else", "trainer.plan = None if True else", TRAINER),
+    Fault("engine/restore.py", '            "guard": trainer.guard.load_state_dict,\n', "", TRAINER),
+    Fault("engine/restore.py", '            "method": trainer.method.load_state_dict,\n', "", "methods/test_resume.py"),
+    Fault(
+        "engine/restore.py", '            "hooks": lambda stored: _load_hooks(trainer.hooks, stored),\n', "", TRAINER
+    ),
+    Fault("engine/restore.py", '            "rng": set_rng_state,\n', "", TRAINER),
+    Fault(
+        "engine/restore.py",
+        "trainer.plan = None if plan is None else RoundPlan",
+        "trainer.plan = None if plan else RoundPlan",
+        TRAINER,
+    ),
     # ------------------------------------------------------------------------- precision, optimiser, generators
     Fault("engine/precision.py", "if self.clip_grad > 0:", "if False:", PRECISION),
     Fault("engine/precision.py", "            self.scaler.unscale_(optimizer)\n", "", PRECISION),

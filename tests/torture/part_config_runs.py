@@ -89,17 +89,27 @@ SIZES = re.compile(r"SIZE|BATCH|SEQ_LEN|EMBED_DIM|STRIPES|PADDING$|NUM_WORKERS|I
 INTEGERS = [0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 31, 64, 100, 1000, 65536, 10**5, 10**6, 10**7, 10**9]
 REALS = [0, 1e-320, 1e-300, 1e-30, 1e-6, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.999, 1, 1.5, 2, 10, 100, 1e3, 1e4, 1e6]
 NAMES: dict[str, list[str]] = {
-    "METHOD.NAME": ["AuxUSL", "BUC", "CCC", "CDSM", "ClusterContrast", "ISE", "SpCL", "nothing"],
-    "MEMORY.NAME": ["ClusterMemory", "DiversityMemory", "HybridMemory", "ExclusiveTable", "nothing"],
+    "METHOD.NAME": [
+        *("AuxUSL", "BUC", "CCC", "CDSM", "ClusterContrast", "ISE", "SpCL", "CAP", "O2CAP", "PPLR", "nothing"),
+    ],
+    "MEMORY.NAME": ["ClusterMemory", "DiversityMemory", "HybridMemory", "ExclusiveTable", "ProxyMemory", "nothing"],
     "MEMORY.UPDATE": [
         *("all", "hard", "camera", "hard_camera", "tccl", "chd"),
         *("cm", "cm_hard", "cm_hybrid", "v2", "v3", "v4", "v5", "nothing"),
     ],
     "DATASETS.FOLDER.CAMERA_REGEX": ["", r"c(\d)"],
     "DATASETS.FOLDER.PID_REGEX": ["", r"(\d+)_"],
-    "CLUSTER.NAME": ["DBSCAN", "AgreementDBSCAN", "SelfPacedDBSCAN", "ConstrainedDBSCAN", "HDC", "KMeans", "nothing"],
+    "CLUSTER.NAME": [
+        *("DBSCAN", "AgreementDBSCAN", "SelfPacedDBSCAN", "ConstrainedDBSCAN", "HDC", "KMeans", "Infomap"),
+        *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
+    ],
+    "CLUSTER.SKLEARN.ARGUMENTS": ["min_cluster_size=2", "min_samples=2", "nothing"],
+    "HOOKS": ["RankedListHook", "nothing"],
+    "INPUT.TRANSFORM": ["strong", "nothing"],
+    "OPTIM.OPT": ["adam", "adamw", "sgd", "nothing"],
+    "OPTIM.SCHED": ["step", "multistep", "cosine", "constant", "nothing"],
     "CLUSTER.WARMUP.NAME": ["", "DBSCAN", "HDC", "KMeans", "nothing"],
-    "DATALOADER.SAMPLER.NAME": ["multi_camera", "identity", "shuffle", "no_camera", "nothing"],
+    "DATALOADER.SAMPLER.NAME": ["multi_camera", "identity", "shuffle", "no_camera", "proxy", "nothing"],
     "MODEL.POOLING.NAME": ["avg", "max", "gem", "avg+max", "nothing"],
     "MODEL.BACKBONE.NAME": ["resnet_tiny", "resnet18", "nothing"],
     "DATASETS.TESTS": ["Synthetic", "SyntheticVideo", "nothing", "Market1501"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ from unreid.utils import signals
 from unreid.utils.signals import Interrupted, stop_signals, stopping_later
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_ignored() -> Iterator[None]:
+    """Whatever ran the tests may have told them to ignore some (``nohup``), and the rule respects that."""
+    before = {each: signal.getsignal(each) for each in signals.SIGNALS}
+    for each, handler in before.items():
+        if handler is signal.SIG_IGN:
+            signal.signal(each, signal.SIG_DFL)
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 def send(number: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
 
@@ -54,11 +54,9 @@ class Infomap(Clusterer):
         """See :class:`Clusterer`.
 
         Raises:
-            UserError: no graph, or the package ``infomap`` is not installed.
+            UserError: the package ``infomap`` is not installed.
         """
-        if graph is None:
-            raise UserError("Infomap clusters a pair graph: give one (jaccard_graph makes it from features).")
-        near = graph.within(self.eps, self.tol)
+        near = needed_graph(self, graph).within(self.eps, self.tol)
         labels = self._communities(near, seed + round)
         sizes = np.bincount(labels[labels >= 0], minlength=1)
         labels[(labels >= 0) & (sizes[labels] < self.min_samples)] = -1

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import Clusterer
+from unreid.clustering.base import Clusterer, needed_graph
 from unreid.structures import Clustering, PairGraph
+from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
 
 PREFIX = "sklearn/"
@@ -90,7 +91,7 @@ class SklearnClusterer(Clusterer):
         """See :class:`Clusterer`.
 
         Raises:
-            UserError: no graph where one is read, or the estimator refuses its input; the sentence quotes it.
+            UserError: the estimator refuses its input; the sentence quotes it.
         """
         arguments = dict(self.arguments)
         if "random_state" in self._takes:
@@ -98,19 +99,16 @@ class SklearnClusterer(Clusterer):
             arguments.setdefault("random_state", int(state % 2**31))
         if "copy" in self._takes:
             arguments.setdefault("copy", True)  # what it reads may be the method's own memory
-        if self.input != "features" and graph is None:
-            raise UserError(f"{self.kind.__name__} reads a pair graph here: give one, or take input 'features'.")
+        if self.input == "connectivity":
+            links = _connected(needed_graph(self, graph).to_scipy())
+            links.data[:] = 1  # pairs at distance 0 are links too
+            arguments["connectivity"] = links
+        given = needed_graph(self, graph) if self.input == "graph" else as_rows(features)
         try:
-            if self.input == "graph":
-                assert graph is not None
-                labels = self._from_graph(graph, arguments)
+            if isinstance(given, PairGraph):
+                labels = self._from_graph(given, arguments)
             else:
-                if self.input == "connectivity":
-                    assert graph is not None
-                    links = _connected(graph.to_scipy())
-                    links.data[:] = 1  # pairs at distance 0 are links too
-                    arguments["connectivity"] = links
-                labels = self.kind(**arguments).fit(features.detach().float().cpu().numpy()).labels_
+                labels = self.kind(**arguments).fit(given.detach().float().cpu().numpy()).labels_
         except (ValueError, TypeError) as error:
             raise UserError(f"{self.kind.__name__} of scikit-learn refuses: {str(error).splitlines()[0]}") from error
         labels = np.maximum(np.asarray(labels, dtype=np.int64), -1)

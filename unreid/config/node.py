@@ -216,11 +216,7 @@ def _unknown_key(node: CfgNode, setting: Setting) -> str:
         return f"{said} options come before the overrides."
     others = (other for other, _ in leaves(node) if other != key)  # a wrong attribute is in the tree itself
     near = _nearest(others, key) if len(key) <= MAX_KEY else None
-    return (
-        f"{said} did you mean {near}?"
-        if near
-        else f"{said} `unreid config` prints all keys."
-    )
+    return f"{said} did you mean {near}?" if near else f"{said} `unreid config` prints all keys."
 
 
 def _value(value: Any) -> str:

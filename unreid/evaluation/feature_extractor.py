@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 RETRIEVAL_FEATURES = {
     "AuxUSL": "embedding",
     "BUC": "pooled_l2",
+    "CAP": "embedding",
     "3C": "embedding",
     "CCC": "embedding",
     "CDSM": "embedding",
     "CC": "embedding",
     "ClusterContrast": "embedding",
     "ISE": "embedding",
+    "O2CAP": "embedding",
+    "PPLR": "embedding",
     "SpCL": "embedding",
 }
 """What the methods of this package retrieve with, for configs and for checkpoints that do not say it themselves."""
