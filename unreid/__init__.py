@@ -14,13 +14,22 @@ if TYPE_CHECKING:
         AgreementDBSCAN,
         BottomUp,
         ConstrainedDBSCAN,
+        Infomap,
         KMeans,
         SelfPacedDBSCAN,
+        SklearnClusterer,
     )
     from unreid.config import load_config
     from unreid.constraints import Links
     from unreid.data.datasets import DATASETS
-    from unreid.data.samplers import SAMPLERS, IdentitySampler, MultiCameraSampler, NoCameraSampler, ShuffleSampler
+    from unreid.data.samplers import (
+        SAMPLERS,
+        IdentitySampler,
+        MultiCameraSampler,
+        NoCameraSampler,
+        ProxySampler,
+        ShuffleSampler,
+    )
     from unreid.engine.run import evaluate, train
     from unreid.engine.trainer import Trainer
     from unreid.evaluation import FeatureExtractor, cluster_report, cmc_map, pairwise_distance, rerank_features
@@ -31,11 +40,11 @@ if TYPE_CHECKING:
         soft_entropy,
         support_samples,
     )
-    from unreid.memory import MEMORIES, ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory
+    from unreid.memory import MEMORIES, ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory, ProxyMemory
     from unreid.methods import METHODS
     from unreid.methods.parts import PARTS
     from unreid.models import BACKBONES, EmbeddingModel, MeanTeacher
-    from unreid.neighbors import jaccard_distance, jaccard_graph, knn
+    from unreid.neighbors import camera_jaccard_graph, jaccard_distance, jaccard_graph, knn
     from unreid.structures import Clustering, PairGraph
 
 __version__ = "0.1.0"
@@ -61,16 +70,21 @@ __all__ = [
     "FeatureExtractor",
     "HybridMemory",
     "IdentitySampler",
+    "Infomap",
     "KMeans",
     "Links",
     "MeanTeacher",
     "MultiCameraSampler",
     "NoCameraSampler",
     "PairGraph",
+    "ProxyMemory",
+    "ProxySampler",
     "SelfPacedDBSCAN",
     "ShuffleSampler",
+    "SklearnClusterer",
     "Trainer",
     "camera_entropy_weights",
+    "camera_jaccard_graph",
     "cluster_report",
     "cmc_map",
     "evaluate",
@@ -95,8 +109,10 @@ _HOMES = {
         "AgreementDBSCAN",
         "BottomUp",
         "ConstrainedDBSCAN",
+        "Infomap",
         "KMeans",
         "SelfPacedDBSCAN",
+        "SklearnClusterer",
     ),
     "unreid.config": ("load_config",),
     "unreid.constraints": ("Links",),
@@ -106,6 +122,7 @@ _HOMES = {
         "IdentitySampler",
         "MultiCameraSampler",
         "NoCameraSampler",
+        "ProxySampler",
         "ShuffleSampler",
     ),
     "unreid.engine.run": (
@@ -133,6 +150,7 @@ _HOMES = {
         "DiversityMemory",
         "ExclusiveTable",
         "HybridMemory",
+        "ProxyMemory",
     ),
     "unreid.methods": ("METHODS",),
     "unreid.methods.parts": ("PARTS",),
@@ -142,6 +160,7 @@ _HOMES = {
         "MeanTeacher",
     ),
     "unreid.neighbors": (
+        "camera_jaccard_graph",
         "jaccard_distance",
         "jaccard_graph",
         "knn",
