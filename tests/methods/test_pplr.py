@@ -153,13 +153,11 @@ def test_state_goes_through_a_checkpoint() -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_trained_model_is_evaluated_and_extracts_features(tiny_config: MakeConfig) -> None:
+def test_a_trained_model_extracts_features(tiny_config: MakeConfig) -> None:
     """The classifiers, whose rows are the training samples, stay behind."""
     cfg = tiny_config("OPTIM.EPOCHS", "1", "METHOD.PPLR.K", "6", file="PPLR_synthetic.yml")
     checkpoint = Path(run(cfg)["checkpoint"])
     assert "part_heads.classifier" in load_run(checkpoint)["model"]
-    again = tiny_config("RESUME", str(checkpoint), "TEST.EVAL_ONLY", "True", file="PPLR_synthetic.yml", output="eval")
-    run(again)
     features = FeatureExtractor.from_checkpoint(checkpoint)(torch.zeros(2, 64, 32, 3, dtype=torch.uint8).numpy())
     assert features.shape[0] == 2 and torch.isfinite(torch.as_tensor(features)).all()
 
