@@ -105,7 +105,7 @@ def test_what_a_file_may_not_say(tmp_path: Path, text: str, sentence: str) -> No
         ([1, 2], r"starts with the name of a key"),
         (["cluster.eps", "1"], r"cluster\.eps \(command line\); did you mean CLUSTER\.EPS\?"),
         (["EPS", "0.5"], r"did you mean CLUSTER\.EPS\?"),
-        (["qqqqq", "1"], r"no config key qqqqq \(command line\); all keys are in"),
+        (["qqqqq", "1"], r"no config key qqqqq \(command line\); `unreid config` prints all keys"),
         (["OPTIM.LR", "1e999"], r"OPTIM\.LR must be a number"),
         (["RESUME", "None"], r"RESUME must be text"),
         (["OPTIM.LR", None], r"OPTIM\.LR must be a number, got None"),

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
 
-from unreid.config import CfgNode
-from unreid.engine.data import Data, Extraction
 from unreid.engine.training import Training
 from unreid.models.embedding import EmbeddingModel
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.registry import Registry
+
+if TYPE_CHECKING:  # hooks alone need no config system
+    from unreid.config import CfgNode
+    from unreid.engine.data import Data, Extraction
 
 Evaluate = Callable[[nn.Module], dict[str, dict[str, float]]]
 """encoder -> test set name -> {"mAP", "R1", "R5", "R10"} in percent."""
