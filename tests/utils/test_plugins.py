@@ -36,7 +36,10 @@ def test_a_module_is_found_on_the_python_path(tmp_path: Path, monkeypatch: pytes
     assert import_plugins(["own_parts.memory"])[0].value == 3
 
 
-@pytest.mark.parametrize("name", ["nowhere.py", "no_such_module", "no_such_package.memory", "unreid.no_such_room"])
+@pytest.mark.parametrize(
+    "name",
+    ["nowhere.py", "no_such_module", "no_such_package.memory", "unreid.no_such_room", ".inf", ".a", "a..b", "a-b"],
+)
 def test_what_does_not_exist_is_one_sentence(name: str) -> None:
     with pytest.raises(UserError, match=r"PLUGINS names.*no"):
         import_plugins([name])

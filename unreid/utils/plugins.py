@@ -78,6 +78,10 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _import_module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(
+            f"PLUGINS names {name!r}, which is neither a file with the ending .py nor a module's full name."
+        )
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
