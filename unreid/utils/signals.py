@@ -47,6 +47,7 @@ class _State:
     first: float | None = None
     number: int = signal.SIGTERM
     sentence: str = ""
+    again: threading.Timer | None = None
 
 
 _state = _State()
@@ -74,6 +75,9 @@ def stop_signals() -> Iterator[None]:
         with _watched(set(map(int, ours))):
             yield
     finally:
+        if _state.again is not None:  # the block has ended: nobody needs to be told again
+            _state.again.cancel()
+            _state.again = None
         sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
@@ -197,7 +201,8 @@ def _unraisable(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
             hook(found)
             return
         _state.first = None
-        threading.Timer(0.05, os.kill, (os.getpid(), _state.number)).start()
+        _state.again = threading.Timer(0.05, os.kill, (os.getpid(), _state.number))
+        _state.again.start()
 
     return handle
 
