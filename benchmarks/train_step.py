@@ -36,6 +36,7 @@ from unreid.data.loader import TrainLoader
 from unreid.data.reading import Resize
 from unreid.data.samplers import MultiCameraSampler
 from unreid.data.transforms import TrainTransform
+from unreid.engine.data import Features
 from unreid.engine.hooks import Hook, LossGuard, ScalarHook
 from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
@@ -163,8 +164,7 @@ def trainer_loop(
             warmup=None,
             builders=Builders(
                 loader=lambda plan, views, is_warmup: loader,
-                extract=lambda encoder, feature, round: torch.empty(0),
-                unreadable=lambda: np.empty(0, dtype=np.int64),
+                extract=lambda encoder, feature, round: Features(torch.empty(0), torch.empty(0, dtype=torch.int64)),
                 optimizer=lambda: fused_adam(model),
                 learning_rate=lambda epoch: 3.5e-4,
             ),

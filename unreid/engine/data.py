@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unreid.config import CfgNode
 from unreid.constraints import record_keys
 from unreid.data.build import build_extract_loader, build_train_loader
 from unreid.data.cache import ImageCache
@@ -27,6 +27,9 @@ from unreid.utils.distributed import (
     get_world_size,
 )
 from unreid.utils.errors import DivergedError, UserError
+
+if TYPE_CHECKING:
+    from unreid.config import CfgNode
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,15 @@ import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import unreid
-from unreid.config.node import CfgNode
 from unreid.utils.io import atomic_write_text
+
+if TYPE_CHECKING:  # hooks alone need no config system
+    from unreid.config.node import CfgNode
 
 logger = logging.getLogger(__name__)
 

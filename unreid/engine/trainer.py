@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from unreid.data.loader import TrainLoader
-from unreid.engine.data import Features
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.monitoring import MOMENT
 from unreid.engine.precision import Precision
@@ -26,6 +25,9 @@ from unreid.utils.distributed import get_rank, get_world_size
 from unreid.utils.errors import UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.seed import generator_for
+
+if TYPE_CHECKING:
+    from unreid.engine.data import Features
 
 logger = logging.getLogger(__name__)
 
