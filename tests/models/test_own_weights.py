@@ -105,4 +105,7 @@ def test_strangers_are_told_from_wrong_models() -> None:
 
 def test_half_precision_weights_are_taken() -> None:
     half = {key: value.half() if value.is_floating_point() else value for key, value in WANTED.items()}
-    load_weights(half, network(), "x.pth")
+    model = network()
+    load_weights(half, model, "x.pth")
+    found = model.state_dict()
+    assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in half.items())

@@ -69,6 +69,7 @@ def test_what_was_ignored_stays_ignored() -> None:
     try:
         with stop_signals():
             send(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 
