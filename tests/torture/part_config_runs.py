@@ -101,6 +101,7 @@ NAMES: dict[str, list[str]] = {
     "DATASETS.FOLDER.PID_REGEX": ["", r"(\d+)_"],
     "CLUSTER.NAME": [
         *("DBSCAN", "AgreementDBSCAN", "SelfPacedDBSCAN", "ConstrainedDBSCAN", "HDC", "KMeans", "Infomap"),
+        "PerCameraDBSCAN",
         *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
     ],
     "CLUSTER.SKLEARN.ARGUMENTS": ["min_cluster_size=2", "min_samples=2", "nothing"],

@@ -69,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
             "HDC": (),
             "Infomap": (),
             "KMeans": (),
+            "PerCameraDBSCAN": (),
             "SelfPacedDBSCAN": (),
         },
     ),

@@ -95,13 +95,20 @@ class PairGraphBuilder:
         )
 
     def __call__(
-        self, features: ArrayLike, radius: float, *, camids: ArrayLike | None = None, round: int = 1
+        self,
+        features: ArrayLike,
+        radius: float,
+        *,
+        camids: ArrayLike | None = None,
+        round: int = 1,
+        alone: bool = False,
     ) -> PairGraph:
         """Every pair up to ``radius``, of (N, D) features that are the same on every process.
 
         Args:
             camids: int (N,); read by "ca_jaccard" only.
             round: of training, from 0; "ca_jaccard" takes other sizes in the first.
+            alone: one process of several searches by itself; not for "ca_jaccard".
 
         Raises:
             UserError: "ca_jaccard" without cameras.
@@ -119,7 +126,7 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            neighbors=self._search(features) if get_world_size() > 1 else None,
+            neighbors=self._search(features) if get_world_size() > 1 and not alone else None,
             **self._options,
         )
 
