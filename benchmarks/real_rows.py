@@ -34,6 +34,7 @@ PER_CAMERA = (
     *("MEMORY.PROXY.INTRA", "False", "MEMORY.PROXY.ONLINE", "False", "MEMORY.PROXY.NEGATIVES", "seen"),
     *CENTERED,
 )
+JITTER = ("INPUT.CHANNEL_JITTER", "0.15")  # the colour casts of cameras, drawn
 METHODS = {
     "ClusterContrast": Method("ClusterContrast"),
     "+ centred": Method("ClusterContrast", CENTERED),
@@ -41,6 +42,8 @@ METHODS = {
     "O2CAP": Method("O2CAP"),
     "O2CAP + centred + CA-Jaccard": Method("O2CAP", ("CLUSTER.METRIC", "ca_jaccard", *PROXIES, *CENTERED)),
     "cameras one by one": Method("O2CAP", PER_CAMERA),
+    "cameras one by one, jitter": Method("O2CAP", (*PER_CAMERA, *JITTER)),
+    "the same, 20 rounds": Method("O2CAP", (*PER_CAMERA, *JITTER, "OPTIM.EPOCHS", "20")),
     "CAP": Method("CAP"),
     "PPLR, cameras": Method("PPLR", ("METHOD.PPLR.CAMERAS", "True", "METHOD.PPLR.AALS_ROUND", "2")),
     "SpCL": Method("SpCL"),
