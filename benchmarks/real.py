@@ -126,11 +126,11 @@ def rounds(metrics: Path) -> list[dict[str, float]]:
     found: list[dict[str, float]] = []
     for line in metrics.read_text().splitlines():
         scalars = json.loads(line)
+        if found and "test/ImageFolder/mAP" in scalars:  # a line may hold the end of a round and the next one's labels
+            found[-1]["mAP"] = round(scalars["test/ImageFolder/mAP"], 2)
         if "cluster/pair_precision" in scalars:
             names = ("clusters", "outliers", "pair_precision", "pair_recall", "cross_camera_recall")
             found.append({name: round(scalars[f"cluster/{name}"], 4) for name in names})
-        if found and "test/ImageFolder/mAP" in scalars:
-            found[-1]["mAP"] = round(scalars["test/ImageFolder/mAP"], 2)
     return found
 
 
