@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from unreid.config import CfgNode
 from unreid.engine.kinds import KINDS
+from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse_arguments
 from unreid.utils.plugins import import_installed
 from unreid.utils.registry import Registry
 
-SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
 CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
@@ -23,6 +23,9 @@ def check_names(cfg: CfgNode, *, plugins: bool = False) -> None:
         if plugins or not is_own(kind, name):
             registry = KINDS[kind].load() if plugins or import_installed() else _table(kind)
             registry.get(name)
+    for name in _clusterers(cfg):
+        if name.startswith(PREFIX):
+            accepted_arguments(estimator(name.removeprefix(PREFIX)), parse_arguments(cfg.CLUSTER.SKLEARN.ARGUMENTS))
 
 
 def is_own(kind: str, name: str) -> bool:
@@ -32,11 +35,10 @@ def is_own(kind: str, name: str) -> bool:
 
 def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     """(kind, name) of everything that the run will look up."""
-    clusterers = (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME)
     asked = [
         ("method", cfg.METHOD.NAME),
         *(("part", name) for name in cfg.METHOD.EXTRAS),
-        *(("clusterer", name) for name in clusterers if name and not name.startswith(SCIKIT_LEARN)),
+        *(("clusterer", name) for name in _clusterers(cfg) if not name.startswith(PREFIX)),
         ("memory", cfg.MEMORY.NAME),
         ("backbone", cfg.MODEL.BACKBONE.NAME),
         ("pooling", cfg.MODEL.POOLING.NAME),
@@ -54,6 +56,10 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     elif memory in ("clustermemory", "hybridmemory", "proxymemory"):
         asked.append(("memory update rule", cfg.MEMORY.UPDATE))
     return asked
+
+
+def _clusterers(cfg: CfgNode) -> list[str]:
+    return [name for name in (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME) if name]
 
 
 def _table(kind: str) -> Registry[None]:
