@@ -8,7 +8,7 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs package-check release-check torture faults bench bench-gpu bench-methods clean
+.PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-methods clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
@@ -17,6 +17,7 @@ help:
 	@echo "make package-check  build the package, install it into an empty environment, run it there"
 	@echo "make release-check  that, and what a release needs: changelog, citation, archives and their description"
 	@echo "make docs           docs/config.md, from the declarations of the keys"
+	@echo "make site           the documentation as pages, in build/site"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
@@ -52,6 +53,10 @@ docs: $(STAMP)
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# Strict: a warning is an error. To read it: .venv/bin/python -m mkdocs serve
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 # Slow tests of their own: they need the package index.
 package-check: $(STAMP)
