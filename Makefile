@@ -15,7 +15,7 @@ help:
 	@echo "make test           lint and test suite"
 	@echo "make lint           ruff and mypy only"
 	@echo "make package-check  build the package, install it into an empty environment, run it there"
-	@echo "make docs           docs/config.md, from the declarations of the keys"
+	@echo "make docs           docs/config.md and the list of registered names, from their declarations"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
@@ -47,6 +47,7 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m unreid.config.table docs/config.md
+	$(BIN)/python -m unreid.engine.kinds
 
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint

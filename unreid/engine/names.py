@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from unreid.config import CfgNode
-from unreid.engine.kinds import KINDS
+from unreid.engine.kinds import KINDS, own_names
 from unreid.utils.plugins import import_installed
-from unreid.utils.registry import Registry
 
 SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
@@ -21,13 +20,13 @@ def check_names(cfg: CfgNode, *, plugins: bool = False) -> None:
     """
     for kind, name in _asked_for(cfg):
         if plugins or not is_own(kind, name):
-            registry = KINDS[kind].load() if plugins or import_installed() else _table(kind)
+            registry = KINDS[kind].load() if plugins or import_installed() else own_names(kind)
             registry.get(name)
 
 
 def is_own(kind: str, name: str) -> bool:
     """Whether the package itself, and no plug-in, has a part of that kind and name."""
-    return name in _table(kind)
+    return name in own_names(kind)
 
 
 def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
@@ -36,12 +35,16 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     asked = [
         ("method", cfg.METHOD.NAME),
         *(("part", name) for name in cfg.METHOD.EXTRAS),
+        *(("loss", word.partition("=")[0]) for word in cfg.METHOD.LOSSES),
+        ("loss", cfg.MODEL.LOSSES.ID_OPTION),
+        ("loss", cfg.MODEL.LOSSES.TRI_OPTION),
         *(("clusterer", name) for name in clusterers if name and not name.startswith(SCIKIT_LEARN)),
         ("memory", cfg.MEMORY.NAME),
         ("backbone", cfg.MODEL.BACKBONE.NAME),
         ("pooling", cfg.MODEL.POOLING.NAME),
         ("sampler", cfg.DATALOADER.SAMPLER.NAME),
         ("transform", cfg.INPUT.TRANSFORM),
+        ("transform", cfg.METHOD.CDSM.TEACHER_VIEW),
         ("optimizer", cfg.OPTIM.OPT),
         ("schedule", cfg.OPTIM.SCHED),
         *(("hook", name) for name in cfg.HOOKS),
@@ -54,10 +57,3 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     elif memory in ("clustermemory", "hybridmemory", "proxymemory"):
         asked.append(("memory update rule", cfg.MEMORY.UPDATE))
     return asked
-
-
-def _table(kind: str) -> Registry[None]:
-    table: Registry[None] = Registry(kind)
-    for name, aliases in KINDS[kind].names.items():
-        table.register(name, *aliases)(None)
-    return table
