@@ -16,8 +16,8 @@ help:
 	@echo "make lint           ruff and mypy only"
 	@echo "make package-check  build the package, install it into an empty environment, run it there"
 	@echo "make release-check  that, and what a release needs: changelog, citation, archives and their description"
-	@echo "make docs           docs/config.md, from the declarations of the keys"
 	@echo "make site           the documentation as pages, in build/site"
+	@echo "make docs           docs/config.md and the list of registered names, from their declarations"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
@@ -49,6 +49,7 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m unreid.config.table docs/config.md
+	$(BIN)/python -m unreid.engine.kinds
 
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint

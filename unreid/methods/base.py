@@ -60,7 +60,7 @@ class Method:
 
     cluster_feature = "embedding"
     retrieval_feature = "embedding"
-    ignored: tuple[str, ...] = ("METHOD.EXTRAS",)
+    ignored: tuple[str, ...] = ("METHOD.EXTRAS", "METHOD.LOSSES")
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from unreid.config.conditions import (
     between,
     choice,
     each,
+    matching,
 )
 from unreid.config.key import Key, Section
 
@@ -25,10 +26,13 @@ KEYS: dict[str, Key | Section] = {
         each(NAME, empty=True),
         'further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)',
     ),
+    "METHOD.LOSSES": Key(
+        [],
+        each(matching(r"[^\s=][^=]*(=[0-9]{1,4}(\.[0-9]{1,9})?)?", "the name of a loss, or NAME=WEIGHT"), empty=True),
+        'further losses for any cluster-memory method, weights after "=": ["triplet=0.5"]',
+    ),
     "METHOD.CDSM.TEACHER_VIEW": Key(
-        "strong",
-        choice("strong", "base"),
-        'teacher sees the "strong" (published) or "base" (no crop, no erasing) image',
+        "strong", NAME, 'transform of what the teacher sees: "strong" (published) or "base" (no crop, no erasing)'
     ),
     "METHOD.ISE.TOPK": Key(1, between(1, 1000), "support samples per real sample (nearest other clusters)"),
     "METHOD.ISE.SUPPORT_BASE_LAMBDA": Key(1.0, WEIGHT, "base of the progressive interpolation degree"),

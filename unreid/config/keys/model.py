@@ -81,10 +81,12 @@ KEYS: dict[str, Key] = {
         "largest decay; the ramp is min(1 - 1 / (step + 1), ALPHA)",
         formerly=("MUTUAL_TEACH.ALPHA",),
     ),
-    "MODEL.LOSSES.ID_OPTION": Key(1, choice(1, 2, 3), "1: cross-entropy, 2: label smoothing (LSCE), 3: RLSCE"),
+    "MODEL.LOSSES.ID_OPTION": Key(
+        "cross_entropy", NAME, "AuxUSL: cross_entropy, label_smoothing (LSCE) or ranked_label_smoothing (RLSCE)"
+    ),
     "MODEL.LOSSES.ID_K": Key(4, NEIGHBORS, "RLSCE: nearest clusters that share the smoothing mass"),
     "MODEL.LOSSES.CE.EPSILON": Key(0.1, decay(), "smoothing mass of LSCE and RLSCE"),
-    "MODEL.LOSSES.TRI_OPTION": Key(1, choice(1, 2), "1: soft-margin triplet, 2: WATL"),
+    "MODEL.LOSSES.TRI_OPTION": Key("triplet", NAME, "AuxUSL: triplet (batch-hard, soft margin) or watl (WATL)"),
     "MODEL.LOSSES.TRI_MARGIN": Key(0.5, WEIGHT, "WATL margin"),
     "MODEL.LOSSES.TRI_LAMBDA": Key(-1.0, between(-100, 0), "WATL exponent"),
 }
