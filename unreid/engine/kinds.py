@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
             "O2CAP": (),
             "PPLR": (),
             "SpCL": (),
+            "SpCL_UDA": (),
         },
     ),
     "part": Kind(
@@ -136,7 +137,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "dataset": Kind(
         "unreid.data.datasets:DATASETS",
-        "DATASETS.NAMES and DATASETS.TESTS",
+        "DATASETS.NAMES, DATASETS.TESTS and DATASETS.SOURCES",
         {
             "CUHK03NP": ("CUHK03-NP", "CUHK03"),
             "CelebReID": ("Celeb-reID",),
@@ -148,6 +149,7 @@ KINDS: Mapping[str, Kind] = {
             "Market1501": ("market",),
             "PersonX": (),
             "Synthetic": (),
+            "SyntheticSource": (),
             "SyntheticVideo": (),
             "VeRi776": ("VeRi",),
         },
