@@ -141,6 +141,11 @@ def build_trainer(
         count = cfg.MODEL.RECALIBRATE_BN
         recalibrate_bn(model, unlabelled_batches(cfg, tracklets, count, device=device, cache=cache))
     method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in tracklets])
+    source = run.data.source
+    if source is not None:
+        method.take_source(
+            source.labels, lambda feature: run.extraction(method.encoder, source.tracklets, feature, round=0).values
+        )
     constraints = build_train_constraints(cfg, run.data)
     if constraints is not None:
         method.constrain(constraints)
@@ -159,6 +164,7 @@ def build_trainer(
             device=device,
             cache=cache,
             channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
+            source=None if is_warmup else source,
         ),
         extract=lambda encoder, feature, round: run.extraction(encoder, tracklets, feature, round=round),
         optimizer=lambda: build_optimizer(cfg, model),
@@ -234,8 +240,9 @@ def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: t
         student = wrapper(
             student,
             device_ids=[device.index] if device.type == "cuda" else None,
-            # The warm-up and the cluster-memory methods leave classifiers and part heads alone.
-            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS),
+            # The warm-up and the cluster-memory methods leave classifiers and part heads alone, the warm-up also the
+            # source's BatchNorm.
+            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS or cfg.MODEL.DOMAIN_BN),
             **quiet,
         )
     for method in methods:

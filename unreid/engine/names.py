@@ -52,6 +52,7 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
         *(("hook", name) for name in cfg.HOOKS),
         *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.NAMES)),
         *(("dataset", name) for name in cfg.DATASETS.TESTS or cfg.DATASETS.NAMES),
+        *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.SOURCES)),
     ]
     memory = cfg.MEMORY.NAME.lower().replace("_", "").replace("-", "")
     if memory == "diversitymemory":

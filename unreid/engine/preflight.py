@@ -165,7 +165,7 @@ def check_datasets(cfg: CfgNode) -> None:
     """
     from unreid.data.datasets import DATASETS, Synthetic, SyntheticVideo, build_dataset
 
-    names = [] if cfg.TEST.EVAL_ONLY else list(cfg.DATASETS.NAMES)
+    names = [] if cfg.TEST.EVAL_ONLY else [*cfg.DATASETS.NAMES, *cfg.DATASETS.SOURCES]
     for name in dict.fromkeys([*names, *(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)]):
         if issubclass(DATASETS.get(name), (Synthetic, SyntheticVideo)):
             root = Path(cfg.DATASETS.ROOT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.monitoring import MOMENT
@@ -43,7 +44,7 @@ class Builders:
         learning_rate: position in epochs (a float) -> rate of the run's schedule.
     """
 
-    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader]
+    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader | JointLoader]
     extract: Callable[[nn.Module, str, int], Features]
     optimizer: Callable[[], torch.optim.Optimizer]
     learning_rate: Callable[[float], float]
@@ -93,7 +94,7 @@ class Trainer:
         self.state = TrainState(round=0 if warmup is None else -1)
         self.saved = replace(self.state)
         self.plan: RoundPlan | None = None
-        self.loader: TrainLoader | None = None
+        self.loader: TrainLoader | JointLoader | None = None
         self.clustering: Clustering | None = None
         self.stop_requested: str | None = None
         self.stop_reason: str | None = None

@@ -212,6 +212,21 @@ class Method:
         if constraints.links is not None:
             self.clusterer = constrain(self.clusterer, constraints.links)
 
+    def take_source(self, labels: Tensor, extract: Extract) -> None:
+        """Takes over the labelled source of domain adaptation; called once, before training, if there is one.
+
+        Args:
+            labels: int64 (S,), identities 0..C-1 over the source's list.
+            extract: its features from the current encoder.
+
+        Raises:
+            UserError: the method learns without labels only.
+        """
+        raise UserError(
+            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set "
+            "METHOD.NAME SpCL_UDA."
+        )
+
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """Takes over a clustering (memory, classifier) and says how to train on it."""
         return RoundPlan(

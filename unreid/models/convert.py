@@ -18,6 +18,7 @@ from unreid.models.checkpoint_keys import (
     is_classifier,
     plain_names,
 )
+from unreid.models.domain_bn import fit_domains
 from unreid.models.pooling import GeneralizedMeanPooling
 from unreid.models.pretrained import best_prefix
 from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
@@ -114,7 +115,8 @@ def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: st
         UserError: the file does not fit the configured model, or holds weights that are not finite; nothing is changed.
     """
     expected = {key: value for key, value in model.state_dict().items() if not is_classifier(key)}
-    weights = {key: value for key, value in weights_for(content, model, origin).items() if not is_classifier(key)}
+    weights = fit_domains(weights_for(content, model, origin), expected)
+    weights = {key: value for key, value in weights.items() if not is_classifier(key)}
     common = [key for key in weights if key in expected]
     for problem, keys in (
         ("lacks", [key for key in expected if key not in weights]),

@@ -28,6 +28,9 @@ KEYS: dict[str, Key] = {
         1, BATCH, "train-mode BN over n equal parts of the global batch, as n GPUs under DataParallel"
     ),
     "MODEL.SYNC_BN": Key(False, SWITCH, "BN statistics over all processes; excludes BN_CHUNKS > 1"),
+    "MODEL.DOMAIN_BN": Key(
+        False, SWITCH, "BN of their own for source and target; the target's is evaluated (SpCL_UDA; excludes SYNC_BN)"
+    ),
     "MODEL.STANDARDIZE": Key(False, SWITCH, "standardise every image and channel before the network"),
     "MODEL.RECALIBRATE_BN": Key(
         0, EPOCHS, "unlabelled batches that re-estimate BN statistics before the first labelling; 0: off"
