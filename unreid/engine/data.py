@@ -29,6 +29,7 @@ from unreid.utils.distributed import (
     get_world_size,
 )
 from unreid.utils.errors import DivergedError, UserError
+from unreid.utils.progress import task, tracked
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -82,9 +83,10 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
     tracklets: list[Tracklet] = []
     truth = None
     if train:
-        for dataset in datasets.values():
-            dataset.log_statistics()
-        tracklets, truth = train_view([datasets[name] for name in names], cfg.SEED, list(datasets.values()))
+        with task("reading the datasets"):
+            for dataset in datasets.values():
+                dataset.log_statistics()
+            tracklets, truth = train_view([datasets[name] for name in names], cfg.SEED, list(datasets.values()))
         if (truth.pids < 0).all():
             truth = None
     everyone, cameras = list(datasets.values()), 1 + max((t.camid for t in tracklets), default=-1)
@@ -141,6 +143,10 @@ def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:
         )
 
 
+def _images(batch: tuple[Tensor, Tensor]) -> int:
+    return len(batch[1])
+
+
 @dataclass(frozen=True)
 class Features:
     """Features of a list of N samples.
@@ -189,7 +195,10 @@ class Extraction:
             first = int(share[0]) if len(share) else 0
             features = extract_features(
                 encoder,
-                ((images, owners - first) for images, owners in loader),
+                (
+                    (images, owners - first)
+                    for images, owners in tracked(loader, "features", loader.frames, "images", size=_images)
+                ),
                 feature=feature,
                 num_samples=len(share),
                 device=self.device,

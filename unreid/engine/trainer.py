@@ -25,6 +25,7 @@ from unreid.utils.agreement import Agreement
 from unreid.utils.distributed import get_rank, get_world_size
 from unreid.utils.errors import UserError
 from unreid.utils.events import EventStorage
+from unreid.utils.progress import tracked
 from unreid.utils.seed import generator_for
 
 if TYPE_CHECKING:
@@ -185,7 +186,9 @@ class Trainer:
         self._call("before_epoch")
         self.active.train_mode()
         with self.storage.phase("train"):
-            for batch in self.loader.epoch(state.epoch, state.step):
+            batches = self.loader.epoch(state.epoch, state.step)
+            name = f"epoch {state.epoch + 1} of {self.max_epochs}"
+            for batch in tracked(batches, name, self.iters, "steps", done=state.step):
                 self._run_step(batch)
                 if self.stop_reason is not None and state.step < self.iters:
                     return
