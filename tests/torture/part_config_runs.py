@@ -103,6 +103,7 @@ NAMES: dict[str, list[str]] = {
         *("DBSCAN", "AgreementDBSCAN", "SelfPacedDBSCAN", "ConstrainedDBSCAN", "HDC", "KMeans", "Infomap"),
         *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
     ],
+    "CLUSTER.REVIEW": ["nothing"],
     "CLUSTER.SKLEARN.ARGUMENTS": ["min_cluster_size=2", "min_samples=2", "nothing"],
     "HOOKS": ["RankedListHook", "nothing"],
     "INPUT.TRANSFORM": ["strong", "nothing"],

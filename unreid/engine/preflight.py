@@ -41,6 +41,8 @@ def check_start(cfg: CfgNode) -> None:
         raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
     check_packages(cfg)
     check_weight_files(cfg)
+    for path in () if cfg.TEST.EVAL_ONLY else cfg.CLUSTER.REVIEW:
+        check_file(path, "CLUSTER.REVIEW")
     if not cfg.TEST.EVAL_ONLY:
         check_shares(cfg, int(os.environ.get("WORLD_SIZE", "1")))
         check_selected_round(cfg)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unreid.clustering import Clusterer, build_clusterer, constrain, inner_clusterers
+from unreid.clustering import Clusterer, FollowAnswers, build_clusterer, constrain, inner_clusterers
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder, camera_centered
@@ -189,14 +189,14 @@ class Method:
         """Takes over what is known about pairs of training samples; called once, before training, if there is any.
 
         SCP and STS change the distances of the pair graph, so they are felt where one is clustered. TOC's cannot-links
-        are kept by every clusterer.
+        are kept by every clusterer, and so are a person's answers, which weigh more than mined links.
 
         Raises:
             UserError: the method clusters no graph.
         """
         if self.clusterer is None:
             raise UserError(
-                "CLUSTER.CCE_OPTION, STR_OPTION and ICDBSCAN_OPTION change what is clustered, but "
+                "CLUSTER.CCE_OPTION, STR_OPTION, ICDBSCAN_OPTION and REVIEW change what is clustered, but "
                 f"{type(self).__name__} labels by its own rule: switch them off."
             )
         if constraints.modifiers:
@@ -211,6 +211,11 @@ class Method:
         self.modifiers = constraints.modifiers
         if constraints.links is not None:
             self.clusterer = constrain(self.clusterer, constraints.links)
+        if constraints.answers is not None:
+            answers = constraints.answers
+            if constraints.links is not None:
+                answers = answers.with_links(constraints.links)
+            self.clusterer = FollowAnswers(self.clusterer, answers)
 
     def take_source(self, labels: Tensor, extract: Extract) -> None:
         """Takes over the labelled source of domain adaptation; called once, before training, if there is one.

@@ -112,6 +112,9 @@ KEYS: dict[str, Key | Section] = {
     "CLUSTER.ICDBSCAN_CONSTRAINT_PATH": Key(
         "cannotlink_pts.pickle", TEXT, "cannot-links; a mined .npz of the same stem wins"
     ),
+    "CLUSTER.REVIEW": Key(
+        [], each(NAME, empty=True), "stores of unreid review, or tables of answers, in the order they were given"
+    ),
     "CLUSTER.STR_OPTION": Key(False, SWITCH, "STS in training: spatio-temporal reweighting of distances"),
     "CLUSTER.STR_LAMBDA": Key(0.6, between(0, 1), "its strength"),
     "CLUSTER.STR_GAMMA": Key(8.0, between(0, 1e3), "its decay with plausibility"),
