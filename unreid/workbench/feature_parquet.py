@@ -60,7 +60,7 @@ def write_parquet(
 
 
 def read_parquet(path: str | Path) -> tuple[list[str], list[str], np.ndarray, str]:
-    """Paths, cameras, vectors float32 (N, D) and meta; :class:`ValueError` or :class:`KeyError` if they are not there."""
+    """Paths, cameras, vectors float32 (N, D), meta; :class:`ValueError` or :class:`KeyError` if they are not there."""
     pa, pq = _arrow(path)
     try:
         file = pq.ParquetFile(path)
