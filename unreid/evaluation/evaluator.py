@@ -105,7 +105,7 @@ class Evaluator:
         """The evaluator of ``dataset`` as ``cfg.TEST`` describes it."""
         node = cfg.TEST.RERANK
         settings: RerankSettings | CameraRerankSettings
-        settings = RerankSettings(node.K1, node.K2, node.LAMBDA, node.SQUARE_INPUT)
+        settings = RerankSettings(node.K1, node.K2, node.LAMBDA)
         if node.CAMERAS:
             cameras = cfg.CLUSTER.CA
             settings = CameraRerankSettings(cameras.K1_INTRA, cameras.K1_INTER, lambda_value=node.LAMBDA)
