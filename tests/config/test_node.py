@@ -120,7 +120,6 @@ def test_what_a_file_may_not_say(tmp_path: Path, text: str, sentence: str) -> No
         (["OPTIM.STEPS", "10,20"], r"one period"),
         (["OPTIM.STEPS", "20,10", "OPTIM.SCHED", "multistep"], r"must grow"),
         (["OPTIM.OPT", "sgd", "OPTIM.MOMENTUM", "0"], r"NESTEROV needs"),
-        (["CLUSTER.HDC.MAX_ITER", "5"], r"MIN_ITER \(10\) must not exceed"),
     ],
 )
 def test_what_the_command_line_may_not_say(pairs: list[object], sentence: str | None) -> None:

@@ -167,8 +167,6 @@ WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "CLUSTER.NUM_CLUSTERS": (["CCC_HDC_synthetic", "CCC_KMeans_synthetic"], {}),
     "CLUSTER.RHO": (["AuxUSL_synthetic_video"], {"CLUSTER.ADAPTIVE": True}),
     "CLUSTER.WARMUP": (FILES, {"CLUSTER.WARMUP.NAME": "KMeans", "CLUSTER.WARMUP.ROUNDS": 1}),
-    "CLUSTER.KNN.NPROBE": (FILES, {"CLUSTER.KNN.BACKEND": "faiss_ivf"}),
-    "CLUSTER.KNN.EF_SEARCH": (FILES, {"CLUSTER.KNN.BACKEND": "faiss_hnsw"}),
     "MEMORY.NUM_INSTANCES": (["CDSM_synthetic"], {}),
     "MEMORY.HARD_WEIGHT": (["CDSM_synthetic"], {}),
     "WARMUP": (FILES, {"WARMUP.EPOCHS": 1}),

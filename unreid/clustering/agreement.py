@@ -67,14 +67,7 @@ class AgreementDBSCAN(DensityClusterer):
     @classmethod
     def from_config(cls, cfg: Any) -> AgreementDBSCAN:
         node = cfg.CLUSTER
-        clusterer = cls(
-            node.EPS,
-            node.EPS_GAP,
-            node.MIN_SAMPLES,
-            tol=node.TOL,
-            rule=cfg.MEMORY.RELIABILITY,
-            ratio=node.REL_RATIO,
-        )
+        clusterer = cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES, rule=cfg.MEMORY.RELIABILITY)
         clusterer.relaxed = node.ICDBSCAN_RELAXED
         return clusterer
 

@@ -147,7 +147,7 @@ class DBSCAN(DensityClusterer):
     Args:
         eps, min_samples, tol, metric, k1, k2: see :class:`DensityClusterer`.
         adaptive: replace ``eps`` in the first round by :func:`~unreid.clustering.adaptive_eps.adaptive_eps`.
-        rho, eps_zero_tol: of the adaptive eps.
+        rho: of the adaptive eps.
     """
 
     def __init__(
@@ -158,7 +158,6 @@ class DBSCAN(DensityClusterer):
         tol: float = 1e-6,
         adaptive: bool = False,
         rho: float = 1.6e-3,
-        eps_zero_tol: float = 1e-6,
         metric: str = "jaccard",
         k1: int = 30,
         k2: int = 6,
@@ -166,20 +165,12 @@ class DBSCAN(DensityClusterer):
         super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
         self.adaptive = adaptive
         self.rho = rho
-        self.eps_zero_tol = eps_zero_tol
         self.fixed: float | None = None
 
     @classmethod
     def from_config(cls, cfg: Any) -> DBSCAN:
         node = cfg.CLUSTER
-        clusterer = cls(
-            node.EPS,
-            node.MIN_SAMPLES,
-            tol=node.TOL,
-            adaptive=node.ADAPTIVE,
-            rho=node.RHO,
-            eps_zero_tol=node.EPS_ZERO_TOL,
-        )
+        clusterer = cls(node.EPS, node.MIN_SAMPLES, adaptive=node.ADAPTIVE, rho=node.RHO)
         clusterer.relaxed = node.ICDBSCAN_RELAXED
         return clusterer
 
@@ -200,7 +191,7 @@ class DBSCAN(DensityClusterer):
         if not self.adaptive:
             return self.eps
         if self.fixed is None:
-            self.fixed = min(adaptive_eps(graph, rho=self.rho, zero_tol=self.eps_zero_tol), graph.radius)
+            self.fixed = min(adaptive_eps(graph, rho=self.rho), graph.radius)
         return self.fixed
 
     def cluster(

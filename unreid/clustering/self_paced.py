@@ -112,7 +112,7 @@ class SelfPacedDBSCAN(DensityClusterer):
     @classmethod
     def from_config(cls, cfg: Any) -> SelfPacedDBSCAN:
         node = cfg.CLUSTER
-        clusterer = cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES, tol=node.TOL, quantile=node.SELF_PACED_QUANTILE)
+        clusterer = cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES)
         clusterer.relaxed = node.ICDBSCAN_RELAXED
         return clusterer
 

@@ -109,14 +109,6 @@ def nesterov_needs_momentum(cfg: Any) -> str:
     return ""
 
 
-def hdc_iterations(cfg: Any) -> str:
-    """The stopping rule starts before the limit."""
-    low, high = cfg.CLUSTER.HDC.MIN_ITER, cfg.CLUSTER.HDC.MAX_ITER
-    if low > high:
-        return f"CLUSTER.HDC.MIN_ITER ({low}) must not exceed CLUSTER.HDC.MAX_ITER ({high})."
-    return ""
-
-
 def hdc_on_its_own_distances(cfg: Any) -> str:
     """HDC takes what the pair graph does not hold for the largest distance, which only Jaccard has."""
     names = {cfg.CLUSTER.NAME.lower(), cfg.CLUSTER.WARMUP.NAME.lower()}
@@ -187,7 +179,6 @@ CHECKS: tuple[Check, ...] = (
     expansion_within_neighbourhood,
     schedule_steps,
     nesterov_needs_momentum,
-    hdc_iterations,
     hdc_on_its_own_distances,
     tight_radius_above_zero,
     frames_grow,

@@ -231,7 +231,7 @@ def build_hooks(run: Run, extra: Sequence[Hook] = ()) -> list[Hook]:
 def hook_names(cfg: CfgNode) -> list[str | None]:
     """Names of a run's hooks, in calling order; None: the place of hook objects that the caller brings."""
     # A diverged loss must stop the run before anything is evaluated or saved.
-    first = ["Signal", "LossGuard", *(["RankCheck"] if cfg.LOG.CHECK_RANKS else []), "Diagnostics"]
+    first = ["Signal", "LossGuard", "Diagnostics"]
     # In this order after an epoch: scores, their history, further hooks, the rows of all that in the metrics, the
     # checkpoint that holds it. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
     first += ["Evaluation", "History"]

@@ -69,8 +69,6 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
         return needed
     if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
-    if cluster.BACKEND == "numba":
-        needed.append(("CLUSTER.BACKEND numba", "numba", "set CLUSTER.BACKEND auto"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.startswith("faiss"):
