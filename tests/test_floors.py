@@ -16,7 +16,7 @@ FLOORS = (
     {"data", "models", "neighbors", "rendering"},
     {"constraints"},
     {"clustering", "memory", "losses", "evaluation"},
-    {"methods", "workbench", "review"},
+    {"methods", "workbench", "review", "report"},
     {"engine"},
 )
 # Between rooms of one floor: the left one may use the right one.
