@@ -8,7 +8,8 @@ from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
 from unreid.engine.commands.report import REPORT
+from unreid.engine.commands.review import REVIEW
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, REPORT, CONVERT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, REPORT, REVIEW, CONVERT)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "REPORT", "Command"]
+__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "REPORT", "REVIEW", "Command"]
