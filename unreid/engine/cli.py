@@ -39,7 +39,7 @@ def run_main(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``unreid train | eval | config | list | demo | render | mine | convert``; returns the exit status."""
+    """``unreid train | eval | config | list | demo | render | mine | tune | convert``; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="unreid",
         description="Unsupervised object re-identification.",
