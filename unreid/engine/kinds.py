@@ -198,6 +198,7 @@ KINDS: Mapping[str, Kind] = {
             "Diagnostics": (),
             "Evaluation": (),
             "History": (),
+            "LabelWatch": (),
             "LossGuard": (),
             "Progress": (),
             "PseudoLabels": (),

@@ -41,8 +41,11 @@ class Source:
     pids: np.ndarray | None
 
 
-def from_file(path: str) -> Source:
+def from_file(path: str, *, normalize: bool = True) -> Source:
     """``features`` (N, D), and where they are there ``camids`` and ``pids`` (N,), of an ``.npz`` file.
+
+    Args:
+        normalize: L2-normalise the features, which Jaccard's weights expect.
 
     Raises:
         UserError: no such file, damaged, or arrays of other shapes.
@@ -60,6 +63,8 @@ def from_file(path: str) -> Source:
     cameras = None
     if "camids" in arrays:
         cameras = as_codes(arrays["camids"], arrays["camids"], "camids")[0]
+    if normalize:
+        features = torch.nn.functional.normalize(features, dim=1)
     return Source(features, _several(cameras), arrays.get("pids"))
 
 

@@ -37,7 +37,10 @@ def tune(cfg: CfgNode, asked: Tuning) -> dict[str, Any]:
         UserError: no features, or none of the choices gives clusters that mean anything.
     """
     seed_everything(cfg.SEED)
-    source = from_file(asked.features) if asked.features else from_config(cfg)
+    if asked.features:
+        source = from_file(asked.features, normalize=cfg.CLUSTER.FEATURE != "raw")
+    else:
+        source = from_config(cfg)
     count, width = source.features.shape
     cameras = 0 if source.camids is None else len(source.camids.unique())
     logger.info("%d samples, features of %d, %s", count, width, f"{cameras} cameras" if cameras else "no cameras")
