@@ -234,7 +234,7 @@ def hook_names(cfg: CfgNode) -> list[str | None]:
     first = ["Signal", "LossGuard", "Diagnostics"]
     # In this order after an epoch: scores, their history, further hooks, the rows of all that in the metrics, the
     # checkpoint that holds it. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
-    first += ["Evaluation", "History"]
+    first += ["Evaluation", "LabelWatch", "History"]
     last = ["Scalars", "Checkpoint", "PseudoLabels"]
     last += [name for name, wanted in (("Progress", cfg.LOG.PROGRESS), ("RankedList", cfg.TEST.RANKED_LIST)) if wanted]
     built_in = {HOOKS.get(name) for name in (*first, *last)}

@@ -9,7 +9,8 @@ from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
 from unreid.engine.commands.report import REPORT
 from unreid.engine.commands.review import REVIEW
+from unreid.engine.commands.tune import TUNE
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, REPORT, REVIEW, CONVERT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, TUNE, REPORT, REVIEW, CONVERT)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "REPORT", "REVIEW", "Command"]
+__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "REPORT", "REVIEW", "TUNE", "Command"]
