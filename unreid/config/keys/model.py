@@ -42,6 +42,7 @@ KEYS: dict[str, Key] = {
         "after_norm", choice("after_norm", "before_norm"), '"after_norm" (CC, ISE, BUC) or "before_norm" (CDSM)'
     ),
     "MODEL.BN_BIAS": Key(False, SWITCH, "the bottleneck's bias is trained (BUC)"),
+    "MODEL.NECK_RELU": Key(False, SWITCH, "ReLU after the bottleneck (torchreid's OSNet)"),
     "MODEL.FRAME_POOL": Key(
         "after_bottleneck",
         choice("after_bottleneck", "before_bottleneck"),
@@ -59,7 +60,9 @@ KEYS: dict[str, Key] = {
         0, between(0, 256), "horizontal stripes with heads of their own, classifiers included (PPLR); 0: none"
     ),
     "MODEL.BACKBONE.NAME": Key(
-        "resnet50", NAME, "resnet18/34/50/101, resnet50/101_ibn_a, resnet50_ibn_b, resnet_tiny, vit_*"
+        "resnet50",
+        NAME,
+        "resnet50, osnet_x1_0, vit_small ... (unreid list backbones), or timm/NAME: any network of timm",
     ),
     "MODEL.BACKBONE.LAST_STRIDE": Key(1, choice(1, 2), "stride of the last stage"),
     "MODEL.BACKBONE.PRETRAIN": Key(True, SWITCH, "start from ImageNet weights"),
