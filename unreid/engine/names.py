@@ -9,7 +9,10 @@ from unreid.utils.registry import Registry
 
 SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
-CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "torchreid", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
+CHECKPOINT_LAYOUTS = (
+    *("cc", "3c", "auxusl", "buc", "torchreid", "fastreid", "openunreid", "transreid", "backbone"),
+    *("ise", "cdsm", "spcl", "clustercontrast", "ccc", "bot", "luperson", "moco", "dino"),
+)
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
 
 
