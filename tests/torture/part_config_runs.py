@@ -32,6 +32,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = [
     *("AuxUSL_synthetic_video", "BUC_synthetic", "BUC_synthetic_video", "CCC_DBSCAN_synthetic", "CCC_HDC_synthetic"),
     *("CCC_KMeans_synthetic", "CDSM_synthetic", "ClusterContrast_synthetic", "ISE_synthetic", "SpCL_synthetic"),
+    *("SpCL_UDA_synthetic", "transfer_synthetic"),
 ]
 SMALL: dict[str, Any] = {
     "DATASETS.SYNTHETIC.TRAIN_IDS": 8,
