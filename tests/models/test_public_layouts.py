@@ -195,6 +195,26 @@ def test_one_line_says_what_was_left_out(tmp_path: Path, caplog: pytest.LogCaptu
     assert any("no BN neck" in record.message for record in caplog.records)
 
 
+def test_what_follows_a_bare_backbone_is_as_configured(tmp_path: Path) -> None:
+    content, published = luperson_moco()
+    torch.save(content, tmp_path / "lup.pth")
+    overrides = (
+        "MODEL.POOLING.NAME",
+        "gem",
+        "MODEL.POOLING.STRIPES",
+        2,
+        "MODEL.EMBED_DIM",
+        8,
+        "MODEL.INIT_NETWORK",
+        True,
+    )
+    cfg = adopt_network(start_config(*overrides), tmp_path / "lup.pth")
+    model = EmbeddingModel.from_config(cfg, pretrained=False)
+    load_model(tmp_path / "lup.pth", model, start=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval().forward_features(IMAGES).mean((2, 3)), published(IMAGES))
+
+
 def test_pixel_statistics_of_a_file_are_read() -> None:
     assert convert_checkpoint(fastreid()[0]).hints["INPUT.PIXEL_MEAN"] == [0.485, 0.456, 0.406]
 

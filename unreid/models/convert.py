@@ -100,7 +100,11 @@ def weights_for(content: Any, model: nn.Module, origin: str | Path = "the file")
     elif detect_layout(plain_names(find_state(content, origin))) is not None:
         converted = convert_checkpoint(content, origin=str(origin))
         state, hints = converted.state, converted.hints
-        logger.info("%s: converted from the layout %s%s", origin, converted.layout, _without(converted.left_out))
+        if converted.layout == "backbone":  # what follows the backbone is as configured, and new
+            own_rest = {key: value for key, value in model.state_dict().items() if not key.startswith("backbone.")}
+            state = {key: value for key, value in state.items() if key.startswith("backbone.")} | own_rest
+        left_out = without(converted.left_out)
+        logger.info("%s: converted from the layout %s%s", origin, converted.layout, left_out and f", {left_out}")
     else:
         state, hints = _custom(find_state(content, origin), model, origin), {}
     require_fit(state, hints, model, str(origin))
@@ -144,7 +148,7 @@ def load_weights(
     require_finite(weights, origin)
     left_out = [key for key in found if heads(key)]
     if left_out:
-        logger.info("%s%s", origin, _without(left_out))
+        logger.info("%s: %s", origin, without(left_out))
     model.load_state_dict({**model.state_dict(), **weights})
 
 
@@ -197,7 +201,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _without(names: Sequence[str]) -> str:
+def without(names: Sequence[str]) -> str:
     """What was left out, by the first words of the names; "" for nothing."""
     if not names:
         return ""
@@ -205,7 +209,7 @@ def _without(names: Sequence[str]) -> str:
     if len(words) > SHOWN:
         words = list(dict.fromkeys(name.split(".")[0] for name in names))
     shown = ", ".join(words[:SHOWN]) + (" ..." if len(words) > SHOWN else "")
-    return f", {len(names)} tensors left out ({shown})"
+    return f"{len(names)} tensors left out ({shown})"
 
 
 def _without_holder(state: dict[str, Tensor]) -> dict[str, Tensor]:
