@@ -117,7 +117,7 @@ def assemble(cfg: CfgNode, output_dir: Path, device: torch.device, *, train: boo
     data = build_data(cfg, train)
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (loaded or init))
     if init:
-        load_model(init, model)
+        load_model(init, model, start=True)
     cache = build_cache(cfg, device) if train else None
     extraction = Extraction(cfg, device, cache)
     feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature

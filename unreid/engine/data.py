@@ -98,7 +98,8 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
         else:
             logger.warning("%s has no query and gallery: its evaluation is skipped", name)
     if cfg.MODEL.BACKBONE.CAMERAS:
-        lists = [tracklets, source.tracklets if source else [], *(split.tracklets for dataset in testable for split in (dataset.query, dataset.gallery))]
+        splits = [split for dataset in testable for split in (dataset.query, dataset.gallery)]
+        lists = [tracklets, source.tracklets if source else [], *(split.tracklets for split in splits)]
         check_cameras(cfg.MODEL.BACKBONE.CAMERAS, lists)
     keys = record_keys(tracklets, [datasets[name].folder for name in names])
     return Data(tracklets, truth, testable, keys, source)

@@ -8,7 +8,10 @@ from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse
 from unreid.utils.plugins import import_installed
 
 FORMAT = "unreid"  # of this project's own checkpoints
-CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "torchreid", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
+CHECKPOINT_LAYOUTS = (
+    *("cc", "3c", "auxusl", "buc", "torchreid", "fastreid", "openunreid", "transreid", "backbone"),
+    *("ise", "cdsm", "spcl", "clustercontrast", "ccc", "bot", "luperson", "moco", "dino"),
+)
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
 
 

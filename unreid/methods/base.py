@@ -231,8 +231,8 @@ class Method:
             UserError: the method learns without labels only.
         """
         raise UserError(
-            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set "
-            "METHOD.NAME SpCL_UDA."
+            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or "
+            "set METHOD.NAME SpCL_UDA."
         )
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:

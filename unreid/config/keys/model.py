@@ -23,7 +23,12 @@ KEYS: dict[str, Key] = {
         matching(r"auto|cpu|cuda(:[0-9]{1,4})?", "'auto', 'cpu', 'cuda' or 'cuda:N'"),
         '"auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N"',
     ),
-    "MODEL.INIT_PATH": Key("", TEXT, "checkpoint whose whole network the training starts from (transfer); empty: none"),
+    "MODEL.INIT_PATH": Key(
+        "", TEXT, "file whose network the training starts from: ours, torchreid's, fast-reid's ...; empty: none"
+    ),
+    "MODEL.INIT_NETWORK": Key(
+        False, SWITCH, "the file (INIT_PATH, else RESUME) says what network it is, whatever the keys of MODEL say"
+    ),
     "MODEL.BN_CHUNKS": Key(
         1, BATCH, "train-mode BN over n equal parts of the global batch, as n GPUs under DataParallel"
     ),
@@ -75,6 +80,7 @@ KEYS: dict[str, Key] = {
     "MODEL.BACKBONE.PRETRAIN_VERSION": Key("V1", choice("V1", "V2"), 'torchvision\'s ImageNet weights, "V1" or "V2"'),
     "MODEL.BACKBONE.MIN_MATCH": Key(0.9, between(0, 1), "share of backbone tensors a weight file must match"),
     "MODEL.BACKBONE.STEM_RELU": Key(True, SWITCH, "ReLU between bn1 and maxpool (AuxUSL: off)"),
+    "MODEL.BACKBONE.STEM_CEIL": Key(False, SWITCH, "maxpool overhangs instead of padding, as in fast-reid"),
     "MODEL.BACKBONE.WIDTH": Key(16, between(1, 256), "channels of resnet_tiny's first stage"),
     "MODEL.BACKBONE.CAMERAS": Key(0, between(0, 10**5), "ViT: size of the camera embedding table; 0: none"),
     "MODEL.BACKBONE.STRIDE": Key(16, between(1, 16), "ViT: step of the (overlapping) 16 x 16 patches"),
