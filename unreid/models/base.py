@@ -87,7 +87,7 @@ def find_backbone(name: str) -> BackboneEntry:
 
     plain = name.removeprefix(TIMM)
     statistics = timm_statistics(plain)
-    weights = WeightSource({}, *statistics) if statistics else None  # type: ignore[arg-type]
+    weights = WeightSource({}, *statistics) if statistics else None
     return BackboneEntry(partial(TimmBackbone, plain), weights)
 
 
