@@ -14,10 +14,10 @@ from unreid.config.renamed import GONE, RENAMED, Moved
 from unreid.utils.errors import UserError
 
 DOCUMENTED: dict[str, Any] = {
-    "MODEL.LOSSES.ID_OPTION": 1,
+    "MODEL.LOSSES.ID_OPTION": "cross_entropy",
     "MODEL.LOSSES.ID_K": 4,
     "MODEL.LOSSES.CE.EPSILON": 0.1,
-    "MODEL.LOSSES.TRI_OPTION": 1,
+    "MODEL.LOSSES.TRI_OPTION": "triplet",
     "MODEL.LOSSES.TRI_MARGIN": 0.5,
     "MODEL.LOSSES.TRI_LAMBDA": -1.0,
     "DATALOADER.ITERS_CLUSTER_MULTIPLIER": -1.0,
@@ -61,6 +61,8 @@ CHECKPOING: {SAVE_STEP: [-2], REMAIN_CLASSIFIER: False}
 # Every other key of AuxUSLReID's defaults with its default value.
 ALL_DEFAULTS: dict[str, Any] = {
     **DOCUMENTED,
+    "MODEL.LOSSES.ID_OPTION": 1,
+    "MODEL.LOSSES.TRI_OPTION": 1,
     "MODE": "USL",
     "DATASETS.NAME": "MARS",
     "DATASETS.DIR": "",
@@ -204,4 +206,5 @@ def test_the_published_mars_file_loads(tmp_path: Path) -> None:
     assert cfg.METHOD.NAME == "AuxUSL" and cfg.DATASETS.NAMES == ["MARS"] and cfg.DATASETS.ROOT == "datasets"
     assert cfg.OPTIM.SCHED == "step" and cfg.OPTIM.STEPS == [40]
     assert (cfg.CHECKPOINT.PERIOD, cfg.TEST.EVAL_PERIOD) == (2, 2)
+    assert (cfg.MODEL.LOSSES.ID_OPTION, cfg.MODEL.LOSSES.TRI_OPTION) == ("ranked_label_smoothing", "triplet")
     assert cfg.DATALOADER.ITERS_CLUSTER_MULTIPLIER == 0.6 and cfg.MODEL.LOSSES.ID_K == 60

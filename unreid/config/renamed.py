@@ -111,6 +111,8 @@ GONE: dict[str, Ignored] = {
 
 OLD_VALUES: dict[str, dict[str, str]] = {
     "OPTIM.SCHED": {"single_step": "step", "warmupmultisteplr": "multistep"},
+    "MODEL.LOSSES.ID_OPTION": {"1": "cross_entropy", "2": "label_smoothing", "3": "ranked_label_smoothing"},
+    "MODEL.LOSSES.TRI_OPTION": {"1": "triplet", "2": "watl"},
 }
 
 

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 DECISIVE = frozenset(
     {
         "METHOD.NAME",
+        "DATASETS.SOURCES",
+        "MODEL.DOMAIN_BN",
         "MODEL.BACKBONE.NAME",
         "MODEL.POOLING.NAME",
         "MODEL.EMBED_DIM",

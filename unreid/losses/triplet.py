@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.losses.base import LOSSES, Loss, LossInputs
 from unreid.utils.arrays import ArrayLike, as_batch, as_rows
 
 MIN_SQUARED = 1e-12  # below it a squared distance is constant and has no gradient
@@ -101,6 +102,39 @@ def soft_triplet(
     target = torch.sigmoid((teacher_positive - teacher_negative).detach())
     gap = positive - negative
     return _mean(target * F.softplus(-gap) + (1.0 - target) * F.softplus(gap), valid)
+
+
+@LOSSES.register("triplet", "soft_margin_triplet")
+class SoftMarginTriplet(Loss):
+    """Batch-hard triplets with the soft margin: mean softplus(d_ap - d_an)."""
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        triplets = hardest_triplets(inputs.features, inputs.targets)
+        return self.of(*triplet_distances(inputs.features, triplets), triplets.valid)
+
+    def of(self, positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:
+        """Scalar of mined distances, (B,) each."""
+        return soft_margin_triplet(positive, negative, valid)
+
+
+@LOSSES.register("watl", "weighted_adaptive_triplet")
+class WeightedAdaptiveTriplet(SoftMarginTriplet):
+    """AuxUSL's weighted adaptive triplet loss (WATL), see :func:`weighted_adaptive_triplet`."""
+
+    def __init__(self, margin: float = 0.5, lambda_: float = -1.0, detach_weight: bool = False) -> None:
+        self.margin = margin
+        self.lambda_ = lambda_
+        self.detach_weight = detach_weight
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> WeightedAdaptiveTriplet:
+        node = cfg.MODEL.LOSSES
+        return cls(node.TRI_MARGIN, node.TRI_LAMBDA, cfg.METHOD.AUXUSL.DETACH_WATL_WEIGHT)
+
+    def of(self, positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:
+        return weighted_adaptive_triplet(
+            *(positive, negative, valid), margin=self.margin, lambda_=self.lambda_, detach_weight=self.detach_weight
+        )
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class PPLR(Method):
         agreement: float32 (N, P), of every sample and part in this round.
     """
 
-    ignored = ("METHOD.EXTRAS", "OPTIM.SUB_BATCH", "MODEL.EMA.ENABLED", "CLUSTER.FEATURE")
+    ignored = (*Method.ignored, "OPTIM.SUB_BATCH", "MODEL.EMA.ENABLED", "CLUSTER.FEATURE")
 
     def __init__(
         self,

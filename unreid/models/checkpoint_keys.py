@@ -7,6 +7,7 @@ layout                       repositories                                       
 ``3c``                       3C; as ``cc`` with truncated counter names            the same
 ``auxusl``                   AuxUSLReID: no ReLU in the stem, so one index less    ``base.3`` ... is ``layer1`` ...
 ``buc``                      BUC (it publishes none, but writes these names)       ``CNN.base.<torchvision name>``
+``torchreid``                torchreid's OSNet, also exported to ONNX              ``conv1.conv``, ``conv2.0`` ...
 ===========================  ====================================================  =============================
 """
 
@@ -20,6 +21,9 @@ import torch
 from torch import Tensor
 
 from unreid.models.base import create_backbone
+from unreid.models.folded_norms import unfold
+from unreid.models.osnet import PARTS as OSNET_PARTS
+from unreid.models.osnet import name_of as osnet_name
 from unreid.models.weight_files import find_state, unwrapped
 from unreid.utils.errors import UserError
 
@@ -59,6 +63,14 @@ LAYOUTS: dict[str, Layout] = {
             ("avg_pooling.embeding_bn.", "bottleneck."),
         ),
         dropped=("CNN.base.fc.",),
+    ),
+    "torchreid": Layout(
+        (
+            *((f"{part}.", f"backbone.{part}.") for part in OSNET_PARTS),
+            ("fc.0.", "embedding."),
+            ("fc.1.", "bottleneck."),
+        ),
+        dropped=("classifier.",),
     ),
 }
 ALIASES = {"ise": "cc", "cdsm": "cc", "spcl": "cc", "clustercontrast": "cc", "ccc": "3c"}
@@ -129,6 +141,8 @@ def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the fi
             f"The tensor names of {origin} (such as {next(iter(state))!r}) belong to none of the known repositories."
         )
     renamed = _rename(state, LAYOUTS[found], origin)
+    if found == "torchreid":
+        renamed = _unfolded(renamed)
     name = check_backbone(renamed, origin)
     return Converted(found, renamed, _hints(found, name, renamed))
 
@@ -140,6 +154,8 @@ def detect_layout(state: Mapping[str, Tensor]) -> str | None:
     """
     if any(key.startswith("CNN.base.") for key in state):
         return "buc"
+    if osnet_name(state):
+        return "torchreid"
     if "base.0.weight" not in state:
         return None
     if "base.3.0.conv1.weight" in state:
@@ -154,16 +170,7 @@ def check_backbone(state: Mapping[str, Tensor], origin: str = "the file") -> str
         UserError: they form none of the known ones exactly: a tensor too many, missing or misshaped.
     """
     tensors = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
-    bottleneck = "layer1.0.conv3.weight" in tensors
-    depth = tuple(len({k.split(".")[1] for k in tensors if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
-    name = _BLOCKS.get((bottleneck, depth))
-    if name is None:
-        kind = "bottleneck" if bottleneck else "basic"
-        raise UserError(f"{origin} holds no known backbone: its stages have {depth} {kind} blocks.")
-    if "layer1.0.bn1.IN.weight" in tensors:
-        name += "_ibn_a"
-    elif "bn1.running_mean" not in tensors:
-        name += "_ibn_b"
+    name = osnet_name(tensors) or _resnet_name(tensors, origin)
     with torch.device("meta"):
         expected = create_backbone(name).state_dict()
     for problem, keys in (
@@ -176,6 +183,27 @@ def check_backbone(state: Mapping[str, Tensor], origin: str = "the file") -> str
                 f"{origin} does not fit {name}: it {problem} backbone.{keys[0]} ({len(keys)} such tensors)."
             )
     return name
+
+
+def _resnet_name(tensors: Mapping[str, Tensor], origin: str) -> str:
+    bottleneck = "layer1.0.conv3.weight" in tensors
+    depth = tuple(len({k.split(".")[1] for k in tensors if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
+    name = _BLOCKS.get((bottleneck, depth))
+    if name is None:
+        kind = "bottleneck" if bottleneck else "basic"
+        raise UserError(f"{origin} holds no known backbone: its stages have {depth} {kind} blocks.")
+    if "layer1.0.bn1.IN.weight" in tensors:
+        return f"{name}_ibn_a"
+    return name if "bn1.running_mean" in tensors else f"{name}_ibn_b"
+
+
+def _unfolded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the BatchNorm layers of an OSNet that an export has folded into its convolutions."""
+    backbone = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    with torch.device("meta"):
+        net = create_backbone(osnet_name(backbone))
+    rest = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+    return {f"backbone.{k}": v for k, v in unfold(backbone, net).items()} | rest
 
 
 def export_state_dict(state: Mapping[str, Tensor], layout: str) -> dict[str, Any]:
@@ -222,7 +250,9 @@ def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> dict[st
     for key in [key for key in renamed if key.endswith(".running_var")]:
         renamed.setdefault(key.replace("running_var", _COUNTER), torch.zeros((), dtype=torch.int64))
     if "bottleneck.running_mean" not in renamed:
-        raise UserError(f"{origin} has no bottleneck (feat_bn), so it holds a bare backbone: use PRETRAIN_PATH for it.")
+        raise UserError(
+            f"{origin} has no bottleneck (feat_bn, fc.1), so it holds a bare backbone: use PRETRAIN_PATH for it."
+        )
     return renamed
 
 
@@ -238,6 +268,7 @@ def _hints(layout: str, backbone: str, state: Mapping[str, Tensor]) -> dict[str,
         "MODEL.EMBED_DIM": len(state["embedding.weight"]) if "embedding.weight" in state else 0,
         "MODEL.EMBED_BIAS": "embedding.bias" in state or "embedding.weight" not in state,
         "MODEL.FRAME_POOL": "before_bottleneck" if layout == "buc" else "after_bottleneck",
-        "MODEL.BN_BIAS": layout == "buc",
+        "MODEL.BN_BIAS": layout in ("buc", "torchreid"),
+        "MODEL.NECK_RELU": layout == "torchreid",
     }
     return hints

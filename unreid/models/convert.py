@@ -18,6 +18,7 @@ from unreid.models.checkpoint_keys import (
     is_classifier,
     plain_names,
 )
+from unreid.models.domain_bn import fit_domains
 from unreid.models.pooling import GeneralizedMeanPooling
 from unreid.models.pretrained import best_prefix
 from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
@@ -27,6 +28,8 @@ from unreid.utils.io import atomic_save
 logger = logging.getLogger(__name__)
 
 _OWN = ("backbone.", "bottleneck.")
+CHOICES = ("MODEL.BACKBONE.LAST_STRIDE", "MODEL.NECK_RELU")
+"""Keys that may differ from what a file was trained with: a warning only."""
 
 
 def convert_file(
@@ -114,7 +117,8 @@ def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: st
         UserError: the file does not fit the configured model, or holds weights that are not finite; nothing is changed.
     """
     expected = {key: value for key, value in model.state_dict().items() if not is_classifier(key)}
-    weights = {key: value for key, value in weights_for(content, model, origin).items() if not is_classifier(key)}
+    weights = fit_domains(weights_for(content, model, origin), expected)
+    weights = {key: value for key, value in weights.items() if not is_classifier(key)}
     common = [key for key in weights if key in expected]
     for problem, keys in (
         ("lacks", [key for key in expected if key not in weights]),
@@ -134,7 +138,7 @@ def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: st
 def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn.Module, origin: str) -> None:
     """Checks what shapes alone do not show: pooling, stem, strides and the place of the frame average.
 
-    The last stride leaves no trace in the tensors, so a difference there is a warning only.
+    What :data:`CHOICES` lists may be chosen otherwise for a training that starts there, which is a warning only.
 
     Raises:
         UserError: the file needs another value of a config key; names it.
@@ -147,7 +151,7 @@ def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn
     for key, value in describe(model).items():
         if hints.get(key, value) == value:
             continue
-        if key != "MODEL.BACKBONE.LAST_STRIDE":
+        if key not in CHOICES:
             raise UserError(f"{origin} was trained with {key} {hints[key]}, the config says {value}: set {key}.")
         logger.warning("%s comes from a repository with %s %s, the config says %s", origin, key, hints[key], value)
 
@@ -155,7 +159,7 @@ def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn
 def describe(model: nn.Module) -> dict[str, Any]:
     """The config values of a model that decide its features without deciding a shape."""
     backbone = model.backbone
-    found: dict[str, Any] = {"MODEL.FRAME_POOL": model.frame_pool}
+    found: dict[str, Any] = {"MODEL.FRAME_POOL": model.frame_pool, "MODEL.NECK_RELU": model.neck_relu}
     if hasattr(backbone, "stem_relu"):
         found["MODEL.BACKBONE.STEM_RELU"] = backbone.stem_relu
     if hasattr(backbone, "last_stride"):

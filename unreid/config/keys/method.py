@@ -15,20 +15,24 @@ from unreid.config.conditions import (
     between,
     choice,
     each,
+    matching,
 )
 from unreid.config.key import Key, Section
 
 KEYS: dict[str, Key | Section] = {
-    "METHOD.NAME": Key("ClusterContrast", NAME, "ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR"),
+    "METHOD.NAME": Key("ClusterContrast", NAME, "ClusterContrast, SpCL, SpCL_UDA, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR"),
     "METHOD.EXTRAS": Key(
         [],
         each(NAME, empty=True),
         'further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)',
     ),
+    "METHOD.LOSSES": Key(
+        [],
+        each(matching(r"[^\s=][^=]*(=[0-9]{1,4}(\.[0-9]{1,9})?)?", "the name of a loss, or NAME=WEIGHT"), empty=True),
+        'further losses for any cluster-memory method, weights after "=": ["triplet=0.5"]',
+    ),
     "METHOD.CDSM.TEACHER_VIEW": Key(
-        "strong",
-        choice("strong", "base"),
-        'teacher sees the "strong" (published) or "base" (no crop, no erasing) image',
+        "strong", NAME, 'transform of what the teacher sees: "strong" (published) or "base" (no crop, no erasing)'
     ),
     "METHOD.ISE.TOPK": Key(1, between(1, 1000), "support samples per real sample (nearest other clusters)"),
     "METHOD.ISE.SUPPORT_BASE_LAMBDA": Key(1.0, WEIGHT, "base of the progressive interpolation degree"),
