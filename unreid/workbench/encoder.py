@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from unreid.config import load_config
+from unreid.data.build import build_test_transform
 from unreid.data.extract_loader import ExtractLoader
 from unreid.data.reading import CorruptImages
 from unreid.evaluation.extract import extract_features
-from unreid.evaluation.feature_extractor import FeatureExtractor
+from unreid.evaluation.feature_extractor import retrieval_feature
+from unreid.evaluation.stored_model import read_stored_model
 from unreid.models.checkpoint_keys import is_classifier
 from unreid.models.embedding import EmbeddingModel
 from unreid.structures import Tracklet
@@ -109,8 +111,6 @@ def load_encoder(
     overrides: Sequence[Any] = (),
     plugins: Sequence[str] = (),
     feature: str = "",
-    flip: bool | None = None,
-    amp: str = "",
     device: torch.device | str = "cpu",
 ) -> Encoder:
     """The encoder that ``model`` names.
@@ -122,7 +122,6 @@ def load_encoder(
         config_file, overrides, plugins: as for
             :meth:`~unreid.evaluation.feature_extractor.FeatureExtractor.from_checkpoint`.
         feature: "" takes what the model retrieves with.
-        flip, amp: None and "" take those of its config.
         device: where it runs.
 
     Raises:
@@ -130,33 +129,24 @@ def load_encoder(
     """
     device = torch.device(device)
     kind = exported_kind(model)
-    if kind is not None:
-        return _from_export(read_exported(model, kind, device), str(model), overrides, feature, flip, device)
+    if kind:
+        return _from_export(read_exported(model, kind, device), str(model), overrides, feature, device)
+    stored_feature = ""
     if Path(model).is_file():
-        extractor = FeatureExtractor.from_checkpoint(
-            model, config_file=config_file, overrides=overrides, plugins=plugins, feature=feature, device=device
-        )
-        config = str(extractor.config)
+        cfg, network, stored_feature = read_stored_model(model, config_file, overrides, plugins)
     else:
-        name = ["MODEL.BACKBONE.NAME", str(model)]
-        cfg = load_config(config_file, [*name, *overrides])
+        cfg = load_config(config_file, ["MODEL.BACKBONE.NAME", str(model), *overrides])
         network = EmbeddingModel.from_config(cfg, pretrained=True)
-        extractor = FeatureExtractor.from_config(cfg, network, device, feature=feature)
-        config = cfg.dump()
-    options = extractor.options
-    flip = options["flip"] if flip is None else flip
-    preprocessing = Preprocessing.of(extractor.transform)
-    return Encoder(
-        extractor.model.eval(),
-        preprocessing,
-        str(model),
-        fingerprint(extractor.model, preprocessing, options["feature"], flip),
-        options["feature"],
-        flip,
-        amp or options["amp"],
-        device,
-        config,
-    )
+    if cfg.MODEL.BACKBONE.CAMERAS:
+        raise UserError(
+            f"{model} has a camera embedding (MODEL.BACKBONE.CAMERAS {cfg.MODEL.BACKBONE.CAMERAS}), whose cameras are "
+            "those of its training: use unreid eval."
+        )
+    feature = feature or stored_feature or retrieval_feature(cfg.METHOD.NAME)
+    preprocessing = Preprocessing.of(build_test_transform(cfg))
+    own = fingerprint(network, preprocessing, feature, cfg.TEST.FLIP)
+    network = network.to(device).eval()
+    return Encoder(network, preprocessing, str(model), own, feature, cfg.TEST.FLIP, cfg.TEST.AMP, device, cfg.dump())
 
 
 def fingerprint(model: nn.Module, preprocessing: Preprocessing, feature: str, flip: bool) -> str:
@@ -169,25 +159,14 @@ def fingerprint(model: nn.Module, preprocessing: Preprocessing, feature: str, fl
     return digest.hexdigest()[:32]
 
 
-def _from_export(
-    found: Exported, name: str, overrides: Sequence[Any], feature: str, flip: bool | None, device: torch.device
-) -> Encoder:
-    if overrides and found.fingerprint:
-        raise UserError(f"{name} records its preprocessing, and config keys would not change it: leave them out.")
-    if feature and feature != found.feature:
-        raise UserError(f"{name} gives the feature {found.feature!r} and no other: leave --feature out.")
-    if flip and not found.flip:
-        raise UserError(f"{name} was exported without --flip: leave it out, or export with it.")
+def _from_export(found: Exported, name: str, overrides: Sequence[Any], feature: str, device: torch.device) -> Encoder:
+    if found.preprocessing is not None and (overrides or feature not in ("", found.feature)):
+        raise UserError(f"{name} records its preprocessing and its feature {found.feature}, which nothing changes.")
     preprocessing = found.preprocessing
-    if not found.fingerprint:
-        cfg = load_config(None, [*(("INPUT.SIZE_TEST", list(found.size)) if found.size else ()), *overrides])
-        preprocessing = Preprocessing(
-            tuple(cfg.INPUT.SIZE_TEST), cfg.INPUT.INTERPOLATION, tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)
-        )
+    if preprocessing is None:
+        size = ["INPUT.SIZE_TEST", list(found.size)] if found.size else []
+        preprocessing = Preprocessing.of(build_test_transform(load_config(None, [*size, *overrides])))
         logger.warning("%s records no preprocessing: taken is %s", name, preprocessing.to_dict())
-    assert preprocessing is not None
     digest = hashlib.sha256(json.dumps([found.digest, preprocessing.to_dict()], sort_keys=True).encode())
     own = found.fingerprint or digest.hexdigest()[:32]
-    return Encoder(
-        found.model.to(device), preprocessing, name, own, found.feature, False, "off", device, found.config
-    )
+    return Encoder(found.model.eval(), preprocessing, name, own, feature or found.feature, device=device)

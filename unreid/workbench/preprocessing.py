@@ -26,24 +26,24 @@ class Preprocessing:
 
     size: tuple[int, int]
     interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
     @classmethod
     def of(cls, transform: TestTransform) -> Preprocessing:
         """That of a test transform."""
-        resize = transform.resize
-        return cls(tuple(resize.size), resize.interpolation, tuple(transform.mean), tuple(transform.std))
+        return cls(transform.resize.size, transform.resize.interpolation, transform.mean, transform.std)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], origin: str) -> Preprocessing:
         """The inverse of :meth:`to_dict`; :class:`UserError` for anything else."""
         try:
-            size, mean, std = (tuple(content[name]) for name in ("size", "mean", "std"))
-            whole = all(type(side) is int and 0 < side <= 8192 for side in size)
-            if not whole or (len(size), len(mean), len(std)) != (2, 3, 3) or content["color"] != COLOR:
+            height, width = content["size"]
+            whole = all(type(side) is int and 0 < side <= 8192 for side in (height, width))
+            if not whole or content["color"] != COLOR or content["interpolation"] not in ("bicubic", "bilinear"):
                 raise ValueError
-            return cls(size, str(content["interpolation"]), tuple(map(float, mean)), tuple(map(float, std)))
+            mean, std = ((float(r), float(g), float(b)) for r, g, b in (content["mean"], content["std"]))
+            return cls((height, width), content["interpolation"], mean, std)
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{origin} records a preprocessing that this release does not know: {content}.") from None
 
@@ -62,5 +62,4 @@ class Preprocessing:
         from unreid.data.reading import Resize
         from unreid.data.transforms import TestTransform
 
-        mean, std = self.mean, self.std
-        return TestTransform(Resize(self.size, self.interpolation), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+        return TestTransform(Resize(self.size, self.interpolation), self.mean, self.std)

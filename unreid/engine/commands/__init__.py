@@ -4,10 +4,11 @@ from unreid.engine.commands.command import Command
 from unreid.engine.commands.config import CONFIG
 from unreid.engine.commands.convert import CONVERT
 from unreid.engine.commands.demo import DEMO
+from unreid.engine.commands.extract import EXTRACT
 from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT, EXTRACT)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "Command"]
+__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "EXTRACT", "LIST", "MINE", "RENDER", "Command"]
