@@ -94,9 +94,7 @@ def parse_record(text: str, origin: str) -> dict[str, Any]:
             raise ValueError
         record["preprocessing"]
     except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{origin} was exported by another release: export the model anew."
-        ) from None
+        raise UserError(f"{origin} was exported by another release: export the model anew.") from None
     return record
 
 

@@ -21,7 +21,7 @@ from unreid.utils.signals import stopping_later
 from unreid.utils.writing import atomic_write_bytes, atomic_write_text, sweep, writing
 from unreid.workbench.crops import Crops
 from unreid.workbench.encoder import Encoder
-from unreid.workbench.feature_table import write_rows
+from unreid.workbench.feature_table import FeatureTable, write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -168,3 +168,26 @@ def _collect(encoder: Encoder, crops: Crops, parts: _Parts, output: Path) -> int
     if unreadable:
         logger.warning("%d images cannot be read and are left out (first: %s)", len(unreadable), unreadable[0])
     return len(read)
+
+
+def extract_table(encoder: Encoder, crops: Crops, *, batch_size: int = 64, workers: int = 0) -> FeatureTable:
+    """The same in memory, for a few thousand images; nothing is kept when it is ended.
+
+    Raises:
+        UserError: no image can be read.
+    """
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    with task("features", len(crops), "images") as work:
+        for vectors, owners in encoder.stream(
+            crops.files, np.arange(len(crops)), batch_size=batch_size, workers=workers
+        ):
+            found.append((vectors, owners))
+            work.advance(len(owners))
+    if not found:
+        raise UserError(f"None of the {len(crops)} images below {crops.root} can be read.")
+    read = np.concatenate([owners for _, owners in found]).tolist()
+    known = set(read)
+    unreadable = [path for row, path in enumerate(crops.paths) if row not in known]
+    paths, cameras = [crops.paths[row] for row in read], [crops.cameras[row] for row in read]
+    vectors = np.concatenate([values for values, _ in found])
+    return FeatureTable(paths, cameras, vectors, encoder.meta(crops.root, unreadable))

@@ -1,5 +1,7 @@
 """The commands beside training (``unreid list`` and others), and the scripts of ``tools/``."""
 
+from unreid.engine.commands.assign import ASSIGN
+from unreid.engine.commands.cluster import CLUSTER
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.config import CONFIG
 from unreid.engine.commands.convert import CONVERT
@@ -9,6 +11,18 @@ from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT, EXTRACT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT, EXTRACT, CLUSTER, ASSIGN)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "EXTRACT", "LIST", "MINE", "RENDER", "Command"]
+__all__ = [
+    "ASSIGN",
+    "CLUSTER",
+    "COMMANDS",
+    "CONFIG",
+    "CONVERT",
+    "DEMO",
+    "EXTRACT",
+    "LIST",
+    "MINE",
+    "RENDER",
+    "Command",
+]
