@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.methods import replace_block, spread
 from benchmarks.paired import interval
-from benchmarks.real_rows import HISTOGRAM, METHODS, RANDOM, RAW, SETS, ZERO_SHOT, Row
+from benchmarks.real_rows import HISTOGRAM, METHODS, PUBLISHED, RANDOM, RAW, SETS, ZERO_SHOT, Row
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 TITLES = {"cuhk01": "CUHK01", "cuhk03p1": "CUHK03, camera pair 1"}
@@ -80,7 +80,7 @@ def by_name(done: Runs) -> dict[tuple[str, str, str], dict[int, Mapping[str, Any
 
 def _place(item: tuple[tuple[str, str], Any]) -> tuple[int, str, int]:
     start, name = item[0]
-    names = [RAW, HISTOGRAM, ZERO_SHOT, *METHODS]
+    names = [RAW, HISTOGRAM, PUBLISHED, ZERO_SHOT, *METHODS]
     return (
         0 if start == "-" else 1 if start == RANDOM else 2,
         start,

@@ -59,3 +59,13 @@ def test_tables_have_every_row_with_its_gain_and_its_labels() -> None:
     assert "| OSNet | O2CAP | 3 | 32.0 ± 1.0 | 32.0 ± 1.0 | 32.0 ± 1.0 | +12.0 (+9.5 to +14.5) | 1.0 |" in text
     assert text.index("raw pixels") < text.index("O2CAP")
     assert tables.by_round(done).count("| 0.50 | 0.100 |") == 4
+
+
+def test_worlds_are_paired_by_world_and_seed() -> None:
+    worlds = importlib.import_module("benchmarks.worlds")
+    runs = {f"ClusterContrast/{world}/1": {"mAP": 10.0 * world} for world in (1, 2, 3)}
+    runs |= {f"O2CAP/{world}/1": {"mAP": 10.0 * world + 5 + 0.1 * world} for world in (1, 2, 3)}
+    runs["raw pixels/1/0"] = {"mAP": 1.0}
+    text = worlds.markdown(runs)
+    assert "| O2CAP | 15.1 | 25.2 | 35.3 | 25.2 ± 10.1 |" in text and "| raw pixels | 1.0 |  |  | 1.0 |" in text
+    assert "| O2CAP | 3 | +5.2 | +5.0 to +5.4 | yes |" in text
