@@ -7,6 +7,7 @@ from typing import Any
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
+from unreid.clustering.corrected import CorrectedClusterer
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.keep_apart import KeepApart
 from unreid.clustering.scheduled import ScheduledClusterer
@@ -44,7 +45,7 @@ def _named(name: str, cfg: Any) -> Clusterer:
 
 def inner_clusterers(clusterer: Clusterer | None) -> Iterator[Clusterer]:
     """The clusterers that do the work inside one that a config composed."""
-    if isinstance(clusterer, SizeFilter | KeepApart):
+    if isinstance(clusterer, CorrectedClusterer):
         yield from inner_clusterers(clusterer.clusterer)
     elif isinstance(clusterer, ScheduledClusterer):
         for _, stage in clusterer.stages:
