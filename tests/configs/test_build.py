@@ -29,7 +29,7 @@ on_every_config = pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for pa
 def config(path: Path, dataset_root: DatasetRoot, output: Path, *overrides: Any) -> CfgNode:
     """A shipped config on rendered data, without pre-trained weights, with batches of 16."""
     shipped = load_config(path)
-    root = dataset_root([*shipped.DATASETS.NAMES, *shipped.DATASETS.TESTS])
+    root = dataset_root([*shipped.DATASETS.NAMES, *shipped.DATASETS.TESTS, *shipped.DATASETS.SOURCES])
     places = ["DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), "PICKLE_PATH", str(output / "pickles")]
     quiet = ["LOG.TENSORBOARD", False, "LOG.CLUSTER_IMAGES", 0, "DATALOADER.NUM_WORKERS", 0, "MODEL.DEVICE", "cpu"]
     small = ["DATALOADER.TRAIN_BATCH_SIZE", 16, "MODEL.BACKBONE.PRETRAIN", False]

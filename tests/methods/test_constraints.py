@@ -29,7 +29,7 @@ CAMIDS = torch.arange(N) % 2
 SMALL = ("CLUSTER.K1", 12, "CLUSTER.K2", 2, "CLUSTER.MIN_SAMPLES", 4, "CLUSTER.NUM_CLUSTERS", 4, "SEED", 1)
 EMA = ("MODEL.EMA.ENABLED", True)
 DIVERSE = ("MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v5", *EMA)
-ROWS = ("MEMORY.NAME", "HybridMemory", "DATALOADER.SAMPLER.SINGLETON", "repeat")
+ROWS = ("MEMORY.NAME", "HybridMemory", "DATALOADER.SAMPLER.SINGLETON", "emit")
 
 GRAPH_METHODS: dict[str, tuple[Any, ...]] = {
     "Cluster Contrast": ("METHOD.NAME", "ClusterContrast"),

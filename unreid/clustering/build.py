@@ -12,9 +12,10 @@ from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.keep_apart import KeepApart
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
-from unreid.clustering.sklearn_adapter import PREFIX, SklearnClusterer
+from unreid.clustering.sklearn_adapter import SklearnClusterer
 from unreid.constraints.links import Links
 from unreid.utils.errors import UserError
+from unreid.utils.estimators import PREFIX
 
 
 def build_clusterer(cfg: Any) -> Clusterer:

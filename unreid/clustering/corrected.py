@@ -1,7 +1,8 @@
-"""Another clusterer's labels, corrected: no small clusters (3C), no cannot-links inside a cluster (TOC)."""
+"""Another clusterer's labels, corrected: no small clusters (3C), no cannot-links inside (TOC), a person's answers."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +21,14 @@ class CorrectedClusterer(Clusterer):
     @property
     def radius(self) -> float | None:
         return self.clusterer.radius
+
+    def at(self, round: int) -> Clusterer:
+        stage = self.clusterer.at(round)
+        if stage is self.clusterer:
+            return self
+        corrected = copy.copy(self)
+        corrected.clusterer = stage
+        return corrected
 
     def correct(self, clustering: Clustering, features: Tensor) -> Clustering:
         """The clustering of float (N, D) features as it shall be."""

@@ -54,6 +54,17 @@ def one_kind_of_bn(cfg: Any) -> str:
     return ""
 
 
+def domains_need_both_sides(cfg: Any) -> str:
+    """Two-domain BatchNorm learns from joint batches, which come of a labelled source."""
+    if not cfg.MODEL.DOMAIN_BN:
+        return ""
+    if cfg.MODEL.SYNC_BN:
+        return "MODEL.SYNC_BN and MODEL.DOMAIN_BN exclude each other: switch one off."
+    if not cfg.DATASETS.SOURCES:
+        return "MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off."
+    return ""
+
+
 def recalibration_without_cameras(cfg: Any) -> str:
     """The batches that BN statistics are re-estimated from are images alone."""
     if cfg.MODEL.RECALIBRATE_BN and cfg.MODEL.BACKBONE.CAMERAS:
@@ -162,6 +173,7 @@ CHECKS: tuple[Check, ...] = (
     batch_splits_into_bn_chunks,
     batch_splits_into_sub_batches,
     one_kind_of_bn,
+    domains_need_both_sides,
     recalibration_without_cameras,
     jaccard_radius_below_one,
     expansion_within_neighbourhood,

@@ -52,7 +52,7 @@ KINDS: Mapping[str, Kind] = {
     "diversity memory mode": Kind("unreid.memory:DIVERSITY_MODES", "MEMORY.UPDATE of the DiversityMemory"),
     "backbone": Kind("unreid.models:BACKBONES", "MODEL.BACKBONE.NAME: the network"),
     "pooling": Kind("unreid.models:POOLINGS", "MODEL.POOLING.NAME: feature map to vector"),
-    "dataset": Kind("unreid.data.datasets:DATASETS", "DATASETS.NAMES and DATASETS.TESTS"),
+    "dataset": Kind("unreid.data.datasets:DATASETS", "DATASETS.NAMES, DATASETS.TESTS and DATASETS.SOURCES"),
     "transform": Kind("unreid.data.build:TRANSFORMS", "INPUT.TRANSFORM: the augmentation of a training image"),
     "sampler": Kind("unreid.data.samplers:SAMPLERS", "DATALOADER.SAMPLER.NAME: the order of the samples"),
     "optimizer": Kind("unreid.engine.optim:OPTIMIZERS", "OPTIM.OPT"),

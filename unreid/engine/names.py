@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from unreid.config import CfgNode
 from unreid.engine.kinds import KINDS, own_names
+from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse_arguments
 from unreid.utils.plugins import import_installed
 
-SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
-CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
+CHECKPOINT_LAYOUTS = (
+    *("cc", "3c", "auxusl", "buc", "torchreid", "fastreid", "openunreid", "transreid", "backbone"),
+    *("ise", "cdsm", "spcl", "clustercontrast", "ccc", "bot", "luperson", "moco", "dino"),
+)
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
 
 
@@ -22,6 +25,9 @@ def check_names(cfg: CfgNode, *, plugins: bool = False) -> None:
         if plugins or not is_own(kind, name):
             registry = KINDS[kind].load() if plugins or import_installed() else own_names(kind)
             registry.get(name)
+    for name in _clusterers(cfg):
+        if name.startswith(PREFIX):
+            accepted_arguments(estimator(name.removeprefix(PREFIX)), parse_arguments(cfg.CLUSTER.SKLEARN.ARGUMENTS))
 
 
 def is_own(kind: str, name: str) -> bool:
@@ -31,14 +37,13 @@ def is_own(kind: str, name: str) -> bool:
 
 def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     """(kind, name) of everything that the run will look up."""
-    clusterers = (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME)
     asked = [
         ("method", cfg.METHOD.NAME),
         *(("part", name) for name in cfg.METHOD.EXTRAS),
+        *(("clusterer", name) for name in _clusterers(cfg) if not name.startswith(PREFIX)),
         *(("loss", word.partition("=")[0]) for word in cfg.METHOD.LOSSES),
         ("loss", cfg.MODEL.LOSSES.ID_OPTION),
         ("loss", cfg.MODEL.LOSSES.TRI_OPTION),
-        *(("clusterer", name) for name in clusterers if name and not name.startswith(SCIKIT_LEARN)),
         ("memory", cfg.MEMORY.NAME),
         ("backbone", cfg.MODEL.BACKBONE.NAME),
         ("pooling", cfg.MODEL.POOLING.NAME),
@@ -50,6 +55,7 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
         *(("hook", name) for name in cfg.HOOKS),
         *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.NAMES)),
         *(("dataset", name) for name in cfg.DATASETS.TESTS or cfg.DATASETS.NAMES),
+        *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.SOURCES)),
     ]
     memory = cfg.MEMORY.NAME.lower().replace("_", "").replace("-", "")
     if memory == "diversitymemory":
@@ -57,3 +63,7 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     elif memory in ("clustermemory", "hybridmemory", "proxymemory"):
         asked.append(("memory update rule", cfg.MEMORY.UPDATE))
     return asked
+
+
+def _clusterers(cfg: CfgNode) -> list[str]:
+    return [name for name in (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME) if name]

@@ -41,6 +41,8 @@ def check_start(cfg: CfgNode) -> None:
         raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
     check_packages(cfg)
     check_weight_files(cfg)
+    for path in () if cfg.TEST.EVAL_ONLY else cfg.CLUSTER.REVIEW:
+        check_file(path, "CLUSTER.REVIEW")
     if not cfg.TEST.EVAL_ONLY:
         check_shares(cfg, int(os.environ.get("WORLD_SIZE", "1")))
         check_selected_round(cfg)
@@ -163,7 +165,7 @@ def check_datasets(cfg: CfgNode) -> None:
     """
     from unreid.data.datasets import DATASETS, Synthetic, SyntheticVideo, build_dataset
 
-    names = [] if cfg.TEST.EVAL_ONLY else list(cfg.DATASETS.NAMES)
+    names = [] if cfg.TEST.EVAL_ONLY else [*cfg.DATASETS.NAMES, *cfg.DATASETS.SOURCES]
     for name in dict.fromkeys([*names, *(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)]):
         if issubclass(DATASETS.get(name), (Synthetic, SyntheticVideo)):
             root = Path(cfg.DATASETS.ROOT)

@@ -98,6 +98,7 @@ class BUC(Method):
             teacher=None,
             camids=camids,
             iters=0,
+            camera_centered=cfg.CLUSTER.CAMERA_CENTERED,
             seed=cfg.SEED,
         )
 
@@ -116,7 +117,7 @@ class BUC(Method):
 
     def _merge(self, features: Tensor) -> Tensor:
         with self.phase("cluster"):
-            return self.merger.merge(features)
+            return self.merger.merge(self.centered(features))
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         self.table.reset(clustering.features, clustering)

@@ -20,6 +20,7 @@ def build_backbone(cfg: CfgNode, *, pretrained: bool = True) -> nn.Module:
     options = {
         "last_stride": node.LAST_STRIDE,
         "stem_relu": node.STEM_RELU,
+        "stem_ceil": node.STEM_CEIL,
         "width": node.WIDTH,
         "image_size": tuple(cfg.INPUT.SIZE_TRAIN),
         "patch_stride": node.STRIDE,

@@ -88,20 +88,28 @@ class PairGraphBuilder:
         )
 
     def __call__(
-        self, features: ArrayLike, radius: float, *, camids: ArrayLike | None = None, round: int = 1
+        self,
+        features: ArrayLike,
+        radius: float,
+        *,
+        camids: ArrayLike | None = None,
+        round: int = 1,
+        shared: bool = True,
     ) -> PairGraph:
         """Every pair up to ``radius``, of (N, D) features that are the same on every process.
 
         Args:
             camids: int (N,); read by "ca_jaccard" only.
             round: of training, from 0; "ca_jaccard" takes other sizes in the first.
+            shared: the search is shared by the processes, which all call :meth:`assist`; False: done here alone.
 
         Raises:
             UserError: "ca_jaccard" without cameras.
         """
         features = as_features(features)
+        shared = shared and get_world_size() > 1
         if self.metric == CAMERA_JACCARD:
-            return self._camera_graph(features, radius, camids, round)
+            return self._camera_graph(features, radius, camids, round, shared)
         if self.metric != JACCARD:
             return metric_graph(features, metric=self.metric, radius=radius, tol=self.tol)
         return jaccard_graph(
@@ -112,7 +120,7 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            neighbors=self._search(features) if get_world_size() > 1 else None,
+            neighbors=self._search(features) if shared else None,
             knn_backend=self.knn_backend,
         )
 
@@ -136,7 +144,9 @@ class PairGraphBuilder:
         elif self.metric == CAMERA_JACCARD and camids is not None:
             self._camera_search(features, camids, round)
 
-    def _camera_graph(self, features: Tensor, radius: float, camids: ArrayLike | None, round: int) -> PairGraph:
+    def _camera_graph(
+        self, features: Tensor, radius: float, camids: ArrayLike | None, round: int, shared: bool
+    ) -> PairGraph:
         if camids is None:
             raise UserError("CLUSTER.METRIC ca_jaccard needs the camera of every sample (camids).")
         camids = as_integers(camids, "camids", len(features)).to(features.device)
@@ -155,7 +165,7 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            lists=self._camera_search(features, camids, round) if get_world_size() > 1 else None,
+            lists=self._camera_search(features, camids, round) if shared else None,
             knn_backend=self.knn_backend,
         )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Proposer, Scorer, Spans, certified_lists, exact_search
+from unreid.utils.progress import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ def _approximate_lists(features: Tensor, queries: Tensor, k: int, propose: Propo
     width = min(k + _MARGIN, len(features))
     distance = features.new_empty(len(queries), k)
     neighbor = queries.new_empty(len(queries), k)
-    for start in range(0, len(queries), _BLOCK):
+    starts = range(0, len(queries), _BLOCK)
+    for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
         rows = queries[start : start + _BLOCK]
         found = order_candidates(features, rows, propose(rows, width)[0], k)
         distance[start : start + _BLOCK], neighbor[start : start + _BLOCK] = found
@@ -97,7 +99,7 @@ def build_index(features: Tensor, kind: str, *, nprobe: int = NPROBE, ef_search:
         index.nprobe = min(nprobe, lists)
         sample = np.sort(np.random.default_rng(seed).permutation(n)[: 64 * lists])
         index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
-    for part in features.split(_BLOCK):
+    for part in tracked(features.split(_BLOCK), "index", -(-n // _BLOCK), "blocks"):
         index.add(part.cpu().numpy())
     return index
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unreid.utils.phases import PhaseStats, PhaseTimer
+from unreid.utils.progress import task
 from unreid.utils.writers import ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
 
 __all__ = [
@@ -52,6 +53,7 @@ class EventStorage:
         self.latest: dict[str, float] = {}
         self._scalars: dict[str, _Scalar] = {}
         self._images: dict[str, Any] = {}
+        self._lasted: dict[str, float] = {}  # phase -> seconds of its last entry
 
     def put_scalar(self, name: str, value: float | Tensor, reduce: str = "mean") -> None:
         """Note a number.
@@ -89,11 +91,15 @@ class EventStorage:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[PhaseStats]:
-        """Measure a block and note ``phase/<name>/{seconds, peak_rss_mib, peak_cuda_mib}``."""
+        """Measure a block and note ``phase/<name>/{seconds, peak_rss_mib, peak_cuda_mib}``.
+
+        A long one is heard of while it lasts; how long it took the last time says what is left of it.
+        """
         try:
-            with self.phases.phase(name) as stats:
+            with task(name, expected=self._lasted.get(name)), self.phases.phase(name) as stats:
                 yield stats
         finally:
+            self._lasted[name] = stats.seconds
             self.put_scalar(f"phase/{name}/seconds", stats.seconds, "sum")
             self.put_scalar(f"phase/{name}/peak_rss_mib", stats.peak_rss, "max")
             if stats.peak_cuda is not None:

@@ -33,6 +33,9 @@ KEYS: dict[str, Key | Section] = {
         choice("method", "raw", "l2"),
         'clustered: "method" (the method\'s own), "raw" (pooled) or "l2" (normalised pooled)',
     ),
+    "CLUSTER.CAMERA_CENTERED": Key(
+        False, SWITCH, "cluster the features less their camera's mean, normalised; any method and clusterer"
+    ),
     "CLUSTER.K1": Key(30, NEIGHBORS, "k-reciprocal neighbourhood"),
     "CLUSTER.K2": Key(6, NEIGHBORS, "local query expansion; 1 switches it off"),
     "CLUSTER.K1_INCLUDES_SELF": Key(True, SWITCH, "lists of k1 entries with self (Cluster Contrast) or k1 + 1 (3C)"),
@@ -89,6 +92,9 @@ KEYS: dict[str, Key | Section] = {
     ),
     "CLUSTER.ICDBSCAN_CONSTRAINT_PATH": Key(
         "cannotlink_pts.pickle", TEXT, "cannot-links; a mined .npz of the same stem wins"
+    ),
+    "CLUSTER.REVIEW": Key(
+        [], each(NAME, empty=True), "stores of unreid review, or tables of answers, in the order they were given"
     ),
     "CLUSTER.STR_OPTION": Key(False, SWITCH, "STS in training: spatio-temporal reweighting of distances"),
     "CLUSTER.STR_LAMBDA": Key(0.6, between(0, 1), "its strength"),

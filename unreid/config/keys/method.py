@@ -20,7 +20,9 @@ from unreid.config.conditions import (
 from unreid.config.key import Key, Section
 
 KEYS: dict[str, Key | Section] = {
-    "METHOD.NAME": Key("ClusterContrast", NAME, "ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR"),
+    "METHOD.NAME": Key(
+        "ClusterContrast", NAME, "ClusterContrast, SpCL, SpCL_UDA, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR"
+    ),
     "METHOD.EXTRAS": Key(
         [],
         each(NAME, empty=True),

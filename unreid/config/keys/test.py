@@ -21,6 +21,9 @@ KEYS: dict[str, Key] = {
     ),
     "TEST.AP": Key("step", choice("step", "trapezoid"), '"step" (standard) or "trapezoid" (BUC\'s)'),
     "TEST.FLIP": Key(False, SWITCH, "average the features of an image and its mirror image"),
+    "TEST.CAMERA_CENTERED": Key(
+        False, SWITCH, "rank by the features less their camera's mean over query and gallery, normalised"
+    ),
     "TEST.RANKED_LIST": Key(0, between(0, 1000), "queries drawn into ranked_list.jpg after training; 0: none"),
     "TEST.AMP": Key("off", choice("off", "bf16", "fp16"), 'extraction precision: "off", "bf16" or "fp16"'),
     "TEST.RERANK.ENABLED": Key(False, SWITCH, "k-reciprocal re-ranking"),

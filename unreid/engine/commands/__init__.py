@@ -7,7 +7,10 @@ from unreid.engine.commands.demo import DEMO
 from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
+from unreid.engine.commands.report import REPORT
+from unreid.engine.commands.review import REVIEW
+from unreid.engine.commands.tune import TUNE
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, TUNE, REPORT, REVIEW, CONVERT)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "Command"]
+__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "REPORT", "REVIEW", "TUNE", "Command"]
