@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unreid.config.pixels import pixel_statistics
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.batches import EpochBatches
 from unreid.data.cache import ImageCache, usable_processors
@@ -52,6 +53,7 @@ def strong_transform(cfg: Any) -> TrainTransform:
     """Everything that ``INPUT`` asks for: flip, pad, crop, jitter, erasing."""
     inputs = cfg.INPUT
     jitter = inputs.CJ
+    mean, std = pixel_statistics(cfg)
     recipe = AugmentRecipe(
         size=tuple(inputs.SIZE_TRAIN),
         flip_prob=inputs.FLIP_PROB if inputs.DO_FLIP else 0.0,
@@ -67,8 +69,8 @@ def strong_transform(cfg: Any) -> TrainTransform:
     return TrainTransform(
         Resize(tuple(inputs.SIZE_TRAIN), inputs.INTERPOLATION),
         recipe,
-        mean=tuple(inputs.PIXEL_MEAN),
-        std=tuple(inputs.PIXEL_STD),
+        mean=mean,
+        std=std,
         erase_fill=tuple(inputs.REA.MEAN),
         padding_mode=inputs.PADDING_MODE,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
@@ -78,10 +80,11 @@ def strong_transform(cfg: Any) -> TrainTransform:
 def build_test_transform(cfg: Any) -> TestTransform:
     """The transform of feature extraction."""
     inputs = cfg.INPUT
+    mean, std = pixel_statistics(cfg)
     return TestTransform(
         Resize(tuple(inputs.SIZE_TEST), inputs.INTERPOLATION),
-        mean=tuple(inputs.PIXEL_MEAN),
-        std=tuple(inputs.PIXEL_STD),
+        mean=mean,
+        std=std,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
     )
 

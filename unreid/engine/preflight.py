@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unreid.config import CfgNode
+from unreid.config.pixels import TIMM
 from unreid.engine.folder import AUTO, RunFolder, check_writable
 from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
@@ -63,7 +64,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
     """(what asks for it, package, what to do without it) of the optional packages that a run of this config imports."""
     cluster, backbone = cfg.CLUSTER, cfg.MODEL.BACKBONE.NAME
     needed = []
-    if backbone.lower().startswith("vit"):
+    if backbone.lower().startswith(("vit", TIMM)):
         needed.append((f"MODEL.BACKBONE.NAME {backbone}", "timm", "choose another backbone"))
     if cfg.TEST.EVAL_ONLY:
         return needed

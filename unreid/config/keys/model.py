@@ -69,7 +69,14 @@ KEYS: dict[str, Key] = {
         NAME,
         "resnet50, osnet_x1_0, vit_small ... (unreid list backbones), or timm/NAME: any network of timm",
     ),
-    "MODEL.BACKBONE.LAST_STRIDE": Key(1, choice(1, 2), "stride of the last stage"),
+    "MODEL.BACKBONE.LAST_STRIDE": Key(
+        0, choice(0, 1, 2), "stride of the last stage; 0: 1 where the network can (all but some of timm), else its own"
+    ),
+    "MODEL.BACKBONE.OUTPUT": Key(
+        "auto",
+        choice("auto", "map", "pooled"),
+        'timm: "map" (feature map, grid of tokens), "pooled" (class token, own pooling), "auto": pooled for tokens',
+    ),
     "MODEL.BACKBONE.PRETRAIN": Key(True, SWITCH, "start from ImageNet weights"),
     "MODEL.BACKBONE.PRETRAIN_PATH": Key(
         "",
