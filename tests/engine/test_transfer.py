@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.engine.stored import load_run
 from unreid.config import CfgNode
 from unreid.data.datasets import Synthetic, SyntheticSource
-from unreid.engine.checkpoint import load_run
 from unreid.engine.preflight import check_start
 from unreid.engine.run import run
 from unreid.utils.errors import UserError

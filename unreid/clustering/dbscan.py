@@ -14,7 +14,6 @@ from unreid.clustering.keep_apart import check_links
 from unreid.neighbors.builder import PairGraphBuilder
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
-from unreid.utils.errors import UserError
 from unreid.utils.state import StateError, entries
 
 
@@ -87,12 +86,6 @@ def _lowest_by_scipy(i: Tensor, j: Tensor, n: int) -> Tensor:
     _, component = connected_components(edges, directed=False)
     _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
     return torch.from_numpy(first[inverse.reshape(-1)].astype(np.int64))
-
-
-def check_gap(eps: float, gap: float) -> None:
-    """Raises :class:`UserError` unless ``eps - gap`` is a radius."""
-    if not 0 <= gap < eps:
-        raise UserError(f"CLUSTER.EPS_GAP must be at least 0 and below CLUSTER.EPS = {eps}, not {gap}.")
 
 
 class DensityClusterer(Clusterer):

@@ -70,11 +70,6 @@ def build_writers(
     return writers
 
 
-def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
-    """An event storage with its writers, which begin their files at once."""
-    return EventStorage(build_writers(cfg, output_dir, resume_step), step=resume_step or 0)
-
-
 def build_evaluate(cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str) -> Evaluate | None:
     """encoder -> scores per test set, or None without a test set.
 

@@ -73,13 +73,6 @@ def read_run(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def load_run(path: str | Path) -> dict[str, Any]:
-    """The trainer state of a full checkpoint; see :func:`read_run`."""
-    state = read_run(path).trainer
-    assert state is not None
-    return state
-
-
 def load_model(path: str | Path, model: nn.Module, *, start: bool = False) -> dict[str, Any]:
     """Loads the evaluated network of a checkpoint into ``model``, strictly; its classifier, if any, is left alone.
 

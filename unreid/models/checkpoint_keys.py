@@ -89,19 +89,6 @@ def is_classifier(name: str) -> bool:
     return name.startswith("classifier.") or name == "part_heads.classifier"
 
 
-def is_reference_checkpoint(content: Any) -> bool:
-    """Whether the content of a file is a state dict, or wraps one, whose names one of the layouts explains."""
-    try:
-        return detect_layout(plain_names(find_state(content, "the file"))) is not None
-    except UserError:
-        return False
-
-
-def convert_state_dict(content: Any, layout: str = "auto") -> dict[str, Tensor]:
-    """Project names of a published checkpoint; see :func:`convert_checkpoint`."""
-    return convert_checkpoint(content, layout).state
-
-
 def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the file") -> Converted:
     """Renames the tensors of a published checkpoint and checks that they form a whole network.
 

@@ -16,7 +16,6 @@ from unreid.memory.diversity import terms as loss
 from unreid.memory.diversity import writing as rules
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
-from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
 from unreid.utils.state import StateError
 
@@ -152,8 +151,7 @@ class DiversityMemory(Memory):
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> DiversityMemory:
         """Reads ``MEMORY`` and ``SEED``; raises ``UserError`` for ``MEMORY.NEGATIVES``, which it does not have."""
-        if cfg.MEMORY.NEGATIVES:
-            raise UserError("MEMORY.NEGATIVES works with ClusterMemory and ExclusiveTable, not with DiversityMemory.")
+        cls.refuse(cfg, "NEGATIVES")
         return cls(
             dim,
             mode=cfg.MEMORY.UPDATE,
