@@ -58,7 +58,7 @@ test: lint
 
 # Strict: a warning is an error. To read it: .venv/bin/python -m mkdocs serve
 site: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Slow tests of their own: they need the package index.
 package-check: $(STAMP)
