@@ -29,11 +29,19 @@ class Method:
     overrides: tuple[str, ...] = ()
 
 
-PER_CAMERA = (
-    *("CLUSTER.NAME", "PerCameraDBSCAN", "CLUSTER.EPS", "0.4", "CLUSTER.CAMERA_LINKS", "0.5"),
-    *("MEMORY.PROXY.INTRA", "False", "MEMORY.PROXY.ONLINE", "False", "MEMORY.PROXY.NEGATIVES", "seen"),
-    *CENTERED,
-)
+def per_camera(links: float, *more: str) -> Method:
+    """Cameras clustered one by one; with ``links`` of the mutual pairs joined."""
+    return Method(
+        "O2CAP",
+        (
+            *("CLUSTER.NAME", "PerCameraDBSCAN", "CLUSTER.EPS", "0.5", "CLUSTER.CAMERA_LINKS", str(links)),
+            *("MEMORY.PROXY.INTRA", "False", "MEMORY.PROXY.ONLINE", "False", "MEMORY.PROXY.NEGATIVES", "seen"),
+            *CENTERED,
+            *more,
+        ),
+    )
+
+
 JITTER = ("INPUT.CHANNEL_JITTER", "0.15")  # the colour casts of cameras, drawn
 METHODS = {
     "ClusterContrast": Method("ClusterContrast"),
@@ -41,9 +49,10 @@ METHODS = {
     "+ CA-Jaccard": Method("CAJaccard"),
     "O2CAP": Method("O2CAP"),
     "O2CAP + centred + CA-Jaccard": Method("O2CAP", ("CLUSTER.METRIC", "ca_jaccard", *PROXIES, *CENTERED)),
-    "cameras one by one": Method("O2CAP", PER_CAMERA),
-    "cameras one by one, jitter": Method("O2CAP", (*PER_CAMERA, *JITTER)),
-    "the same, 20 rounds": Method("O2CAP", (*PER_CAMERA, *JITTER, "OPTIM.EPOCHS", "20")),
+    "one by one": per_camera(0.5),
+    "one by one, all links": per_camera(1.0),
+    "one by one, jitter": per_camera(0.5, *JITTER),
+    "one by one, wide": per_camera(0.5, "CLUSTER.EPS", "0.4", "CLUSTER.K1", "10", "CLUSTER.K2", "2"),
     "CAP": Method("CAP"),
     "PPLR, cameras": Method("PPLR", ("METHOD.PPLR.CAMERAS", "True", "METHOD.PPLR.AALS_ROUND", "2")),
     "SpCL": Method("SpCL"),
@@ -132,10 +141,10 @@ class Row:
                 *("MODEL.BACKBONE.PRETRAIN", str(self.start != RANDOM)),
             ]
         method = METHODS.get(self.name, Method("ClusterContrast"))
-        settings += method.overrides
         if "PerCameraDBSCAN" in method.overrides:  # neighbours and density of one camera
-            settings += ["CLUSTER.K1", "4" if self.data == "cuhk01" else "10", "CLUSTER.K2", "2"]
+            settings += ["CLUSTER.K1", "4" if self.data == "cuhk01" else "6", "CLUSTER.K2", "2"]
             settings += ["CLUSTER.MIN_SAMPLES", "2"]
+        settings += method.overrides
         if self.name.startswith("CCC_") and self.name != "CCC_DBSCAN":
             settings += ["CLUSTER.NUM_CLUSTERS", "500" if self.data == "cuhk01" else "750"]
         return settings
