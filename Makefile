@@ -8,14 +8,16 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs package-check torture faults bench bench-gpu bench-methods bench-real clean
+.PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-methods bench-real clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
 	@echo "make test           lint and test suite"
 	@echo "make lint           ruff and mypy only"
 	@echo "make package-check  build the package, install it into an empty environment, run it there"
-	@echo "make docs           docs/config.md, from the declarations of the keys"
+	@echo "make release-check  that, and what a release needs: changelog, citation, archives and their description"
+	@echo "make site           the documentation as pages, in build/site"
+	@echo "make docs           docs/config.md and the list of registered names, from their declarations"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
@@ -48,14 +50,22 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m unreid.config.table docs/config.md
+	$(BIN)/python -m unreid.engine.kinds
 
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
+# Strict: a warning is an error. To read it: .venv/bin/python -m mkdocs serve
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 # Slow tests of their own: they need the package index.
 package-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/package
+
+release-check: lint package-check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/package/check_release.py
 
 torture: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture $(PARTS)

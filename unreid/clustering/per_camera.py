@@ -103,7 +103,7 @@ class PerCameraDBSCAN(Clusterer):
             rows = (camids == camera).nonzero()[:, 0]
             if len(rows) < 2:
                 continue
-            graph = self.graph_builder(features[rows], self.eps, alone=True)
+            graph = self.graph_builder(features[rows], self.eps, shared=False)
             found = dbscan(graph, self.eps, self.min_samples, self.tol)[0]
             labels[rows] = torch.where(found >= 0, found + first, -1)
             first = max(first, int(labels.max()) + 1)

@@ -123,6 +123,7 @@ def build_train_loader(
     iters: int | None = None,
     channel_jitter: float | None = None,
     cache: ImageCache | None = None,
+    seed: int | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainLoader:
@@ -132,10 +133,10 @@ def build_train_loader(
         targets: int64 (N,) over the full list; -1 is left out. ``arange(N)`` with the "shuffle" sampler and two
             "strong" views gives the batches of instance discrimination.
         views: names of the views, see :func:`build_train_transform`.
-        sampler, batch_size, iters, channel_jitter: replace what the config says; iters 0 means one pass.
+        sampler, batch_size, iters, channel_jitter, seed: replace what the config says; iters 0 means one pass.
         cache: the run's cache (with its policy for unreadable images).
     """
-    loader = cfg.DATALOADER
+    loader, seed = cfg.DATALOADER, cfg.SEED if seed is None else seed
     camids = np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
     return TrainLoader(
         tracklets,
@@ -144,10 +145,10 @@ def build_train_loader(
             build_sampler(cfg, targets, camids, sampler),
             batch_size or loader.TRAIN_BATCH_SIZE,
             loader.ITERS if iters is None else iters,
-            cfg.SEED,
+            seed,
         ),
         [build_train_transform(cfg, view, channel_jitter) for view in views],
-        seed=cfg.SEED,
+        seed=seed,
         clip_len=loader.TRAIN_SEQ_LEN,
         frame_mode=loader.TRAIN_FRAMES,
         last_window=loader.LAST_WINDOW,

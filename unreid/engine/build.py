@@ -70,11 +70,6 @@ def build_writers(
     return writers
 
 
-def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
-    """An event storage with its writers, which begin their files at once."""
-    return EventStorage(build_writers(cfg, output_dir, resume_step), step=resume_step or 0)
-
-
 def build_evaluate(cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str) -> Evaluate | None:
     """encoder -> scores per test set, or None without a test set.
 
@@ -117,7 +112,7 @@ def assemble(cfg: CfgNode, output_dir: Path, device: torch.device, *, train: boo
     data = build_data(cfg, train)
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (loaded or init))
     if init:
-        load_model(init, model)
+        load_model(init, model, start=True)
     cache = build_cache(cfg, device) if train else None
     extraction = Extraction(cfg, device, cache)
     feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
@@ -148,6 +143,11 @@ def build_trainer(
         count = cfg.MODEL.RECALIBRATE_BN
         recalibrate_bn(model, unlabelled_batches(cfg, tracklets, count, device=device, cache=cache))
     method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in tracklets])
+    source = run.data.source
+    if source is not None:
+        method.take_source(
+            source.labels, lambda feature: run.extraction(method.encoder, source.tracklets, feature, round=0).values
+        )
     constraints = build_train_constraints(cfg, run.data)
     if constraints is not None:
         method.constrain(constraints)
@@ -166,6 +166,7 @@ def build_trainer(
             device=device,
             cache=cache,
             channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
+            source=None if is_warmup else source,
         ),
         extract=lambda encoder, feature, round: run.extraction(encoder, tracklets, feature, round=round),
         optimizer=lambda: build_optimizer(cfg, model),
@@ -225,10 +226,10 @@ def build_hooks(run: Run, extra: Sequence[Hook] = ()) -> list[Hook]:
 def hook_names(cfg: CfgNode) -> list[str | None]:
     """Names of a run's hooks, in calling order; None: the place of hook objects that the caller brings."""
     # A diverged loss must stop the run before anything is evaluated or saved.
-    first = ["Signal", "LossGuard", *(["RankCheck"] if cfg.LOG.CHECK_RANKS else []), "Diagnostics"]
+    first = ["Signal", "LossGuard", "Diagnostics"]
     # In this order after an epoch: scores, their history, further hooks, the rows of all that in the metrics, the
     # checkpoint that holds it. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
-    first += ["Evaluation", "History"]
+    first += ["Evaluation", "LabelWatch", "History"]
     last = ["Scalars", "Checkpoint", "PseudoLabels"]
     last += [name for name, wanted in (("Progress", cfg.LOG.PROGRESS), ("RankedList", cfg.TEST.RANKED_LIST)) if wanted]
     built_in = {HOOKS.get(name) for name in (*first, *last)}
@@ -250,8 +251,9 @@ def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: t
         student = wrapper(
             student,
             device_ids=[device.index] if device.type == "cuda" else None,
-            # The warm-up and the cluster-memory methods leave classifiers and part heads alone.
-            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS),
+            # The warm-up and the cluster-memory methods leave classifiers and part heads alone, the warm-up also the
+            # source's BatchNorm.
+            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS or cfg.MODEL.DOMAIN_BN),
             **quiet,
         )
     for method in methods:

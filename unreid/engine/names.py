@@ -9,15 +9,17 @@ from pathlib import Path
 
 from unreid.config import CfgNode
 from unreid.config.pixels import TIMM
-from unreid.engine.kinds import KINDS
+from unreid.engine.kinds import KINDS, own_names
 from unreid.utils.errors import UserError
+from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse_arguments
 from unreid.utils.plugins import import_installed
-from unreid.utils.registry import Registry
 
 _ENTRYPOINT = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
-SCIKIT_LEARN = "sklearn/"  # begins the names of clusterers that scikit-learn looks up
 FORMAT = "unreid"  # of this project's own checkpoints
-CHECKPOINT_LAYOUTS = ("cc", "3c", "auxusl", "buc", "torchreid", "ise", "cdsm", "spcl", "clustercontrast", "ccc")
+CHECKPOINT_LAYOUTS = (
+    *("cc", "3c", "auxusl", "buc", "torchreid", "fastreid", "openunreid", "transreid", "backbone"),
+    *("ise", "cdsm", "spcl", "clustercontrast", "ccc", "bot", "luperson", "moco", "dino"),
+)
 """Layouts of published checkpoints; see ``unreid/models/checkpoint_keys.py``."""
 
 
@@ -32,8 +34,11 @@ def check_names(cfg: CfgNode, *, plugins: bool = False) -> None:
         check_timm_name(backbone.removeprefix(TIMM))
     for kind, name in _asked_for(cfg):
         if plugins or not is_own(kind, name):
-            registry = KINDS[kind].load() if plugins or import_installed() else _table(kind)
+            registry = KINDS[kind].load() if plugins or import_installed() else own_names(kind)
             registry.get(name)
+    for name in _clusterers(cfg):
+        if name.startswith(PREFIX):
+            accepted_arguments(estimator(name.removeprefix(PREFIX)), parse_arguments(cfg.CLUSTER.SKLEARN.ARGUMENTS))
 
 
 def check_timm_name(name: str) -> None:
@@ -58,26 +63,30 @@ def timm_names() -> list[str]:
 
 def is_own(kind: str, name: str) -> bool:
     """Whether the package itself, and no plug-in, has a part of that kind and name."""
-    return name in _table(kind)
+    return name in own_names(kind)
 
 
 def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     """(kind, name) of everything that the run will look up."""
-    clusterers = (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME)
     asked = [
         ("method", cfg.METHOD.NAME),
         *(("part", name) for name in cfg.METHOD.EXTRAS),
-        *(("clusterer", name) for name in clusterers if name and not name.startswith(SCIKIT_LEARN)),
+        *(("clusterer", name) for name in _clusterers(cfg) if not name.startswith(PREFIX)),
+        *(("loss", word.partition("=")[0]) for word in cfg.METHOD.LOSSES),
+        ("loss", cfg.MODEL.LOSSES.ID_OPTION),
+        ("loss", cfg.MODEL.LOSSES.TRI_OPTION),
         ("memory", cfg.MEMORY.NAME),
         *(("backbone", name) for name in (cfg.MODEL.BACKBONE.NAME,) if not name.startswith(TIMM)),
         ("pooling", cfg.MODEL.POOLING.NAME),
         ("sampler", cfg.DATALOADER.SAMPLER.NAME),
         ("transform", cfg.INPUT.TRANSFORM),
+        ("transform", cfg.METHOD.CDSM.TEACHER_VIEW),
         ("optimizer", cfg.OPTIM.OPT),
         ("schedule", cfg.OPTIM.SCHED),
         *(("hook", name) for name in cfg.HOOKS),
         *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.NAMES)),
         *(("dataset", name) for name in cfg.DATASETS.TESTS or cfg.DATASETS.NAMES),
+        *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.SOURCES)),
     ]
     memory = cfg.MEMORY.NAME.lower().replace("_", "").replace("-", "")
     if memory == "diversitymemory":
@@ -87,8 +96,5 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
     return asked
 
 
-def _table(kind: str) -> Registry[None]:
-    table: Registry[None] = Registry(kind)
-    for name, aliases in KINDS[kind].names.items():
-        table.register(name, *aliases)(None)
-    return table
+def _clusterers(cfg: CfgNode) -> list[str]:
+    return [name for name in (cfg.CLUSTER.NAME, cfg.CLUSTER.WARMUP.NAME) if name]

@@ -42,6 +42,8 @@ def check_start(cfg: CfgNode) -> None:
         raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
     check_packages(cfg)
     check_weight_files(cfg)
+    for path in () if cfg.TEST.EVAL_ONLY else cfg.CLUSTER.REVIEW:
+        check_file(path, "CLUSTER.REVIEW")
     if not cfg.TEST.EVAL_ONLY:
         check_shares(cfg, int(os.environ.get("WORLD_SIZE", "1")))
         check_selected_round(cfg)
@@ -68,8 +70,6 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
         return needed
     if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
-    if cluster.BACKEND == "numba":
-        needed.append(("CLUSTER.BACKEND numba", "numba", "set CLUSTER.BACKEND auto"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.startswith("faiss"):
@@ -166,7 +166,7 @@ def check_datasets(cfg: CfgNode) -> None:
     """
     from unreid.data.datasets import DATASETS, Synthetic, SyntheticVideo, build_dataset
 
-    names = [] if cfg.TEST.EVAL_ONLY else list(cfg.DATASETS.NAMES)
+    names = [] if cfg.TEST.EVAL_ONLY else [*cfg.DATASETS.NAMES, *cfg.DATASETS.SOURCES]
     for name in dict.fromkeys([*names, *(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)]):
         if issubclass(DATASETS.get(name), (Synthetic, SyntheticVideo)):
             root = Path(cfg.DATASETS.ROOT)

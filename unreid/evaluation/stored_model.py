@@ -53,7 +53,7 @@ def read_stored_model(
         )
     cfg.merge_from_list(overrides)
     # How training splits BN over a batch means nothing here.
-    cfg.merge_from_list(["MODEL.BN_CHUNKS", 1, "MODEL.SYNC_BN", False])
+    cfg.merge_from_list(["MODEL.BN_CHUNKS", 1, "MODEL.SYNC_BN", False, "MODEL.DOMAIN_BN", False])
     cfg.freeze()
     _require_plugins(cfg, path)
     model = EmbeddingModel.from_config(cfg, pretrained=False)

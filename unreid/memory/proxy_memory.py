@@ -17,8 +17,8 @@ from unreid.losses.proxies import (
 )
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.camera_proxies import camera_proxies
-from unreid.memory.grouping import distinct, group_by_class
-from unreid.memory.update_rules import UPDATE_RULES
+from unreid.memory.grouping import distinct
+from unreid.memory.update_rules import UPDATE_RULES, write_by_rule
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
@@ -116,9 +116,7 @@ class ProxyMemory(Memory):
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ProxyMemory:
         """Reads ``MEMORY.{PROXY.*,TEMP,UPDATE,MOMENTUM}`` and ``SEED``; refuses what this memory does not have."""
-        for key, value in (("NEGATIVES", cfg.MEMORY.NEGATIVES), ("SMOOTH", cfg.MEMORY.SMOOTH)):
-            if value:
-                raise UserError(f"MEMORY.{key} does not work with ProxyMemory: set it to 0.")
+        cls.refuse(cfg, "NEGATIVES", "SMOOTH")
         node = cfg.MEMORY.PROXY
         return cls(
             dim,
@@ -222,10 +220,11 @@ class ProxyMemory(Memory):
         **fields: Any,
     ) -> None:
         own = self.own_proxies(targets, camids)
-        groups = group_by_class(own, num_instances=num_instances, num_classes=len(self.bank))
-        cameras = self.camera[own][groups.table]
-        rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
-        self.bank.index_copy_(0, groups.label, rows)
+        write_by_rule(
+            *(self.rule, self.bank, features, own, self.camera[own]),
+            momentum=self.momentum,
+            num_instances=num_instances,
+        )
 
     def get_extra_state(self) -> dict[str, Any]:
         """See :class:`Memory`."""

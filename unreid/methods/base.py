@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unreid.clustering import Clusterer, build_clusterer, constrain, inner_clusterers
+from unreid.clustering import Clusterer, FollowAnswers, build_clusterer, constrain, inner_clusterers
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder, camera_centered
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METHODS: Registry[type[Method]] = Registry("method")
+
+CLUSTER_FEATURES = {"raw": "pooled", "l2": "pooled_l2"}
+"""What ``CLUSTER.FEATURE`` names; "method" is the method's own."""
 
 Extract = Callable[[str], Tensor]
 """``extract(feature)`` returns float32 (N, D): that feature of every training sample, from the current encoder."""
@@ -60,7 +63,7 @@ class Method:
 
     cluster_feature = "embedding"
     retrieval_feature = "embedding"
-    ignored: tuple[str, ...] = ("METHOD.EXTRAS",)
+    ignored: tuple[str, ...] = ("METHOD.EXTRAS", "METHOD.LOSSES")
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Method:
         self.views: tuple[str, ...] = ("strong",)
         self.phase: Phase = lambda name: nullcontext()
         if cluster_feature != "method":
-            self.cluster_feature = {"raw": "pooled", "l2": "pooled_l2"}[cluster_feature]
+            self.cluster_feature = CLUSTER_FEATURES[cluster_feature]
         if camera_centered and bool((camids == camids[:1]).all()):
             raise UserError(
                 f"CLUSTER.CAMERA_CENTERED takes each camera's mean away, and all {len(camids)} training samples count "
@@ -189,14 +192,14 @@ class Method:
         """Takes over what is known about pairs of training samples; called once, before training, if there is any.
 
         SCP and STS change the distances of the pair graph, so they are felt where one is clustered. TOC's cannot-links
-        are kept by every clusterer.
+        are kept by every clusterer, and so are a person's answers, which weigh more than mined links.
 
         Raises:
             UserError: the method clusters no graph.
         """
         if self.clusterer is None:
             raise UserError(
-                "CLUSTER.CCE_OPTION, STR_OPTION and ICDBSCAN_OPTION change what is clustered, but "
+                "CLUSTER.CCE_OPTION, STR_OPTION, ICDBSCAN_OPTION and REVIEW change what is clustered, but "
                 f"{type(self).__name__} labels by its own rule: switch them off."
             )
         if constraints.modifiers:
@@ -211,6 +214,26 @@ class Method:
         self.modifiers = constraints.modifiers
         if constraints.links is not None:
             self.clusterer = constrain(self.clusterer, constraints.links)
+        if constraints.answers is not None:
+            answers = constraints.answers
+            if constraints.links is not None:
+                answers = answers.with_links(constraints.links)
+            self.clusterer = FollowAnswers(self.clusterer, answers)
+
+    def take_source(self, labels: Tensor, extract: Extract) -> None:
+        """Takes over the labelled source of domain adaptation; called once, before training, if there is one.
+
+        Args:
+            labels: int64 (S,), identities 0..C-1 over the source's list.
+            extract: its features from the current encoder.
+
+        Raises:
+            UserError: the method learns without labels only.
+        """
+        raise UserError(
+            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or "
+            "set METHOD.NAME SpCL_UDA."
+        )
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """Takes over a clustering (memory, classifier) and says how to train on it."""

@@ -24,6 +24,7 @@ def build_backbone(cfg: CfgNode, *, pretrained: bool = True) -> nn.Module:
         "output": node.OUTPUT,
         "test_size": tuple(cfg.INPUT.SIZE_TEST),
         "stem_relu": node.STEM_RELU,
+        "stem_ceil": node.STEM_CEIL,
         "width": node.WIDTH,
         "image_size": tuple(cfg.INPUT.SIZE_TRAIN),
         "patch_stride": node.STRIDE,

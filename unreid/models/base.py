@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def find_backbone(name: str) -> BackboneEntry:
 
     plain = name.removeprefix(TIMM)
     statistics = timm_statistics(plain)
-    weights = WeightSource({}, *statistics) if statistics else None  # type: ignore[arg-type]
+    weights = WeightSource({}, *statistics) if statistics else None
     return BackboneEntry(partial(TimmBackbone, plain), weights)
 
 
@@ -99,8 +98,3 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
         128
     """
     return find_backbone(name).build(**options)
-
-
-def list_backbones(pattern: str = "*") -> list[str]:
-    """Registered names that match a shell pattern, sorted."""
-    return fnmatch.filter(BACKBONES, pattern)

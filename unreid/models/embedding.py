@@ -16,6 +16,7 @@ from unreid.models.batch_norm import (
     chunks_per_process,
     synchronize_batch_norm,
 )
+from unreid.models.domain_bn import split_domains
 from unreid.models.part_heads import PartHeads
 from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
@@ -149,6 +150,8 @@ class EmbeddingModel(nn.Module):
         if node.SYNC_BN:
             synchronize_batch_norm(model)
         chunk_batch_norm(model, chunks_per_process(node.BN_CHUNKS))
+        if node.DOMAIN_BN:
+            split_domains(model)
         return model
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -42,9 +43,11 @@ def refine_last_stage(net: nn.Module, probe: Probe) -> bool:
     found, size = last_reductions(net, probe)
     if not found or not all(_has_stride_one(one.layer) for one in found):
         return False
-    before = [(one, _parent(net, one.name), one.layer.stride) for one in found]
+    before: list[tuple[Any, tuple[nn.Module, str], Any]] = [
+        (one, _parent(net, one.name), one.layer.stride) for one in found
+    ]
     for one, (parent, child), stride in before:
-        if isinstance(one.layer, _POOLS) and _sides(one.layer.kernel_size) == (2, 2):
+        if isinstance(one.layer, _POOLS) and _sides(one.layer.kernel_size) == (2, 2):  # type: ignore[arg-type]
             setattr(parent, child, nn.Identity())
         else:
             one.layer.stride = (1, 1) if isinstance(stride, tuple) else 1

@@ -56,8 +56,9 @@ class TimmBackbone(nn.Module):
         self.name = name
         self.inner: Any = create(name, image_size)
         self.output = output
-        features = self._try(image_size, self.inner.forward_features)
-        tokens = not (isinstance(features, Tensor) and features.ndim == 4)
+        network: Any = self.inner
+        found = self._try(image_size, network.forward_features)
+        tokens = not (isinstance(found, Tensor) and found.ndim == 4)
         if output == "auto":
             self.output = "pooled" if tokens else "map"
         self._set_stride(own_stride, image_size, tokens)
@@ -86,21 +87,21 @@ class TimmBackbone(nn.Module):
         return adapted(state, self.inner, self.name)
 
     def _set_stride(self, wish: int, image_size: tuple[int, int], tokens: bool) -> None:
-        if wish == 2 or tokens or self.output == "pooled" and wish == 0:
-            has = not tokens and last_reductions(self.inner, lambda: self._try(image_size, self._map))[0]
-            if wish == 0 or has:
-                return
-            raise UserError(
-                f"The last stage of {PREFIX}{self.name} has no stride to be set: use MODEL.BACKBONE.LAST_STRIDE 0."
-            )
-        if refine_last_stage(self.inner, lambda: self._run(image_size, self._map)):
+        def probe() -> Tensor:
+            return self._run(image_size, self._map)
+
+        if wish == 0 and (tokens or self.output == "pooled"):
+            return  # what the network pools by itself was trained with its own stride
+        if wish == 2 and not tokens and last_reductions(self.inner, probe)[0]:
             return
-        if wish == 1:
+        if wish != 2 and not tokens and refine_last_stage(self.inner, probe):
+            return
+        if wish:
             raise UserError(
-                f"The last stage of {PREFIX}{self.name} cannot do with stride 1: set MODEL.BACKBONE.LAST_STRIDE 0 for "
-                "its own."
+                f"The last stage of {PREFIX}{self.name} cannot be given stride {wish}: set "
+                "MODEL.BACKBONE.LAST_STRIDE 0 for its own."
             )
-        logger.info("%s%s keeps the stride of its last stage: 1 is not to be had there", PREFIX, self.name)
+        logger.info("%s%s keeps the stride of its last stage: it cannot be 1", PREFIX, self.name)
 
     def _map(self, x: Tensor) -> Tensor:
         return to_map(self.inner.forward_features(x), self.inner, (int(x.shape[2]), int(x.shape[3])), self.name)
@@ -170,7 +171,7 @@ def to_map(features: Any, net: Any, image_size: tuple[int, int], name: str) -> T
 
 def grid_of(count: int, net: Any, image_size: tuple[int, int]) -> tuple[int, int] | None:
     """Height and width of a grid of ``count`` tokens, or None where it is no grid."""
-    embed = getattr(net, "patch_embed", None)
+    embed: Any = getattr(net, "patch_embed", None)
     if hasattr(embed, "dynamic_feat_size"):
         try:
             grid = tuple(embed.dynamic_feat_size(image_size))

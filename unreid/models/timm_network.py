@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +45,13 @@ def create(name: str, image_size: tuple[int, int]) -> nn.Module:
 def needed_size(name: str, net: Any, size: tuple[int, int], error: Exception) -> str:
     """The sentence that says that a network does not take images of a size."""
     height, width = net.pretrained_cfg["input_size"][1:]
+    patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, tuple) and any(side % step for side, step in zip(size, patch)):
+        fitting = [max(1, round(side / step)) * step for side, step in zip(size, patch)]
+        return (
+            f"timm/{name} takes images whose sides are multiples of its patches of {patch[0]} x {patch[1]} pixels, not "
+            f"{size[0]} x {size[1]}: set INPUT.SIZE_TRAIN and INPUT.SIZE_TEST to {fitting}."
+        )
     return (
         f"timm/{name} does not take images of {size[0]} x {size[1]} ({_line(error)}): it was made for {height} x "
         f"{width}; see INPUT.SIZE_TRAIN and INPUT.SIZE_TEST."
@@ -92,10 +98,10 @@ def stages_of(net: Any, name: str) -> dict[str, list[nn.Module | nn.Parameter]]:
     if len(groups) != 5:
         groups = group_parameters(net, net.group_matcher(coarse=False))
     first, *rest = (groups[key] for key in sorted(groups))
-    quarter = math.ceil(len(rest) / 4)
+    cuts = [round(k * len(rest) / 4) for k in range(5)]
     stages = {"stem": first}
     for k in range(4):
-        stages[f"layer{k + 1}"] = [one for names in rest[k * quarter : (k + 1) * quarter] for one in names]
+        stages[f"layer{k + 1}"] = [one for names in rest[cuts[k] : cuts[k + 1]] for one in names]
     return {stage: _owners(net, names) for stage, names in stages.items()}
 
 

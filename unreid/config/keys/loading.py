@@ -43,7 +43,9 @@ KEYS: dict[str, Key] = {
         "3c", choice("3c", "cc"), 'small pools: "3c" (all, then again) or "cc" (with replacement)'
     ),
     "DATALOADER.SAMPLER.SINGLETON": Key(
-        "skip", choice("skip", "repeat", "emit"), 'clusters of one: "skip", "repeat" or "emit" (published, misaligned)'
+        "skip",
+        choice("skip", "repeat", "emit"),
+        'clusters of one: "skip", "repeat" (fill their group) or "emit" (one index, published; shifts later groups)',
     ),
     "INPUT.TRANSFORM": Key(
         "strong", NAME, 'train transform: "strong" (all of the following), or the name of a plug-in\'s'

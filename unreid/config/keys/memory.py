@@ -18,10 +18,6 @@ KEYS: dict[str, Key | Section] = {
     "MEMORY.HARD_WEIGHT": Key(
         0.5, between(0, 1), "weight w of the margin (v4, v5), hard (cm_hybrid) or mean (v2) part"
     ),
-    "MEMORY.CONVEX": Key(
-        False, SWITCH, "cm_hybrid: w * hard + (1 - w) * mean instead of the published w * (hard + (1 - w) * mean)"
-    ),
-    "MEMORY.RENORMALIZE": Key(False, SWITCH, "v4, v5: normalise rows after an update"),
     "MEMORY.SMOOTH": Key(0.0, decay(), "label smoothing of the memory loss"),
     "MEMORY.NEGATIVES": Key(0, at_least(0), "rows of other clusters sampled per step; 0: all"),
     "MEMORY.STORAGE": Key(
