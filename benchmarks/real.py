@@ -19,6 +19,7 @@ import argparse
 import datetime
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -172,10 +173,15 @@ def main() -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     lock = threading.Lock()
+    failed: list[str] = []
 
     def one(row: Row) -> None:
         say(row.key)
-        found = call(__file__, [root, "--device", device, "--worker", row.key])
+        try:
+            found = call(__file__, [root, "--device", device, "--worker", row.key])
+        except subprocess.CalledProcessError:  # it has said why; the other rows do not depend on it
+            failed.append(row.key)
+            return
         found |= {"date": f"{datetime.date.today()}", "machine": machine(), "device": device}
         with lock:
             kept = json.loads(file.read_text()) if file.is_file() else {}  # another command may have added rows
@@ -189,6 +195,8 @@ def main() -> None:
     done = json.loads(file.read_text())
     atomic_write_text(RESULTS, json.dumps(done, indent=1) + "\n")
     write_docs(done)
+    if failed:
+        raise SystemExit(f"no result of {', '.join(failed)}")
 
 
 def say(text: str) -> None:
