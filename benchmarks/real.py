@@ -1,6 +1,6 @@
 """The benchmark on photographs: CUHK01 and camera pair 1 of CUHK03, which are never part of this repository.
 
-    make bench-real ROOT=/path [MORE='--seeds 1 2 3']
+    make bench-real ROOT=/path
     python benchmarks/real.py ROOT [--sets cuhk03p1] [--starts OSNet lite0] [--methods O2CAP ...] [--seeds 1 2 3]
     python benchmarks/real.py ROOT --write-docs        # only the tables of docs/benchmarks.md, from the rows there are
 
