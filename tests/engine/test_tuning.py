@@ -174,7 +174,7 @@ def test_a_config_gives_the_features_of_its_own_network(
     chosen = tune(cfg, asked)
     assert "features before it" in caplog.text  # the warm-up is still to come
     again = load_config(tmp_path / "o" / "tune.yml")
-    assert again.CLUSTER.EPS == chosen["CLUSTER.EPS"] and again.DATASETS.NAMES == ["Synthetic"]
+    assert chosen["CLUSTER.EPS"] == again.CLUSTER.EPS and again.DATASETS.NAMES == ["Synthetic"]
     assert not Path(cfg.OUTPUT_DIR).exists()
 
 

@@ -256,8 +256,9 @@ def round_loader(
     if source is None:
         return target
     seed = int(stream_generator(Stream.SOURCE, cfg.SEED).integers(2**63))
+    size = target.batches.batch_size
     other = build_train_loader(
-        cfg, source.tracklets, source.labels, iters=len(target), batch_size=plan.batch_size, seed=seed, **common
+        cfg, source.tracklets, source.labels, iters=len(target), batch_size=size, seed=seed, **common
     )
     return JointLoader(target, other)
 
