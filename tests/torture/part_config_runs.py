@@ -115,6 +115,7 @@ NAMES: dict[str, list[str]] = {
     "DATASETS.FOLDER.PID_REGEX": ["", r"(\d+)_"],
     "CLUSTER.NAME": [
         *("DBSCAN", "AgreementDBSCAN", "SelfPacedDBSCAN", "ConstrainedDBSCAN", "HDC", "KMeans", "Infomap"),
+        "PerCameraDBSCAN",
         *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
     ],
     "CLUSTER.REVIEW": ["nothing"],

@@ -269,7 +269,8 @@ def round_loader(
     if source is None:
         return target
     seed = int(stream_generator(Stream.SOURCE, cfg.SEED).integers(2**63))
-    beside = replace(plan, targets=source.labels, iters=len(target), sampler=None)
+    size = target.batches.batch_size
+    beside = replace(plan, targets=source.labels, iters=len(target), sampler=None, batch_size=size)
     return JointLoader(target, build_train_loader(cfg, source.tracklets, beside, views, place=place, seed=seed))
 
 

@@ -17,7 +17,7 @@ from unreid.neighbors.builder import CAMERA_JACCARD, JACCARD
 from unreid.structures import Clustering, PairGraph
 
 WIDE = 0.9  # radius of the graph that other radii are tried on
-TRIED = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+TRIED = tuple(round(0.05 * step, 2) for step in range(2, 17))  # radii, 0.1 to 0.8
 FEWER = 2  # MIN_SAMPLES that is tried beside the one in use
 LARGEST = 100_000  # samples up to which a wider graph is built only to explain
 

@@ -86,7 +86,7 @@ def separates_cameras(signs: CameraSigns) -> bool:
     trained on: half of the samples, thirty clusters.
     """
     trained = signs.clusters >= 30 and signs.covered >= 0.5
-    return trained and signs.single >= 0.75 and signs.chance <= signs.single / 2
+    return trained and signs.single >= 0.75 and signs.chance < signs.single / 2
 
 
 def falls(scores: Sequence[float], *, rounds: int = 3, share: float = 0.8) -> bool:

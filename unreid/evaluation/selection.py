@@ -27,8 +27,6 @@ from unreid.utils.arrays import ArrayLike, as_integers, as_rows
 from unreid.utils.errors import InputError
 
 CRITERIA = ("product", "stability", "silhouette")
-CROSSING_POWER = 0.5
-"""Weight of the cameras in :func:`recipe_score`; measured, see there."""
 
 
 def label_free_score(
@@ -76,7 +74,7 @@ def recipe_score(stability: float, silhouette: float, crossing: float | None) ->
         In [0, 1], larger is better.
     """
     score = stability * max(0.0, silhouette)
-    return score if crossing is None else score * min(1.0, crossing) ** CROSSING_POWER
+    return score if crossing is None else score * min(1.0, crossing)
 
 
 def stability(labels: ArrayLike, previous: ArrayLike) -> float:

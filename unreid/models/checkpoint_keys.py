@@ -212,7 +212,8 @@ def plain_names(state: Mapping[str, Tensor], origin: str = "the file") -> dict[s
 def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors under this project's names, and the names that have no place here."""
     renamed: dict[str, Tensor] = {}
-    unknown, left_out = [], []
+    unknown: list[str] = []
+    left_out: list[str] = []
     for key, value in state.items():
         rule = next(((theirs, ours) for theirs, ours in layout.renames if key.startswith(theirs)), None)
         if key.startswith(layout.dropped) or _of_source(key):

@@ -98,7 +98,7 @@ def _transreid(state: State) -> State:
 
 def _bare(state: State) -> State:
     """The backbone's names without what stands before them."""
-    prefix = _prefix(state)
+    prefix = _prefix(state) or ""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)} | {
         key: value for key, value in state.items() if not key.startswith(prefix)
     }

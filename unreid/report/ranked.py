@@ -38,8 +38,8 @@ def _tested(test: TestSide, crops: Crops, facts: Facts) -> Html:
         )
     own = "count" if test.same_camera else "are left out"
     head = note(
-        f"{test.name}: of {len(worst):,} queries the {min(LISTS, len(worst))} of the lowest average precision (AP), "
-        "worst first; c3 is camera 3. A solid blue frame with ✓ is a match, a dashed orange one with ✗ is none; gallery "
+        f"{test.name}: the {min(LISTS, len(worst))} of {len(worst):,} queries of lowest average precision (AP), "
+        "worst first; c3: camera 3. A solid blue frame with ✓ is a match, a dashed orange one with ✗ is none; gallery "
         f"crops of the query's own identity and camera {own}.{cut}"
     )
     spread = [float(np.mean(ap[valid] <= edge) * 100) for edge in range(0, 101, 5)]
@@ -86,8 +86,9 @@ def _unlabelled(train: Samples, crops: Crops, facts: Facts) -> Html:
     if train.labels is not None and (train.labels >= 0).any():
         values = silhouette_values(train.features, train.labels).cpu().numpy()
         inside = np.flatnonzero(train.labels >= 0)
-        chosen = inside[np.argsort(values[inside], kind="stable")][:LISTS]
-        order = "the samples that fit their cluster least, worst first"
+        chosen = inside[np.argsort(values[inside], kind="stable")]
+        chosen = chosen[np.sort(np.unique(train.labels[chosen], return_index=True)[1])][:LISTS]  # one of a cluster
+        order = "samples that fit their cluster least, one a cluster, worst first"
     else:
         chosen = np.arange(min(LISTS, len(train))) * len(train) // max(min(LISTS, len(train)), 1)
         order = "some samples"

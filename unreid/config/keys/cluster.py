@@ -21,7 +21,9 @@ from unreid.config.key import Key, Section
 
 KEYS: dict[str, Key | Section] = {
     "CLUSTER.NAME": Key(
-        "DBSCAN", NAME, "DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ..."
+        "DBSCAN",
+        NAME,
+        "DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, PerCameraDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ...",
     ),
     "CLUSTER.METRIC": Key(
         "jaccard",
@@ -32,6 +34,9 @@ KEYS: dict[str, Key | Section] = {
         "method",
         choice("method", "raw", "l2"),
         'clustered: "method" (the method\'s own), "raw" (pooled) or "l2" (normalised pooled)',
+    ),
+    "CLUSTER.CAMERA_LINKS": Key(
+        0.5, between(0, 1), "PerCameraDBSCAN: share of the mutually nearest clusters of two cameras that are joined"
     ),
     "CLUSTER.CAMERA_CENTERED": Key(
         False, SWITCH, "cluster the features less their camera's mean, normalised; any method and clusterer"

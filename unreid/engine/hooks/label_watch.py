@@ -63,7 +63,8 @@ class LabelWatchHook(Hook):
         signs = camera_signs(clustering.labels, self.camids)
         figures = {"cluster/one_camera": signs.single, "cluster/one_camera_chance": signs.chance}
         self.trainer.storage.put_scalars(figures)
-        if separates_cameras(signs):
+        # A bottom-up partition (BUC) begins with the nearest pairs, which share a camera, and grows out of that.
+        if separates_cameras(signs) and self.trainer.method.clusterer is not None:
             logger.warning("round %d: %s %s", self.trainer.state.round, camera_sentence(signs), self._camera_advice())
 
     def _camera_advice(self) -> str:
