@@ -251,3 +251,61 @@ def test_it_is_found_like_any_other_backbone() -> None:
     assert isinstance(backbone, TimmBackbone)
     model = EmbeddingModel.from_config(config(CNN, "MODEL.FREEZE_AT", "layer1"))
     assert not next(model.backbone.inner.parameters()).requires_grad  # type: ignore[union-attr]
+
+
+def openai_clip(net: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a ViT of timm under the names of OpenAI's and open_clip's files, text tower left out."""
+    state: dict[str, Tensor] = {}
+    names = {
+        "cls_token": "class_embedding",
+        "pos_embed": "positional_embedding",
+        "patch_embed.proj.weight": "conv1.weight",
+        "norm_pre": "ln_pre",
+        "norm": "ln_post",
+    }
+    inside = {
+        "norm1": "ln_1",
+        "norm2": "ln_2",
+        "attn.proj": "attn.out_proj",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+    }
+    for key, value in net.state_dict().items():
+        if key.startswith("blocks."):
+            _, number, rest = key.split(".", 2)
+            rest = rest.replace("attn.qkv.", "attn.in_proj_")
+            for ours, theirs in inside.items():
+                rest = rest.replace(f"{ours}.", f"{theirs}.")
+            state[f"visual.transformer.resblocks.{number}.{rest}"] = value
+        else:
+            word = key if key in names else key.rpartition(".")[0]
+            state["visual." + key.replace(word, names[word], 1)] = (
+                value[0, 0] if key == "cls_token" else value.squeeze(0)
+            )
+    return state | {"logit_scale": torch.tensor(4.6), "visual.proj": torch.zeros(768, 512)}
+
+
+def test_the_image_tower_of_a_clip_file_is_found() -> None:
+    name = "vit_base_patch32_clip_224"
+    donor = timm.create_model(name, num_classes=0).eval()
+    backbone = TimmBackbone(name, image_size=(224, 224)).eval()
+    report = fill_backbone(backbone, openai_clip(donor), min_match=1.0)
+    assert report.share == 1
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.allclose(backbone(images).flatten(1), donor(images), atol=1e-5)
+    crops = TimmBackbone(name, image_size=(256, 128))
+    assert fill_backbone(crops, openai_clip(donor), min_match=1.0).share == 1
+
+
+def test_dinov2_takes_multiples_of_its_patches() -> None:
+    with pytest.raises(UserError, match=r"multiples of its patches of 14 x 14 pixels.*to \[252, 126\]"):
+        TimmBackbone("vit_small_patch14_dinov2", image_size=(256, 128))
+    backbone = TimmBackbone("vit_small_patch14_dinov2", image_size=(252, 126), output="map")
+    assert backbone(torch.randn(1, 3, 252, 126)).shape == (1, 384, 18, 9)
+
+
+@pytest.mark.parametrize("pair", [("MODEL.BACKBONE.CAMERAS", 3), ("MODEL.BACKBONE.STRIDE", 12)])
+def test_what_only_our_own_vits_have_is_refused(pair: tuple[str, int]) -> None:
+    with pytest.raises(UserError, match=rf"{pair[0]} is for vit_small and vit_base, not for timm/{VIT}"):
+        build_backbone(config(VIT, *pair))
