@@ -2,8 +2,8 @@
 
     python -m benchmarks.osnet_onnx osnet_x0_25_msmt17.onnx
 
-The file is one that torchreid's OSNet was exported to (public: osnet_x0_25_msmt17.onnx). Random images are enough, since
-every layer takes part. Needs the packages onnx and onnxruntime. Ends with 1 if a feature differs by more than 1e-4.
+The file is one that torchreid's OSNet was exported to (public: osnet_x0_25_msmt17.onnx). Random images will do: every
+layer takes part. Needs the packages onnx and onnxruntime. Ends with 1 if a feature differs by more than 1e-4.
 """
 
 from __future__ import annotations
