@@ -207,6 +207,14 @@ KINDS: Mapping[str, Kind] = {
             "Signal": (),
         },
     ),
+    "writer": Kind(
+        "unreid.utils.events:WRITERS",
+        "LOG.WRITERS: where scalars go beside the log, metrics.jsonl and TensorBoard",
+        {
+            "MLflow": (),
+            "WandB": ("W&B",),
+        },
+    ),
 }
 
 

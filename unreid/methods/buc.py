@@ -43,6 +43,7 @@ class BUC(Method):
     ignored = ("METHOD.EXTRAS", "MODEL.EMA.ENABLED", "CLUSTER.NAME", "CLUSTER.FEATURE", "OPTIM.SUB_BATCH")
     cluster_feature = "pooled_l2"
     retrieval_feature = "pooled_l2"
+    labelling = "merging"
 
     def __init__(
         self,

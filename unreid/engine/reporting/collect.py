@@ -16,15 +16,16 @@ from unreid.constraints.pseudo_labels import load_pseudo_labels
 from unreid.data.build import build_test_transform
 from unreid.data.reading import read_image
 from unreid.engine.data import Data, Extraction, build_data
+from unreid.engine.preflight import check_parts
 from unreid.engine.reporting.files import RunFiles
 from unreid.engine.reporting.sampling import choose_gallery, choose_queries, choose_train
 from unreid.evaluation.activation import activation_maps, overlaid
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.distance import DistanceBlocks
-from unreid.evaluation.feature_extractor import retrieval_feature
 from unreid.evaluation.metrics import cmc_map
 from unreid.evaluation.selection import simplified_silhouette
 from unreid.evaluation.stored_model import read_stored_model
+from unreid.methods import METHODS
 from unreid.neighbors import PairGraphBuilder
 from unreid.report import Facts, Samples, Setting, TestSide
 from unreid.structures import Tracklet
@@ -62,6 +63,8 @@ def collect(files: RunFiles, *, images: int, device: str = "", files_only: bool 
         rounds=files.rounds,
         metrics=files.metrics,
     )
+    check_parts(cfg)
+    facts.labelling = METHODS.get(cfg.METHOD.NAME).labelling
     if files_only:
         facts.missing["features"] = NO_FEATURES
         return facts
@@ -89,7 +92,7 @@ def _add_features(facts: Facts, files: RunFiles, data: Data, images: int, device
     _, model, feature = read_stored_model(checkpoint, None, (), cfg.PLUGINS)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(place)
-    feature = feature or retrieval_feature(cfg.METHOD.NAME)
+    feature = feature or METHODS.get(cfg.METHOD.NAME).retrieval_feature
     extraction = Extraction(cfg, place)
 
     def sampled(
