@@ -16,11 +16,14 @@ FLOORS = (
     {"data", "models", "neighbors", "rendering"},
     {"constraints"},
     {"clustering", "memory", "losses", "evaluation"},
-    {"methods", "report"},
+    {"methods", "workbench", "review", "report"},
     {"engine"},
 )
 # Between rooms of one floor: the left one may use the right one.
-BESIDE = {("config", "utils"), ("structures", "utils"), ("data", "rendering"), ("memory", "losses")}
+BESIDE = {
+    *(("config", "utils"), ("structures", "utils"), ("data", "rendering"), ("memory", "losses")),
+    ("review", "workbench"),
+}
 
 
 def modules(package: Path) -> dict[str, Path]:

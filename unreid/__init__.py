@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from unreid.methods import METHODS
     from unreid.methods.parts import PARTS
     from unreid.models import BACKBONES, EmbeddingModel, MeanTeacher
-    from unreid.neighbors import camera_jaccard_graph, jaccard_distance, jaccard_graph, knn
+    from unreid.neighbors import camera_centered, camera_jaccard_graph, jaccard_distance, jaccard_graph, knn
     from unreid.structures import Clustering, PairGraph
 
 __version__ = "0.1.0"
@@ -83,6 +83,7 @@ __all__ = [
     "ShuffleSampler",
     "SklearnClusterer",
     "Trainer",
+    "camera_centered",
     "camera_entropy_weights",
     "camera_jaccard_graph",
     "cluster_report",
@@ -160,6 +161,7 @@ _HOMES = {
         "MeanTeacher",
     ),
     "unreid.neighbors": (
+        "camera_centered",
         "camera_jaccard_graph",
         "jaccard_distance",
         "jaccard_graph",

@@ -66,6 +66,8 @@ class Batch:
         camids: int64 (B,), 0-based.
         indices: int64 (B,), positions in the full training list (outliers counted).
         clip_len: frames per sample T; 1 for images.
+        source: in domain adaptation an equally large batch of the labelled source; its targets are identities and its
+            indices positions in the source's list.
     """
 
     views: Sequence[Tensor]
@@ -73,6 +75,7 @@ class Batch:
     camids: Tensor
     indices: Tensor
     clip_len: int = 1
+    source: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

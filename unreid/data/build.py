@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unreid.config.pixels import pixel_statistics
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.batches import EpochBatches
 from unreid.data.cache import ImageCache, usable_processors
@@ -52,6 +53,7 @@ def strong_transform(cfg: Any) -> TrainTransform:
     """Everything that ``INPUT`` asks for: flip, pad, crop, jitter, erasing."""
     inputs = cfg.INPUT
     jitter = inputs.CJ
+    mean, std = pixel_statistics(cfg)
     recipe = AugmentRecipe(
         size=tuple(inputs.SIZE_TRAIN),
         flip_prob=inputs.FLIP_PROB if inputs.DO_FLIP else 0.0,
@@ -67,8 +69,8 @@ def strong_transform(cfg: Any) -> TrainTransform:
     return TrainTransform(
         Resize(tuple(inputs.SIZE_TRAIN), inputs.INTERPOLATION),
         recipe,
-        mean=tuple(inputs.PIXEL_MEAN),
-        std=tuple(inputs.PIXEL_STD),
+        mean=mean,
+        std=std,
         erase_fill=tuple(inputs.REA.MEAN),
         padding_mode=inputs.PADDING_MODE,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
@@ -78,10 +80,11 @@ def strong_transform(cfg: Any) -> TrainTransform:
 def build_test_transform(cfg: Any) -> TestTransform:
     """The transform of feature extraction."""
     inputs = cfg.INPUT
+    mean, std = pixel_statistics(cfg)
     return TestTransform(
         Resize(tuple(inputs.SIZE_TEST), inputs.INTERPOLATION),
-        mean=tuple(inputs.PIXEL_MEAN),
-        std=tuple(inputs.PIXEL_STD),
+        mean=mean,
+        std=std,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
     )
 
@@ -120,6 +123,7 @@ def build_train_loader(
     iters: int | None = None,
     channel_jitter: float | None = None,
     cache: ImageCache | None = None,
+    seed: int | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainLoader:
@@ -129,10 +133,10 @@ def build_train_loader(
         targets: int64 (N,) over the full list; -1 is left out. ``arange(N)`` with the "shuffle" sampler and two
             "strong" views gives the batches of instance discrimination.
         views: names of the views, see :func:`build_train_transform`.
-        sampler, batch_size, iters, channel_jitter: replace what the config says; iters 0 means one pass.
+        sampler, batch_size, iters, channel_jitter, seed: replace what the config says; iters 0 means one pass.
         cache: the run's cache (with its policy for unreadable images).
     """
-    loader = cfg.DATALOADER
+    loader, seed = cfg.DATALOADER, cfg.SEED if seed is None else seed
     camids = np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
     return TrainLoader(
         tracklets,
@@ -141,10 +145,10 @@ def build_train_loader(
             build_sampler(cfg, targets, camids, sampler),
             batch_size or loader.TRAIN_BATCH_SIZE,
             loader.ITERS if iters is None else iters,
-            cfg.SEED,
+            seed,
         ),
         [build_train_transform(cfg, view, channel_jitter) for view in views],
-        seed=cfg.SEED,
+        seed=seed,
         clip_len=loader.TRAIN_SEQ_LEN,
         frame_mode=loader.TRAIN_FRAMES,
         last_window=loader.LAST_WINDOW,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from unreid.data.build import build_extract_loader, build_train_loader
 from unreid.data.cache import ImageCache
 from unreid.data.datasets import build_dataset, train_view
 from unreid.data.datasets.base import DATASETS, ReIDDataset
+from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
+from unreid.data.streams import Stream, stream_generator
 from unreid.evaluation.extract import extract_features
 from unreid.structures import GroundTruth, RoundPlan, Tracklet
 from unreid.utils.distributed import (
@@ -35,14 +37,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The labelled side of domain adaptation.
+
+    Attributes:
+        tracklets: S records; their cameras follow those of the training list.
+        labels: int64 (S,), identities 0..C-1.
+    """
+
+    tracklets: list[Tracklet]
+    labels: Tensor
+
+
 @dataclass
 class Data:
-    """An unlabelled training list, its truth (for diagnostics only), the test sets, and the training list's keys."""
+    """An unlabelled training list, its truth (for diagnostics only), the test sets, and the training list's keys.
+
+    ``source`` is a labelled list beside it, of other datasets, or None.
+    """
 
     tracklets: list[Tracklet]
     truth: GroundTruth | None
     tests: list[ReIDDataset]
     keys: list[str] = field(default_factory=list)
+    source: Source | None = None
 
 
 def build_data(cfg: CfgNode, train: bool = True) -> Data:
@@ -52,13 +71,15 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
     of a test set is trained on, whichever training set lists it.
 
     Raises:
-        UserError: a dataset is named twice or cannot be read, nothing is left to train on, or the camera embedding has
-            too few rows.
+        UserError: a dataset is named twice or cannot be read, nothing is left to train on, the camera embedding has too
+            few rows, or a source is a training set too or has no identities.
     """
     names = _distinct("DATASETS.NAMES", cfg.DATASETS.NAMES) if train else []
     tests = _distinct("DATASETS.TESTS", cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
+    sources = _distinct("DATASETS.SOURCES", cfg.DATASETS.SOURCES) if train else []
+    _distinct("DATASETS.NAMES and DATASETS.SOURCES", names + sources)  # the target's labels are nobody's business
     with first_of_node():
-        datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests)}
+        datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests + sources)}
     tracklets: list[Tracklet] = []
     truth = None
     if train:
@@ -68,6 +89,8 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
             tracklets, truth = train_view([datasets[name] for name in names], cfg.SEED, list(datasets.values()))
         if (truth.pids < 0).all():
             truth = None
+    everyone, cameras = list(datasets.values()), 1 + max((t.camid for t in tracklets), default=-1)
+    source = read_source([datasets[name] for name in sources], cfg.SEED, everyone, cameras) if sources else None
     testable = []
     for name in tests:
         if datasets[name].has_test:
@@ -75,10 +98,30 @@ def build_data(cfg: CfgNode, train: bool = True) -> Data:
         else:
             logger.warning("%s has no query and gallery: its evaluation is skipped", name)
     if cfg.MODEL.BACKBONE.CAMERAS:
-        lists = [tracklets, *(split.tracklets for dataset in testable for split in (dataset.query, dataset.gallery))]
+        splits = [split for dataset in testable for split in (dataset.query, dataset.gallery)]
+        lists = [tracklets, source.tracklets if source else [], *(split.tracklets for split in splits)]
         check_cameras(cfg.MODEL.BACKBONE.CAMERAS, lists)
     keys = record_keys(tracklets, [datasets[name].folder for name in names])
-    return Data(tracklets, truth, testable, keys)
+    return Data(tracklets, truth, testable, keys, source)
+
+
+def read_source(sources: list[ReIDDataset], seed: int, tests: list[ReIDDataset], first_camera: int) -> Source:
+    """The records of the source datasets whose identity is known, and these identities.
+
+    Args:
+        tests: sets whose query and gallery are kept out of training.
+        first_camera: number of the first camera.
+
+    Raises:
+        UserError: no record has an identity.
+    """
+    view = train_view(sources, seed, tests)
+    labels = torch.from_numpy(view.truth.pids)
+    known = torch.nonzero(labels >= 0).flatten()
+    if not len(known):
+        raise UserError(f"DATASETS.SOURCES {', '.join(d.name for d in sources)} holds no identity to learn from.")
+    records = [view.tracklets[i] for i in known.tolist()]
+    return Source([replace(t, camid=t.camid + first_camera) for t in records], labels[known])
 
 
 def _distinct(key: str, names: list[str]) -> list[str]:
@@ -192,22 +235,31 @@ def round_loader(
     cache: ImageCache | None,
     channel_jitter: float | None = None,
     whole: bool = False,
-) -> TrainLoader:
-    """The loader of a round; this process's share of every batch, or the ``whole`` batches."""
-    return build_train_loader(
+    source: Source | None = None,
+) -> TrainLoader | JointLoader:
+    """The loader of a round; this process's share of every batch, or the ``whole`` batches.
+
+    With a ``source`` every batch has one of the source beside it, in its own random order.
+    """
+    shares = {"rank": 0 if whole else get_rank(), "world_size": 1 if whole else get_world_size()}
+    common: dict[str, Any] = {"views": views, "device": device, "cache": cache, **shares}
+    target = build_train_loader(
         cfg,
         tracklets,
         plan.targets,
-        views=views,
         iters=plan.iters,
-        device=device,
         sampler=plan.sampler,
         batch_size=plan.batch_size,
-        cache=cache,
         channel_jitter=channel_jitter,
-        rank=0 if whole else get_rank(),
-        world_size=1 if whole else get_world_size(),
+        **common,
     )
+    if source is None:
+        return target
+    seed = int(stream_generator(Stream.SOURCE, cfg.SEED).integers(2**63))
+    other = build_train_loader(
+        cfg, source.tracklets, source.labels, iters=len(target), batch_size=plan.batch_size, seed=seed, **common
+    )
+    return JointLoader(target, other)
 
 
 def unlabelled_batches(

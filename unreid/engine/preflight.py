@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unreid.config import CfgNode
+from unreid.config.pixels import TIMM
 from unreid.engine.folder import AUTO, RunFolder, check_writable
 from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
@@ -44,6 +45,8 @@ def check_start(cfg: CfgNode) -> None:
         raise UserError("TEST.EVAL_ONLY needs a checkpoint: add RESUME path/to/checkpoint.pth.")
     check_packages(cfg)
     check_weight_files(cfg)
+    for path in () if cfg.TEST.EVAL_ONLY else cfg.CLUSTER.REVIEW:
+        check_file(path, "CLUSTER.REVIEW")
     if not cfg.TEST.EVAL_ONLY:
         check_shares(cfg, int(os.environ.get("WORLD_SIZE", "1")))
         check_selected_round(cfg)
@@ -64,7 +67,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
     """(what asks for it, package, what to do without it) of the optional packages that a run of this config imports."""
     cluster, backbone = cfg.CLUSTER, cfg.MODEL.BACKBONE.NAME
     needed = []
-    if backbone.lower().startswith("vit"):
+    if backbone.lower().startswith(("vit", TIMM)):
         needed.append((f"MODEL.BACKBONE.NAME {backbone}", "timm", "choose another backbone"))
     if cfg.TEST.EVAL_ONLY:
         return needed
@@ -74,8 +77,6 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
         package = TRACKERS.get(name.lower().replace("-", "").replace("_", ""))
         if package:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
-    if cluster.BACKEND == "numba":
-        needed.append(("CLUSTER.BACKEND numba", "numba", "set CLUSTER.BACKEND auto"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.startswith("faiss"):
@@ -172,7 +173,7 @@ def check_datasets(cfg: CfgNode) -> None:
     """
     from unreid.data.datasets import DATASETS, Synthetic, SyntheticVideo, build_dataset
 
-    names = [] if cfg.TEST.EVAL_ONLY else list(cfg.DATASETS.NAMES)
+    names = [] if cfg.TEST.EVAL_ONLY else [*cfg.DATASETS.NAMES, *cfg.DATASETS.SOURCES]
     for name in dict.fromkeys([*names, *(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)]):
         if issubclass(DATASETS.get(name), (Synthetic, SyntheticVideo)):
             root = Path(cfg.DATASETS.ROOT)

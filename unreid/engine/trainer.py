@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.monitoring import MOMENT
@@ -44,7 +45,7 @@ class Builders:
         learning_rate: position in epochs (a float) -> rate of the run's schedule.
     """
 
-    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader]
+    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader | JointLoader]
     extract: Callable[[nn.Module, str, int], Features]
     optimizer: Callable[[], torch.optim.Optimizer]
     learning_rate: Callable[[float], float]
@@ -94,7 +95,7 @@ class Trainer:
         self.state = TrainState(round=0 if warmup is None else -1)
         self.saved = replace(self.state)
         self.plan: RoundPlan | None = None
-        self.loader: TrainLoader | None = None
+        self.loader: TrainLoader | JointLoader | None = None
         self.clustering: Clustering | None = None
         self.stop_requested: str | None = None
         self.stop_reason: str | None = None
@@ -152,7 +153,6 @@ class Trainer:
         clustering = self._label()
         self.plan = self.active.plan(clustering, max(state.round, 0)).suited_to(clustering)
         self.clustering = clustering
-        state.epoch_of_round = 0
         if self.plan.optimizer == "rebuild":
             self.optimizer = self.builders.optimizer()
         self._call("after_label", clustering, self.plan)
@@ -210,7 +210,7 @@ class Trainer:
     def _end_round(self) -> None:
         self.state.round += 1
         self.state.epoch_of_round = 0
-        if self.state.round <= 0 or self.state.round % self.relabel_every == 0:
+        if self.state.round % self.relabel_every == 0:
             self.plan = None
             self._close_loader()
 

@@ -33,6 +33,7 @@ RETRIEVAL_FEATURES = {
     "O2CAP": "embedding",
     "PPLR": "embedding",
     "SpCL": "embedding",
+    "SpCLUDA": "embedding",
 }
 """What the methods of this package retrieve with, for configs and for checkpoints that do not say it themselves."""
 

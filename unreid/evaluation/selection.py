@@ -57,6 +57,26 @@ def label_free_score(
     return score
 
 
+def recipe_score(stability: float, silhouette: float, crossing: float | None) -> float:
+    """Quality of a recipe of clustering, judged by one clustering of each recipe on the same features.
+
+    The product of :func:`stability` against clusterings of random subsets, the simplified silhouette, and, where there
+    are cameras, how far clusters cross them (:class:`~unreid.evaluation.label_signs.CameraSigns`). Without the third,
+    tight clusters of one camera each win, which are the easy ones and teach nothing about cameras. What crosses more
+    than chance would is no better than chance.
+
+    Args:
+        stability: in [0, 1].
+        silhouette: in [-1, 1]; below 0 counts as 0.
+        crossing: 1 where clusters are as mixed as the data; None without cameras.
+
+    Returns:
+        In [0, 1], larger is better.
+    """
+    score = stability * max(0.0, silhouette)
+    return score if crossing is None else score * min(1.0, crossing)
+
+
 def stability(labels: ArrayLike, previous: ArrayLike) -> float:
     """Agreement of two labellings of the same N samples, -1 for outliers; a share in [0, 1].
 

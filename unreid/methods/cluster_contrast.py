@@ -33,7 +33,7 @@ class ClusterContrast(Method):
     """
 
     own_parts: tuple[str, ...] = ()
-    ignored = ("OPTIM.SUB_BATCH",)
+    ignored: tuple[str, ...] = ("OPTIM.SUB_BATCH",)
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class ClusterContrast(Method):
             expanded = self.expand(self.teacher_rows(batch, rows), at)
         return StepOutput(losses, cache=expanded.detach())
 
-    def after_step(self, cache: Rows, at: Position) -> None:
+    def after_step(self, cache: Any, at: Position) -> None:
         self.memory.update(
             cache.features,
             cache.targets,

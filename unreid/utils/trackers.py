@@ -118,8 +118,7 @@ class WandbWriter(_Tracker):
 
     def _write(self, events: Events) -> None:
         pictures = {name: self._wandb.Image(_array(image)) for name, image in events.images.items()}
-        values = {name: self._wandb.Histogram(_array(value)) for name, value in events.histograms.items()}
-        self._run.log({**events.scalars, **pictures, **values}, step=events.step)
+        self._run.log({**events.scalars, **pictures}, step=events.step)
 
     def _end(self) -> None:
         self._run.finish()
@@ -129,7 +128,7 @@ class WandbWriter(_Tracker):
 class MLflowWriter(_Tracker):
     """MLflow. The server comes from MLFLOW_TRACKING_URI, the experiment from MLFLOW_EXPERIMENT_NAME ("unreid").
 
-    Without a server the runs lie in ``mlruns`` beside the run's folder, for ``mlflow ui``. Pictures and histograms are
+    Without a server the runs lie in ``mlruns`` beside the run's folder, for ``mlflow ui``. Pictures are
     left to TensorBoard.
 
     Args:

@@ -7,6 +7,7 @@ import logging
 from torch import nn
 
 from unreid.engine.hooks.base import HOOKS, Hook, Run
+from unreid.evaluation.evaluator import Evaluator
 from unreid.evaluation.ranked_list import draw_neighbours, draw_ranked_list
 from unreid.utils.distributed import is_main
 from unreid.utils.writing import optional
@@ -53,15 +54,18 @@ def write_ranked_list(run: Run, encoder: nn.Module, name: str) -> None:
                 logger.info("ranked list, without labels: %s", path)
         return
     test = run.data.tests[0]
-    query, gallery = (run.extraction(encoder, split.tracklets, run.feature) for split in (test.query, test.gallery))
+    sides = (test.query, test.gallery)
+    query, gallery = (run.extraction(encoder, split.tracklets, run.feature).values for split in sides)
+    if run.cfg.TEST.CAMERA_CENTERED:
+        query, gallery = Evaluator(*sides).centered(query, gallery)
     if is_main():
         with optional():
             draw_ranked_list(
                 path,
                 test.query,
                 test.gallery,
-                query.values,
-                gallery.values,
+                query,
+                gallery,
                 queries=rows,
                 filter_same_camera=test.cross_camera_filter,
             )
