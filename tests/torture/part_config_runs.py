@@ -121,6 +121,7 @@ NAMES: dict[str, list[str]] = {
     "CLUSTER.REVIEW": ["nothing"],
     "CLUSTER.SKLEARN.ARGUMENTS": ["min_cluster_size=2", "min_samples=2", "nothing"],
     "HOOKS": ["RankedListHook", "nothing"],
+    "LOG.WRITERS": ["MLflow", "nothing"],
     "INPUT.TRANSFORM": ["strong", "nothing"],
     "OPTIM.OPT": ["adam", "adamw", "sgd", "nothing"],
     "OPTIM.SCHED": ["step", "multistep", "cosine", "constant", "nothing"],

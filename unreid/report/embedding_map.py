@@ -59,7 +59,7 @@ def embedding_map(facts: Facts, crops: Crops) -> Section:
         points,
         viewBox=f"0 0 {SIDE} {SIDE}",
         class_="map",
-        id="map",
+        id="map-points",
         tabindex="0",
         role="application",
         aria_label=f"{len(points)} samples in two dimensions; arrow keys go from point to point",
