@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from unreid.config import load_config
-from unreid.engine.kinds import KINDS
-from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, _table, check_names
+from unreid.engine.kinds import KINDS, OWN_NAMES
+from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, check_names
 from unreid.engine.preflight import check_packages, check_selected_round, check_shares, planned_rounds
 from unreid.utils.errors import UserError
-from unreid.utils.registry import _fold
 
 ROOT = Path(__file__).parents[2]
 MARKET = str(ROOT / "configs" / "ClusterContrast_market.yml")
 RENDERED = str(ROOT / "configs" / "ClusterContrast_synthetic.yml")
+
+HDBSCAN = ["--config-file", RENDERED, "CLUSTER.NAME", "sklearn/HDBSCAN", "CLUSTER.SKLEARN.ARGUMENTS"]
 
 # (tool, words, exit status, part of what is said)
 COMMANDS = [
@@ -119,6 +120,14 @@ COMMANDS = [
     ("convert_checkpoint", ["--in", "some.pth", "--out", "o.pth", "--to", "x"], 2, "invalid choice"),
 ]
 
+# The same of names that scikit-learn is asked about, which imports SciPy.
+ASKING_SCIKIT_LEARN = [
+    ("main", ["--config-file", RENDERED, "CLUSTER.NAME", "sklearn/HDBSCN"], 2, "Did you mean sklearn/HDBSCAN"),
+    ("main", ["--config-file", RENDERED, "CLUSTER.WARMUP.NAME", "sklearn/"], 2, "no clusterer ''"),
+    ("main", [*HDBSCAN, "[min_size=3]"], 2, "HDBSCAN takes no min_size; did you mean"),
+    ("main", [*HDBSCAN, "[min_cluster_size]"], 2, "texts such as min_cluster_size=5"),
+]
+
 PROBE = """
 import contextlib, io, json, runpy, sys, time
 commands = json.load(sys.stdin)
@@ -142,7 +151,12 @@ print(json.dumps(answers))
 """
 
 
-def test_every_such_answer_comes_without_torch_and_writes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "commands, allowed, limit", [(COMMANDS, [], 1), (ASKING_SCIKIT_LEARN, ["scipy"], 3)], ids=["most", "scikit-learn"]
+)
+def test_every_such_answer_comes_without_torch_and_writes_nothing(
+    tmp_path: Path, commands: list, allowed: list[str], limit: float
+) -> None:
     (tmp_path / "empty.pth").touch()
     (tmp_path / "some.pth").write_bytes(b"bytes")
     (tmp_path / "odd" / "metrics.jsonl").mkdir(parents=True)
@@ -152,32 +166,30 @@ def test_every_such_answer_comes_without_torch_and_writes_nothing(tmp_path: Path
     before = sorted(tmp_path.rglob("*"))
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PROBE}"],
-        input=json.dumps([[tool, words] for tool, words, _, _ in COMMANDS]),
+        input=json.dumps([[tool, words] for tool, words, _, _ in commands]),
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
     )
     assert done.returncode == 0, done.stderr
-    for (tool, words, status, part), (found, said, heavy, seconds) in zip(COMMANDS, json.loads(done.stdout)):
+    for (tool, words, status, part), (found, said, heavy, seconds) in zip(commands, json.loads(done.stdout)):
         command = f"{tool} {' '.join(words)}: {said}"
         assert found == status, command
         assert part in said, command
-        assert heavy == [], command
+        assert heavy == allowed, command
         assert "Traceback" not in said, command
         assert status == 0 or len(said.strip().splitlines()) == 1 or said.startswith("usage:"), command
-        assert seconds < 1, f"{seconds:.2f} s of CPU time for {command}"
+        assert seconds < limit, f"{seconds:.2f} s of CPU time for {command}"
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_table_of_names_is_the_registries() -> None:
-    for kind, entry in KINDS.items():
-        table, registry = _table(kind), entry.load()
-        assert registry.kind == kind
-        assert list(table) == list(registry), kind
-        for name in registry:
-            found = [{_fold(alias) for alias in each.aliases(name)} for each in (table, registry)]
-            assert found[0] == found[1], f"aliases of {kind} {name}"
+def test_the_list_of_names_is_the_registries() -> None:
+    """In a process of its own: other tests register parts."""
+    script = "import json; from unreid.engine.kinds import registered; print(json.dumps(registered()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert json.loads(OWN_NAMES.read_text()) == json.loads(done.stdout), "run make docs"
+    assert [kind for kind, entry in KINDS.items() if entry.load().kind != kind] == []
 
 
 def test_every_registry_of_the_package_has_a_kind() -> None:
@@ -262,12 +274,12 @@ def test_what_the_processes_share_can_be_divided(overrides: list[str], key: str)
 def test_a_package_that_is_missing_or_broken_is_named_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "numba.py").write_text("raise ImportError('made for another numpy')")
-    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    (tmp_path / "infomap.py").write_text("raise ImportError('made for another numpy')")
+    monkeypatch.delitem(sys.modules, "infomap", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
-    cfg = load_config(None, ["CLUSTER.BACKEND", "numba", "LOG.TENSORBOARD", "False"])
+    cfg = load_config(None, ["CLUSTER.NAME", "Infomap", "LOG.TENSORBOARD", "False"])
     check_packages(cfg)
-    with pytest.raises(UserError, match="CLUSTER.BACKEND numba needs .* made for another numpy.*CLUSTER.BACKEND auto"):
+    with pytest.raises(UserError, match="CLUSTER.NAME Infomap needs .* made for another numpy.*another clusterer"):
         check_packages(cfg, load=True)
     for package, overrides in {
         "tensorboard": [],

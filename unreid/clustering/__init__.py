@@ -7,10 +7,12 @@ from unreid.clustering.bottom_up_clusterer import BottomUp
 from unreid.clustering.build import build_clusterer, constrain, inner_clusterers
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import DBSCAN, dbscan
+from unreid.clustering.follow_answers import FollowAnswers, follow_answers
 from unreid.clustering.hdc.clusterer import HDC
 from unreid.clustering.infomap import Infomap
 from unreid.clustering.keep_apart import KeepApart, keep_apart
 from unreid.clustering.kmeans import KMeans
+from unreid.clustering.per_camera import PerCameraDBSCAN
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.self_paced import SelfPacedDBSCAN
 from unreid.clustering.size_filter import SizeFilter
@@ -25,9 +27,11 @@ __all__ = [
     "BottomUpPartition",
     "Clusterer",
     "ConstrainedDBSCAN",
+    "FollowAnswers",
     "Infomap",
     "KMeans",
     "KeepApart",
+    "PerCameraDBSCAN",
     "ScheduledClusterer",
     "SelfPacedDBSCAN",
     "SizeFilter",
@@ -35,6 +39,7 @@ __all__ = [
     "build_clusterer",
     "constrain",
     "dbscan",
+    "follow_answers",
     "inner_clusterers",
     "keep_apart",
 ]

@@ -6,12 +6,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from unreid.constraints.answers import Answers
 from unreid.constraints.links import Links
 from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO_TEMPORAL, find_file, load_relation
 from unreid.constraints.modifiers import OVERLAP_PENALTY, Modifier, Penalty, SpatioTemporalFactor
 from unreid.constraints.records import Records
 from unreid.constraints.relation_file import RelationFile
 from unreid.constraints.relations import DenseRelation, Overlap, Plausibility, Relation, SameCamera
+from unreid.constraints.review_file import load_answers
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -24,14 +26,16 @@ class TrainConstraints:
     Attributes:
         modifiers: of the pair graph, in order (SCP, then STS).
         links: cannot-links of the clusterer (TOC), or None.
+        answers: what a person decided (``CLUSTER.REVIEW``), or None.
     """
 
     modifiers: tuple[Modifier, ...] = ()
     links: Links | None = None
+    answers: Answers | None = None
 
 
 def train_constraints(cfg: Any, records: Records) -> TrainConstraints | None:
-    """What ``CLUSTER.{CCE,STR,ICDBSCAN}_OPTION`` ask for; None if nothing.
+    """What ``CLUSTER.{CCE,STR,ICDBSCAN}_OPTION`` and ``CLUSTER.REVIEW`` ask for; None if nothing.
 
     Args:
         records: the training list, in its order.
@@ -57,7 +61,9 @@ def train_constraints(cfg: Any, records: Records) -> TrainConstraints | None:
         logger.info("%s: %d cannot-links among %d tracklets", path, len(links) // 2, len(records))
         if not links.is_symmetric():
             logger.warning("%s: some pairs are linked in one direction only; they are used as they are", path)
-    return TrainConstraints(tuple(modifiers), links) if modifiers or links is not None else None
+    answers = load_answers(node.REVIEW, records.keys.tolist()) if node.REVIEW else None
+    found = TrainConstraints(tuple(modifiers), links, answers)
+    return found if modifiers or links is not None or answers is not None else None
 
 
 def query_gallery_modifiers(cfg: Any, query: Records, gallery: Records) -> list[Modifier]:

@@ -16,8 +16,9 @@ from unreid.engine.data import Data
 
 
 def build_train_constraints(cfg: CfgNode, data: Data) -> TrainConstraints | None:
-    """What ``CLUSTER.{CCE,STR,ICDBSCAN}_OPTION`` ask for, in the order of the training list; None if nothing."""
-    if not (cfg.CLUSTER.CCE_OPTION or cfg.CLUSTER.STR_OPTION or cfg.CLUSTER.ICDBSCAN_OPTION):
+    """What ``CLUSTER.{CCE,STR,ICDBSCAN}_OPTION`` and ``CLUSTER.REVIEW`` ask for; None if nothing."""
+    node = cfg.CLUSTER
+    if not (node.CCE_OPTION or node.STR_OPTION or node.ICDBSCAN_OPTION or node.REVIEW):
         return None
     return train_constraints(cfg, describe(data.tracklets, data.keys))
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unreid.clustering import Clusterer, build_clusterer, constrain, inner_clusterers
+from unreid.clustering import Clusterer, FollowAnswers, build_clusterer, constrain, inner_clusterers
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.models.ema import MeanTeacher
 from unreid.neighbors import PairGraphBuilder, camera_centered
@@ -63,7 +63,7 @@ class Method:
 
     cluster_feature = "embedding"
     retrieval_feature = "embedding"
-    ignored: tuple[str, ...] = ("METHOD.EXTRAS",)
+    ignored: tuple[str, ...] = ("METHOD.EXTRAS", "METHOD.LOSSES")
 
     def __init__(
         self,
@@ -192,14 +192,14 @@ class Method:
         """Takes over what is known about pairs of training samples; called once, before training, if there is any.
 
         SCP and STS change the distances of the pair graph, so they are felt where one is clustered. TOC's cannot-links
-        are kept by every clusterer.
+        are kept by every clusterer, and so are a person's answers, which weigh more than mined links.
 
         Raises:
             UserError: the method clusters no graph.
         """
         if self.clusterer is None:
             raise UserError(
-                "CLUSTER.CCE_OPTION, STR_OPTION and ICDBSCAN_OPTION change what is clustered, but "
+                "CLUSTER.CCE_OPTION, STR_OPTION, ICDBSCAN_OPTION and REVIEW change what is clustered, but "
                 f"{type(self).__name__} labels by its own rule: switch them off."
             )
         if constraints.modifiers:
@@ -214,6 +214,26 @@ class Method:
         self.modifiers = constraints.modifiers
         if constraints.links is not None:
             self.clusterer = constrain(self.clusterer, constraints.links)
+        if constraints.answers is not None:
+            answers = constraints.answers
+            if constraints.links is not None:
+                answers = answers.with_links(constraints.links)
+            self.clusterer = FollowAnswers(self.clusterer, answers)
+
+    def take_source(self, labels: Tensor, extract: Extract) -> None:
+        """Takes over the labelled source of domain adaptation; called once, before training, if there is one.
+
+        Args:
+            labels: int64 (S,), identities 0..C-1 over the source's list.
+            extract: its features from the current encoder.
+
+        Raises:
+            UserError: the method learns without labels only.
+        """
+        raise UserError(
+            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or "
+            "set METHOD.NAME SpCL_UDA."
+        )
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """Takes over a clustering (memory, classifier) and says how to train on it."""

@@ -40,7 +40,14 @@ class BUC(Method):
         warmup_epochs: epochs of instance discrimination before the first round; they count as epochs of the run.
     """
 
-    ignored = ("METHOD.EXTRAS", "MODEL.EMA.ENABLED", "CLUSTER.NAME", "CLUSTER.FEATURE", "OPTIM.SUB_BATCH")
+    ignored = (
+        "METHOD.EXTRAS",
+        "METHOD.LOSSES",
+        "MODEL.EMA.ENABLED",
+        "CLUSTER.NAME",
+        "CLUSTER.FEATURE",
+        "OPTIM.SUB_BATCH",
+    )
     cluster_feature = "pooled_l2"
     retrieval_feature = "pooled_l2"
 

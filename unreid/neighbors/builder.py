@@ -53,7 +53,7 @@ class PairGraphBuilder:
 
     Attributes:
         metric: "jaccard", "ca_jaccard" (needs cameras), "euclidean" or "cosine"; for the last two only ``tol`` counts.
-        tol, k1, k2, k1_includes_self, backend, knn_backend, nprobe, ef_search: see
+        tol, k1, k2, k1_includes_self, backend, knn_backend: see
             :func:`~unreid.neighbors.jaccard.jaccard_graph`.
         cameras: sizes of "ca_jaccard", which has no use for ``k1`` and ``k2`` but in its ablations.
     """
@@ -65,30 +65,23 @@ class PairGraphBuilder:
     k1_includes_self: bool = True
     backend: str = "auto"
     knn_backend: str = "torch"
-    nprobe: int = 32
-    ef_search: int = 128
     cameras: CameraNeighbors = CameraNeighbors()
 
     @classmethod
     def from_config(cls, cfg: Any) -> PairGraphBuilder:
-        """Reads ``CLUSTER.{METRIC,TOL,K1,K2,K1_INCLUDES_SELF,BACKEND,KNN.*,CA.*}``."""
+        """Reads ``CLUSTER.{METRIC,K1,K2,K1_INCLUDES_SELF,KNN.BACKEND,CA.*}``."""
         node, cameras = cfg.CLUSTER, cfg.CLUSTER.CA
         return cls(
             metric=node.METRIC,
-            tol=node.TOL,
             k1=node.K1,
             k2=node.K2,
             k1_includes_self=node.K1_INCLUDES_SELF,
-            backend=node.BACKEND,
             knn_backend=node.KNN.BACKEND,
-            nprobe=node.KNN.NPROBE,
-            ef_search=node.KNN.EF_SEARCH,
             cameras=CameraNeighbors(
                 k1_intra=cameras.K1_INTRA,
                 k1_inter=cameras.K1_INTER,
                 k2_intra=cameras.K2_INTRA,
                 k2_inter=cameras.K2_INTER,
-                k2_first=cameras.K2_FIRST,
                 ckrnn=cameras.CKRNN,
                 clqe=cameras.CLQE,
             ),
@@ -128,7 +121,7 @@ class PairGraphBuilder:
             tol=self.tol,
             backend=self.backend,
             neighbors=self._search(features) if shared else None,
-            **self._options,
+            knn_backend=self.knn_backend,
         )
 
     def search(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -141,8 +134,6 @@ class PairGraphBuilder:
             min(k, len(features)),
             queries=_share(features) if get_world_size() > 1 else None,
             backend=self.knn_backend,
-            nprobe=self.nprobe,
-            ef_search=self.ef_search,
         )
         return all_gather_rows(distance), all_gather_rows(index)
 
@@ -152,10 +143,6 @@ class PairGraphBuilder:
             self._search(features)
         elif self.metric == CAMERA_JACCARD and camids is not None:
             self._camera_search(features, camids, round)
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"knn_backend": self.knn_backend, "nprobe": self.nprobe, "ef_search": self.ef_search}
 
     def _camera_graph(
         self, features: Tensor, radius: float, camids: ArrayLike | None, round: int, shared: bool
@@ -179,7 +166,7 @@ class PairGraphBuilder:
             tol=self.tol,
             backend=self.backend,
             lists=self._camera_search(features, camids, round) if shared else None,
-            **self._options,
+            knn_backend=self.knn_backend,
         )
 
     def _search(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,8 +179,6 @@ class PairGraphBuilder:
             *self.cameras.at(round).widths,
             queries=_share(features),
             backend=self.knn_backend,
-            nprobe=self.nprobe,
-            ef_search=self.ef_search,
         )
         return CameraLists(
             all_gather_rows(part.intra_distance),

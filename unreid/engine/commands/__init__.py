@@ -1,14 +1,34 @@
 """The commands beside training (``unreid list`` and others), and the scripts of ``tools/``."""
 
+from unreid.engine.commands.assign import ASSIGN
+from unreid.engine.commands.cluster import CLUSTER
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.config import CONFIG
 from unreid.engine.commands.convert import CONVERT
 from unreid.engine.commands.demo import DEMO
+from unreid.engine.commands.extract import EXTRACT
 from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
+from unreid.engine.commands.report import REPORT
+from unreid.engine.commands.review import REVIEW
 from unreid.engine.commands.tune import TUNE
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, TUNE, CONVERT)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, TUNE, EXTRACT, CLUSTER, ASSIGN, REPORT, REVIEW, CONVERT)
 
-__all__ = ["COMMANDS", "CONFIG", "CONVERT", "DEMO", "LIST", "MINE", "RENDER", "TUNE", "Command"]
+__all__ = [
+    "ASSIGN",
+    "CLUSTER",
+    "COMMANDS",
+    "CONFIG",
+    "CONVERT",
+    "DEMO",
+    "EXTRACT",
+    "LIST",
+    "MINE",
+    "RENDER",
+    "REPORT",
+    "REVIEW",
+    "TUNE",
+    "Command",
+]

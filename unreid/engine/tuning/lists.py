@@ -40,16 +40,15 @@ class Neighborhood:
         aware = [builder for builder in builders if builder.metric == CAMERA_JACCARD]
         plain = [builder for builder in builders if builder.metric != CAMERA_JACCARD]
         near = by_camera = None
-        first = builders[0]
-        options = {"backend": first.knn_backend, "nprobe": first.nprobe, "ef_search": first.ef_search}
+        backend = builders[0].knn_backend
         if plain:
             width = _wide(max(builder.k1 + 1 for builder in plain), spare, len(features))
-            near = knn(features, width, **options)  # type: ignore[arg-type]
+            near = knn(features, width, backend=backend)
         if aware:
             assert camids is not None
             widths = [builder.cameras.widths for builder in aware]
             own, other = (_wide(max(width[side] for width in widths), spare, len(features)) for side in (0, 1))
-            by_camera = camera_lists(features, camids, own, other, **options)  # type: ignore[arg-type]
+            by_camera = camera_lists(features, camids, own, other, backend=backend)
         return cls(features, camids, near, by_camera)
 
     def graph(self, builder: PairGraphBuilder, radius: float) -> PairGraph:
