@@ -1,6 +1,6 @@
 """Which differences between methods are larger than noise: seeds in pairs, with an interval.
 
-    python benchmarks/paired.py [FILE ...]        # default: the tables that benchmarks/methods.py left
+    python benchmarks/paired.py [FILE ...] [--write-docs]       # default: the tables that benchmarks/methods.py left
 
 Runs of one seed share their start weights and draws, so a method is compared with another seed by seed. With few seeds
 the interval is that of Student's t; it assumes that differences are roughly normal, and says nothing about other worlds
@@ -13,8 +13,11 @@ import argparse
 import json
 import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -71,9 +74,18 @@ def read(path: Path) -> dict[str, dict[object, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path, default=[RESULTS / "methods.json", RESULTS / "cameras.json"])
-    for path in parser.parse_args().files:
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
+    options = parser.parse_args()
+    tables = []
+    for path in options.files:
         scores = read(path)
-        print(f"{path.name}\n\n{table(scores, next(iter(scores)))}\n")
+        tables.append(f"`{path.name}`:\n\n{table(scores, next(iter(scores)))}")
+    text = "\n\n".join(tables)
+    print(text)
+    if options.write_docs:
+        from benchmarks.methods import DOCS, replace_block
+
+        DOCS.write_text(replace_block(DOCS.read_text(), "paired", text))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.isolated import call
 from benchmarks.methods import machine
-from benchmarks.real_rows import CPU, FILES, GPU, HISTOGRAM, METHODS, RAW, SETS, Plan, Row, rows
+from benchmarks.real_rows import CPU, DEFAULT, FILES, GPU, HISTOGRAM, METHODS, RAW, SETS, Plan, Row, rows
 from benchmarks.real_tables import write_docs
 from unreid.utils.writing import atomic_write_text
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="folder of the sets and weights")
     parser.add_argument("--sets", nargs="+", default=[*SETS], choices=[*SETS])
     parser.add_argument("--starts", nargs="+", default=[*FILES], choices=[*FILES])
-    parser.add_argument("--methods", nargs="*", default=[*METHODS], choices=[*METHODS])
+    parser.add_argument("--methods", nargs="*", default=DEFAULT, choices=[*METHODS], help="default: no ablations")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--device", default="auto", help="cpu, cuda; default: CUDA where there is one")
     parser.add_argument("--jobs", type=int, default=0, help="rows at a time; default: 1 on a CPU, 4 on a GPU")

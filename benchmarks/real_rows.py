@@ -53,6 +53,7 @@ METHODS = {
     "one by one, half the links": per_camera("CLUSTER.CAMERA_LINKS", "0.5"),
     "one by one, jitter": per_camera(*JITTER),
     "one by one, all negatives": per_camera("MEMORY.PROXY.NEGATIVES", "all"),
+    "one by one, online": per_camera("MEMORY.PROXY.ONLINE", "True"),
     "one by one, wide, half": per_camera(
         *("CLUSTER.CAMERA_LINKS", "0.5", "CLUSTER.EPS", "0.4", "CLUSTER.K1", "10", "CLUSTER.K2", "2")
     ),
@@ -66,6 +67,8 @@ METHODS = {
     "CCC_KMeans": Method("CCC_KMeans", ("CLUSTER.WARMUP.ROUNDS", "2")),
 }
 """In the order of their weight for the question; the table keeps it."""
+DEFAULT = [name for name in METHODS if not name.startswith("one by one,")]
+"""Without the ablations."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Plan:
 
 
 CPU = Plan()
-GPU = Plan(rounds=6, steps=30, sizes=((OSNET, (256, 128)), (LITE0, (256, 128))), jobs=4)
+GPU = Plan(rounds=6, steps=24, sizes=((OSNET, (256, 128)), (LITE0, (256, 128))), jobs=4)
 
 
 @dataclass(frozen=True)

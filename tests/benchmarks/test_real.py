@@ -69,3 +69,28 @@ def test_worlds_are_paired_by_world_and_seed() -> None:
     text = worlds.markdown(runs)
     assert "| O2CAP | 15.1 | 25.2 | 35.3 | 25.2 ± 10.1 |" in text and "| raw pixels | 1.0 |  |  | 1.0 |" in text
     assert "| O2CAP | 3 | +5.2 | +5.0 to +5.4 | yes |" in text
+
+
+def test_a_row_trains_on_a_folder_of_photographs_and_says_what_it_found(tmp_path: Path) -> None:
+    from PIL import Image
+
+    real = importlib.import_module("benchmarks.real")
+    generator = np.random.default_rng(0)
+    for person in range(8):
+        colour = generator.integers(0, 256, 3)
+        for split in ("train", "query", "gallery"):
+            for camera, number in ((1, 1), (1, 2), (2, 3), (2, 4)):
+                name = f"{person:04}_c{camera}_{number}.png"
+                folder = (
+                    tmp_path / "cuhk01" / split if split == "train" else tmp_path / "cuhk01" / split / f"{person:04}"
+                )
+                folder.mkdir(parents=True, exist_ok=True)
+                noise = generator.normal(0, 20, (32, 16, 3))
+                Image.fromarray((colour + noise).clip(0, 255).astype(np.uint8)).save(folder / name)
+    assert not real.complete(rows.Row("cuhk01", rows.OSNET, "one by one"), tmp_path)  # no weights
+    plan = rows.Plan(rounds=1, steps=2, batch=8, sizes=((rows.RANDOM, (64, 32)),), amp="off")
+    found = real.work(rows.Row("cuhk01", rows.RANDOM, "one by one"), tmp_path, "cpu", plan)
+    assert found["initial"]["mAP"] > 0 and found["last"].keys() >= {"mAP", "R1"} and found["cpu"] > 0
+    assert found["rounds"][0].keys() >= {"outliers", "pair_precision", "cross_camera_recall", "mAP"}
+    plain = real.work(rows.Row("cuhk01", "-", rows.HISTOGRAM), tmp_path, "cpu", plan)
+    assert plain["last"]["mAP"] > 90  # people are colours here
