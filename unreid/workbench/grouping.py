@@ -73,9 +73,7 @@ def cluster_table(table: FeatureTable, cfg: CfgNode, *, sweep: Sequence[float] =
     names = camera_numbers(table.cameras)
     camids = torch.tensor([names[camera] for camera in table.cameras])
     if cfg.CLUSTER.METRIC == "ca_jaccard" and not table.has_cameras:
-        raise UserError(
-            "CLUSTER.METRIC ca_jaccard needs cameras, which the table lacks: extract with --camera-regex."
-        )
+        raise UserError("CLUSTER.METRIC ca_jaccard needs cameras, which the table lacks: extract with --camera-regex.")
     tries: list[Try] = []
     if sweep:
         clustering, tries, eps = _swept(vectors, camids, cfg, sorted(sweep), table.paths)

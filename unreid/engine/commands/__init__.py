@@ -6,12 +6,15 @@ from unreid.engine.commands.command import Command
 from unreid.engine.commands.config import CONFIG
 from unreid.engine.commands.convert import CONVERT
 from unreid.engine.commands.demo import DEMO
+from unreid.engine.commands.export import EXPORT
 from unreid.engine.commands.extract import EXTRACT
+from unreid.engine.commands.index import INDEX
 from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
+from unreid.engine.commands.search import SEARCH
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT, EXTRACT, CLUSTER, ASSIGN)
+COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT, EXTRACT, CLUSTER, ASSIGN, INDEX, SEARCH, EXPORT)
 
 __all__ = [
     "ASSIGN",
@@ -20,9 +23,12 @@ __all__ = [
     "CONFIG",
     "CONVERT",
     "DEMO",
+    "EXPORT",
     "EXTRACT",
+    "INDEX",
     "LIST",
     "MINE",
     "RENDER",
+    "SEARCH",
     "Command",
 ]
