@@ -8,7 +8,7 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-methods clean
+.PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-methods bench-real clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench          speed and memory of the parts"
 	@echo "make bench-gpu      the parts that have a CUDA path, on the GPU"
 	@echo "make bench-methods  every method on the rendered data set"
+	@echo "make bench-real     the methods on photographs: ROOT=folder, see benchmarks/real.py"
 	@echo "make clean          remove caches and build files (keeps .venv, logs and datasets)"
 
 install: $(STAMP)
@@ -57,7 +58,7 @@ test: lint
 
 # Strict: a warning is an error. To read it: .venv/bin/python -m mkdocs serve
 site: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Slow tests of their own: they need the package index.
 package-check: $(STAMP)
@@ -86,6 +87,11 @@ bench-gpu: $(STAMP)
 
 bench-methods: $(STAMP)
 	$(BIN)/python benchmarks/methods.py
+
+# Photographs are not part of this repository: ROOT says where they are. Goes on where it was stopped.
+bench-real: $(STAMP)
+	@test -n "$(ROOT)" || { echo "bench-real needs ROOT=folder with cuhk01/ and cuhk03p1/: see benchmarks/real.py"; exit 1; }
+	$(BIN)/python benchmarks/real.py "$(ROOT)" $(MORE)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ A hook of MkDocs, see ``mkdocs.yml``; ``make site`` runs it.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -17,14 +18,14 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "unreid"
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md")
-EXAMPLE = re.compile(r"\]\(\.\./examples/(\w+)\.py\)")
+EXAMPLE = re.compile(r"\]\(\.\./examples/(\w+)\.(?:py|ipynb)\)")
 
 
 def on_config(config: Any) -> Any:
     """Lists the rooms and the examples where ``nav`` says so."""
     listed = {
         "api/": ["api/index.md", *({f"unreid.{room}": f"api/{room}.md"} for room in _rooms())],
-        "examples/": [f"examples/{script.stem}.md" for script in _examples()],
+        "examples/": [f"examples/{path.stem}.md" for path in (*_examples("*.ipynb"), *_examples("*.py"))],
     }
     for section in config.nav:
         for entry in next(iter(section.values())):
@@ -55,16 +56,37 @@ def _pages() -> Iterator[tuple[str, str]]:
     for name in BESIDE:
         text = (ROOT / name).read_text(encoding="utf-8")
         yield name.lower(), text.replace("](docs/", "](")
-    for script in _examples():
+    for script in _examples("*.py"):
         yield f"examples/{script.stem}.md", f"# {script.name}\n\n```python\n{script.read_text(encoding='utf-8')}```\n"
+    for path in _examples("*.ipynb"):
+        yield f"examples/{path.stem}.md", notebook(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _rooms() -> list[str]:
     return sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())
 
 
-def _examples() -> list[Path]:
-    return sorted((ROOT / "examples").glob("*.py"))
+def _examples(pattern: str) -> list[Path]:
+    return sorted((ROOT / "examples").glob(pattern))
+
+
+def notebook(content: dict[str, Any]) -> str:
+    """A notebook with its stored outputs, as Markdown."""
+    parts = []
+    for cell in content["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", ()):
+            parts.append(_shown(output))
+    return "\n\n".join(parts).replace("](../docs/", "](../").replace(".ipynb)", ".md)")
+
+
+def _shown(output: dict[str, Any]) -> str:
+    for kind in ("image/png", "image/jpeg"):
+        if kind in output.get("data", {}):
+            picture = "".join(output["data"][kind]).replace("\n", "")
+            return f'<img alt="what the cell shows" src="data:{kind};base64,{picture}">'
+    return "```text\n" + "".join(output.get("text", ())).rstrip("\n") + "\n```"
 
 
 def commands() -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from unreid.config import get_cfg, load_config
 from unreid.config.node import find
-from unreid.config.renamed import GONE, RENAMED, Moved
+from unreid.config.renamed import GONE, RENAMED, Moved, Only
 from unreid.utils.errors import UserError
 
 DOCUMENTED: dict[str, Any] = {
@@ -193,10 +193,16 @@ def test_renames_point_at_existing_keys_and_warn(caplog: pytest.LogCaptureFixtur
     assert "now called METHOD.AUXUSL.SOFT_ID_WEIGHT" in caplog.text and "GPU_Device" in caplog.text
 
 
-def test_keys_of_earlier_layouts_are_read_without_effect(caplog: pytest.LogCaptureFixture) -> None:
-    for key in GONE:
-        assert find(get_cfg(), key) is None
-        assert load_config(None, [key, "7"]) == get_cfg() and key in caplog.text
+@pytest.mark.parametrize("key", GONE)
+def test_keys_of_earlier_layouts_are_read_at_the_value_that_is_left(key: str) -> None:
+    entry = GONE[key]
+    assert find(get_cfg(), key) is None
+    if isinstance(entry, Only):
+        assert load_config(None, [key, entry.value]) == load_config(None, [key, str(entry.value)]) == get_cfg()
+        with pytest.raises(UserError, match=f"{key} can only be"):
+            load_config(None, [key, "7"])
+    else:
+        assert load_config(None, [key, "7"]) == get_cfg()
 
 
 def test_the_published_mars_file_loads(tmp_path: Path) -> None:

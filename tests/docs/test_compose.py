@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.docs.blocks import DOCS, commands, python_blocks
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights, stop_at
 from tests.methods.conftest import MakeConfig
 from unreid.clustering import CLUSTERERS
 from unreid.config import load_config
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.evaluation import FeatureExtractor
 from unreid.losses import LOSSES

@@ -83,7 +83,7 @@ def test_the_picture_says_what_it_shows(count: int, judged: bool) -> None:
     drawn = {line.get_label(): list(line.get_ydata()) for axes in figure.axes for line in axes.lines}
     assert drawn["clusters"] == [row["clusters"] for row in rows]
     assert drawn["outliers"] == [row["outliers"] for row in rows]
-    expected = {"W mAP", "pair precision", "label-free criterion"} if judged else set()
+    expected = {"W mAP", "pair precision", "label-free score"} if judged else set()
     assert set(drawn) == {"clusters", "outliers"} | expected
     if judged:
         assert drawn["W mAP"] == [30] * (count - 1)

@@ -70,7 +70,7 @@ def test_modifiers_change_query_gallery_distances_only(world) -> None:
 
 
 def test_protocol_attributes_and_config(world) -> None:
-    node = SimpleNamespace(ENABLED=False, K1=20, K2=6, LAMBDA=0.3, SQUARE_INPUT=True, CAMERAS=False)
+    node = SimpleNamespace(ENABLED=False, K1=20, K2=6, LAMBDA=0.3, CAMERAS=False)
     cfg = SimpleNamespace(TEST=SimpleNamespace(AP="trapezoid", RERANK=node, CAMERA_CENTERED=False), SEED=3)
     dataset = SimpleNamespace(
         query=world.query, gallery=world.gallery, cross_camera_filter=False, single_gallery_shot=False

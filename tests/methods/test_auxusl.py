@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.engine.conftest import CONFIGS, SHORT_RUN
+from tests.engine.stored import load_run
 from tests.methods.toys import DIM, PIXELS, ToyModel, at_step, toy_method
 from unreid.config import CfgNode, load_config
 from unreid.constraints import (
@@ -26,7 +27,6 @@ from unreid.constraints import (
     read_relation,
 )
 from unreid.engine import build
-from unreid.engine.checkpoint import load_run
 from unreid.engine.commands import MINE
 from unreid.engine.hooks import Hook
 from unreid.engine.run import run

@@ -1,4 +1,4 @@
-"""Losses by name: in METHOD.LOSSES, in AuxUSL's own keys, from plug-ins, and what is refused."""
+"""Losses by name: METHOD.LOSSES of cluster-memory methods, AuxUSL's own keys, plug-ins, and what is refused."""
 
 from __future__ import annotations
 

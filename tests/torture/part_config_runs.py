@@ -32,6 +32,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = [
     *("AuxUSL_synthetic_video", "BUC_synthetic", "BUC_synthetic_video", "CCC_DBSCAN_synthetic", "CCC_HDC_synthetic"),
     *("CCC_KMeans_synthetic", "CDSM_synthetic", "ClusterContrast_synthetic", "ISE_synthetic", "SpCL_synthetic"),
+    *("SpCL_UDA_synthetic", "transfer_synthetic"),
 ]
 SMALL: dict[str, Any] = {
     "DATASETS.SYNTHETIC.TRAIN_IDS": 8,
@@ -90,7 +91,20 @@ INTEGERS = [0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 31, 64, 100, 1000, 65536, 10**5,
 REALS = [0, 1e-320, 1e-300, 1e-30, 1e-6, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.999, 1, 1.5, 2, 10, 100, 1e3, 1e4, 1e6]
 NAMES: dict[str, list[str]] = {
     "METHOD.NAME": [
-        *("AuxUSL", "BUC", "CCC", "CDSM", "ClusterContrast", "ISE", "SpCL", "CAP", "O2CAP", "PPLR", "nothing"),
+        *(
+            "AuxUSL",
+            "BUC",
+            "CCC",
+            "CDSM",
+            "ClusterContrast",
+            "ISE",
+            "SpCL",
+            "SpCL_UDA",
+            "CAP",
+            "O2CAP",
+            "PPLR",
+            "nothing",
+        ),
     ],
     "MEMORY.NAME": ["ClusterMemory", "DiversityMemory", "HybridMemory", "ExclusiveTable", "ProxyMemory", "nothing"],
     "MEMORY.UPDATE": [
@@ -101,6 +115,7 @@ NAMES: dict[str, list[str]] = {
     "DATASETS.FOLDER.PID_REGEX": ["", r"(\d+)_"],
     "CLUSTER.NAME": [
         *("DBSCAN", "AgreementDBSCAN", "SelfPacedDBSCAN", "ConstrainedDBSCAN", "HDC", "KMeans", "Infomap"),
+        "PerCameraDBSCAN",
         *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
     ],
     "CLUSTER.REVIEW": ["nothing"],
@@ -113,6 +128,7 @@ NAMES: dict[str, list[str]] = {
     "DATALOADER.SAMPLER.NAME": ["multi_camera", "identity", "shuffle", "no_camera", "proxy", "nothing"],
     "MODEL.POOLING.NAME": ["avg", "max", "gem", "avg+max", "nothing"],
     "MODEL.BACKBONE.NAME": ["resnet_tiny", "resnet18", "nothing"],
+    "DATASETS.SOURCES": ["SyntheticSource", "Synthetic", "nothing"],
     "DATASETS.TESTS": ["Synthetic", "SyntheticVideo", "nothing", "Market1501"],
     "METHOD.LOSSES": ["triplet", "watl=0.5", "cross_entropy", "nothing"],
     "MODEL.LOSSES.ID_OPTION": ["cross_entropy", "label_smoothing", "ranked_label_smoothing", "nothing"],
@@ -167,8 +183,6 @@ WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "CLUSTER.NUM_CLUSTERS": (["CCC_HDC_synthetic", "CCC_KMeans_synthetic"], {}),
     "CLUSTER.RHO": (["AuxUSL_synthetic_video"], {"CLUSTER.ADAPTIVE": True}),
     "CLUSTER.WARMUP": (FILES, {"CLUSTER.WARMUP.NAME": "KMeans", "CLUSTER.WARMUP.ROUNDS": 1}),
-    "CLUSTER.KNN.NPROBE": (FILES, {"CLUSTER.KNN.BACKEND": "faiss_ivf"}),
-    "CLUSTER.KNN.EF_SEARCH": (FILES, {"CLUSTER.KNN.BACKEND": "faiss_hnsw"}),
     "MEMORY.NUM_INSTANCES": (["CDSM_synthetic"], {}),
     "MEMORY.HARD_WEIGHT": (["CDSM_synthetic"], {}),
     "WARMUP": (FILES, {"WARMUP.EPOCHS": 1}),

@@ -26,7 +26,8 @@ class JointLoader:
     def __init__(self, target: TrainLoader, source: TrainLoader) -> None:
         if target.clip_len != source.clip_len:
             raise UserError(
-                f"DATASETS.SOURCES gives {_kind(source)} and DATASETS.NAMES {_kind(target)}: joint batches are of one kind."
+                f"DATASETS.SOURCES gives {_kind(source)} and DATASETS.NAMES {_kind(target)}: joint batches are of one "
+                "kind."
             )
         self.target = target
         self.source = source

@@ -70,11 +70,6 @@ def build_writers(
     return writers
 
 
-def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
-    """An event storage with its writers, which begin their files at once."""
-    return EventStorage(build_writers(cfg, output_dir, resume_step), step=resume_step or 0)
-
-
 def build_evaluate(cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str) -> Evaluate | None:
     """encoder -> scores per test set, or None without a test set.
 
@@ -117,7 +112,7 @@ def assemble(cfg: CfgNode, output_dir: Path, device: torch.device, *, train: boo
     data = build_data(cfg, train)
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (loaded or init))
     if init:
-        load_model(init, model)
+        load_model(init, model, start=True)
     cache = build_cache(cfg, device) if train else None
     extraction = Extraction(cfg, device, cache)
     feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
@@ -231,10 +226,10 @@ def build_hooks(run: Run, extra: Sequence[Hook] = ()) -> list[Hook]:
 def hook_names(cfg: CfgNode) -> list[str | None]:
     """Names of a run's hooks, in calling order; None: the place of hook objects that the caller brings."""
     # A diverged loss must stop the run before anything is evaluated or saved.
-    first = ["Signal", "LossGuard", *(["RankCheck"] if cfg.LOG.CHECK_RANKS else []), "Diagnostics"]
+    first = ["Signal", "LossGuard", "Diagnostics"]
     # In this order after an epoch: scores, their history, further hooks, the rows of all that in the metrics, the
     # checkpoint that holds it. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
-    first += ["Evaluation", "History"]
+    first += ["Evaluation", "LabelWatch", "History"]
     last = ["Scalars", "Checkpoint", "PseudoLabels"]
     last += [name for name, wanted in (("Progress", cfg.LOG.PROGRESS), ("RankedList", cfg.TEST.RANKED_LIST)) if wanted]
     built_in = {HOOKS.get(name) for name in (*first, *last)}

@@ -95,5 +95,6 @@ def registered() -> dict[str, dict[str, list[str]]]:
 
 
 if __name__ == "__main__":
-    OWN_NAMES.write_text(json.dumps(registered(), indent=1) + "\n", encoding="utf-8")
+    lines = [f"{json.dumps(kind)}: {json.dumps(names)}" for kind, names in registered().items()]
+    OWN_NAMES.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     sys.stdout.write(f"wrote {OWN_NAMES}\n")

@@ -153,7 +153,6 @@ class Trainer:
         clustering = self._label()
         self.plan = self.active.plan(clustering, max(state.round, 0)).suited_to(clustering)
         self.clustering = clustering
-        state.epoch_of_round = 0
         if self.plan.optimizer == "rebuild":
             self.optimizer = self.builders.optimizer()
         self._call("after_label", clustering, self.plan)
@@ -211,7 +210,7 @@ class Trainer:
     def _end_round(self) -> None:
         self.state.round += 1
         self.state.epoch_of_round = 0
-        if self.state.round <= 0 or self.state.round % self.relabel_every == 0:
+        if self.state.round % self.relabel_every == 0:
             self.plan = None
             self._close_loader()
 

@@ -114,7 +114,7 @@ class Evaluator:
         """
         node = cfg.TEST.RERANK
         settings: RerankSettings | CameraRerankSettings
-        settings = RerankSettings(node.K1, node.K2, node.LAMBDA, node.SQUARE_INPUT)
+        settings = RerankSettings(node.K1, node.K2, node.LAMBDA)
         if node.CAMERAS:
             cameras = cfg.CLUSTER.CA
             settings = CameraRerankSettings(cameras.K1_INTRA, cameras.K1_INTER, lambda_value=node.LAMBDA)

@@ -73,12 +73,11 @@ def weighted_adaptive_triplet(
     *,
     margin: float = 0.5,
     lambda_: float = -1.0,
-    detach_weight: bool = False,
 ) -> Tensor:
     """WATL (AuxUSL, its eq. 5-6): ``mean exp(lambda t) t`` over violations ``t = d_ap - d_an + margin > 0``, else 0.
 
     The gradient flows through the weight: ``exp(lambda t) (1 + lambda t)``, so triplets beyond ``t = -1 / lambda`` are
-    pushed further apart. ``detach_weight`` stops it there.
+    pushed further apart.
 
     Args:
         positive, negative, valid: see :func:`soft_margin_triplet`.
@@ -86,7 +85,7 @@ def weighted_adaptive_triplet(
     """
     violation = F.relu(positive - negative + margin)  # relu also keeps exp finite where nothing is violated
     weight = torch.exp(lambda_ * violation)
-    return _mean((weight.detach() if detach_weight else weight) * violation, valid)
+    return _mean(weight * violation, valid)
 
 
 def soft_triplet(
@@ -121,20 +120,17 @@ class SoftMarginTriplet(Loss):
 class WeightedAdaptiveTriplet(SoftMarginTriplet):
     """AuxUSL's weighted adaptive triplet loss (WATL), see :func:`weighted_adaptive_triplet`."""
 
-    def __init__(self, margin: float = 0.5, lambda_: float = -1.0, detach_weight: bool = False) -> None:
+    def __init__(self, margin: float = 0.5, lambda_: float = -1.0) -> None:
         self.margin = margin
         self.lambda_ = lambda_
-        self.detach_weight = detach_weight
 
     @classmethod
     def from_config(cls, cfg: Any) -> WeightedAdaptiveTriplet:
         node = cfg.MODEL.LOSSES
-        return cls(node.TRI_MARGIN, node.TRI_LAMBDA, cfg.METHOD.AUXUSL.DETACH_WATL_WEIGHT)
+        return cls(node.TRI_MARGIN, node.TRI_LAMBDA)
 
     def of(self, positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:
-        return weighted_adaptive_triplet(
-            *(positive, negative, valid), margin=self.margin, lambda_=self.lambda_, detach_weight=self.detach_weight
-        )
+        return weighted_adaptive_triplet(positive, negative, valid, margin=self.margin, lambda_=self.lambda_)
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 METHODS: Registry[type[Method]] = Registry("method")
 
+CLUSTER_FEATURES = {"raw": "pooled", "l2": "pooled_l2"}
+"""What ``CLUSTER.FEATURE`` names; "method" is the method's own."""
+
 Extract = Callable[[str], Tensor]
 """``extract(feature)`` returns float32 (N, D): that feature of every training sample, from the current encoder."""
 
@@ -99,7 +102,7 @@ class Method:
         self.views: tuple[str, ...] = ("strong",)
         self.phase: Phase = lambda name: nullcontext()
         if cluster_feature != "method":
-            self.cluster_feature = {"raw": "pooled", "l2": "pooled_l2"}[cluster_feature]
+            self.cluster_feature = CLUSTER_FEATURES[cluster_feature]
         if camera_centered and bool((camids == camids[:1]).all()):
             raise UserError(
                 f"CLUSTER.CAMERA_CENTERED takes each camera's mean away, and all {len(camids)} training samples count "
@@ -228,8 +231,8 @@ class Method:
             UserError: the method learns without labels only.
         """
         raise UserError(
-            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set "
-            "METHOD.NAME SpCL_UDA."
+            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or "
+            "set METHOD.NAME SpCL_UDA."
         )
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:

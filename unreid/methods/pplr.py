@@ -98,8 +98,6 @@ class PPLR(Method):
             aals_round=node.AALS_ROUND,
             cameras=node.CAMERAS,
             camera_weight=node.CAMERA_WEIGHT,
-            hard_negatives=node.HARD_NEGATIVES,
-            temp=node.TEMP,
             **cls.common_arguments(cfg, model=model, camids=camids),
         )
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from unreid.memory.hybrid_memory import HybridMemory
-from unreid.methods.base import METHODS, Extract
+from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.cluster_contrast import ClusterContrast
-from unreid.methods.parts import Rows, gather_rows
+from unreid.methods.parts import gather_rows
 from unreid.methods.spcl import SpCL
 from unreid.models.domain_bn import joint_batches, start_source
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
@@ -35,7 +35,7 @@ class SpCLUDA(SpCL):
         source_classes: C_s.
     """
 
-    ignored = ("OPTIM.SUB_BATCH", "METHOD.EXTRAS", "MODEL.EMA.ENABLED")
+    ignored = (*Method.ignored, "OPTIM.SUB_BATCH", "MODEL.EMA.ENABLED")
     memory: HybridMemory
     source_labels: Tensor
     source_classes = 0
@@ -100,7 +100,7 @@ class SpCLUDA(SpCL):
         }
         return StepOutput(losses, cache=(known.detach(), unknown.detach()))
 
-    def after_step(self, cache: tuple[Rows, Rows], at: Position) -> None:
+    def after_step(self, cache: Any, at: Position) -> None:
         for rows, bound in zip(cache, (self.source_bound, self.group_bound), strict=True):
             self.memory.update(rows.features, rows.targets, num_instances=bound, indices=rows.indices)
 

@@ -1,7 +1,7 @@
 """BatchNorm of two domains: statistics and affine parameters of their own for a labelled source and the target.
 
 Domain-specific batch normalisation (Chang et al., CVPR 2019), as SpCL trains it for domain adaptation. The target's
-layer keeps the plain names, the source's hangs below it as ``.source.``: what is evaluated is the network without those.
+layer keeps the plain names, the source's hangs below it as ``.source.``; what is evaluated is the network without it.
 """
 
 from __future__ import annotations

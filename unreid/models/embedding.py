@@ -150,7 +150,9 @@ class EmbeddingModel(nn.Module):
         if node.SYNC_BN:
             synchronize_batch_norm(model)
         chunk_batch_norm(model, chunks_per_process(node.BN_CHUNKS))
-        return model if not node.DOMAIN_BN else split_domains(model)
+        if node.DOMAIN_BN:
+            split_domains(model)
+        return model
 
     @property
     def bn_chunks(self) -> int:

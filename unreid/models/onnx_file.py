@@ -11,8 +11,12 @@ from torch import Tensor
 
 from unreid.utils.errors import UserError
 
-_LAYERS = {"Conv": ("weight", "bias"), "Gemm": ("weight", "bias")}
-_LAYERS["BatchNormalization"] = _LAYERS["InstanceNormalization"] = ("weight", "bias", "running_mean", "running_var")
+_LAYERS: dict[str, tuple[str, ...]] = {
+    "Conv": ("weight", "bias"),
+    "Gemm": ("weight", "bias"),
+    "InstanceNormalization": ("weight", "bias"),
+    "BatchNormalization": ("weight", "bias", "running_mean", "running_var"),
+}
 MAX_BYTES = 1 << 31
 """Of a protobuf message, which the format itself does not exceed."""
 

@@ -7,7 +7,7 @@ by image; those with "ain" normalise by image inside the residual branches that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class ConvNorm(nn.Module):
         kernel: int = 1,
         stride: int = 1,
         *,
-        norm: type[nn.Module] | partial[nn.Module] = nn.BatchNorm2d,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
         linear: bool = False,
     ) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class CropSet:
         cameras: names; "-" where it is not known.
         labels: int64 (N,), identities 0, 1, ... as they were found, -1 for none.
         features: float32 (N, D), of any length.
+        root: folder that the keys are below, "" where there are several.
     """
 
     keys: Sequence[str]
@@ -28,6 +29,7 @@ class CropSet:
     cameras: Sequence[str]
     labels: np.ndarray
     features: np.ndarray
+    root: str = ""
 
     def __post_init__(self) -> None:
         lengths = {len(part) for part in (self.keys, self.paths, self.cameras, self.labels, self.features)}

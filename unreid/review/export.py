@@ -1,4 +1,4 @@
-"""What a review ends with: a table of identities, or a folder of links in which every identity is a folder."""
+"""What a review ends with: identities, a folder of links in which every identity is a folder, and the answers."""
 
 from __future__ import annotations
 
@@ -11,33 +11,46 @@ from pathlib import Path
 
 import numpy as np
 
-from unreid.constraints.review_file import NOISE
+from unreid.constraints.review_file import COLUMNS, NOISE, SPEAKS_FOR, read_decisions
 from unreid.review.crops import CropSet
+from unreid.review.session import Session
 from unreid.utils.errors import UserError
 from unreid.utils.writing import atomic_write_bytes, writing
+from unreid.workbench import IdentityTable
+from unreid.workbench.identity_table import NO_IDENTITY
 
-HEADER = ("path", "camera", "pid", "confidence")
 
+def identities(session: Session) -> IdentityTable:
+    """The identities as they are now, sorted by path; noise and unassigned crops have none.
 
-def identities_table(crops: CropSet, labels: np.ndarray, confidence: np.ndarray) -> bytes:
-    """The CSV of identities: path, camera, pid (-1: none) and confidence, sorted by path.
-
-    Args:
-        labels: int64 (N,), of the store.
-        confidence: float32 (N,), see :meth:`~unreid.review.session.Session.confidence`.
+    What a person decided has confidence 1, see :meth:`~unreid.review.session.Session.confidence`.
     """
-    buffer = io.StringIO()
-    rows = csv.writer(buffer, lineterminator="\n")
-    rows.writerow(HEADER)
-    for place in sorted(range(len(crops)), key=lambda place: crops.keys[place]):
-        label = int(labels[place])
-        rows.writerow((crops.keys[place], crops.cameras[place], max(label, -1), f"{confidence[place]:.4f}"))
-    return buffer.getvalue().encode("utf-8", "surrogateescape")
+    with session.lock:
+        crops, labels, confidence = session.crops, session.labels.copy(), session.confidence()
+    order = sorted(range(len(crops)), key=lambda place: crops.keys[place])
+    return IdentityTable(
+        [crops.keys[place] for place in order],
+        [crops.cameras[place] for place in order],
+        [str(labels[place]) if labels[place] >= 0 else NO_IDENTITY for place in order],
+        confidence[order],
+        {"root": crops.root, "review": str(session.store.path)},
+    )
 
 
-def export_identities(path: str | Path, crops: CropSet, labels: np.ndarray, confidence: np.ndarray) -> None:
-    """Writes :func:`identities_table`, whole or not at all."""
-    atomic_write_bytes(path, identities_table(crops, labels, confidence))
+def export_answers(path: str | Path, store: Path) -> int:
+    """Writes the must-links, cannot-links and noise of a store as a CSV that ``CLUSTER.REVIEW`` reads, too.
+
+    Returns:
+        answers written.
+    """
+    decisions = read_decisions(store)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for one in decisions:
+        rows.writerow((one.first, one.second, one.verdict, SPEAKS_FOR[one.whole]))
+    atomic_write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return len(decisions)
 
 
 def export_links(folder: str | Path, crops: CropSet, labels: np.ndarray) -> int:
@@ -61,8 +74,8 @@ def export_links(folder: str | Path, crops: CropSet, labels: np.ndarray) -> int:
             for place, path in enumerate(crops.paths):
                 own = unfinished / _folder_name(int(labels[place]))
                 own.mkdir(exist_ok=True)
-                name = os.path.basename(path)
-                os.symlink(path, own / f"{place:0{width}d}_{name[-180:]}")
+                stem = os.fsencode(os.path.basename(path))[-200:]  # names end at 255 bytes
+                os.symlink(os.path.abspath(path), own / f"{place:0{width}d}_{os.fsdecode(stem)}")
             if folder.is_dir():
                 folder.rmdir()
             os.rename(unfinished, folder)

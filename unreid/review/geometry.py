@@ -1,212 +1,303 @@
-"""How doubtful clusters are and which of them may be one identity, kept up to date while clusters change.
+"""How doubtful clusters are, and which of them may be one identity, kept up to date while clusters change.
 
-The doubt of a pair is the ratio of Davies and Bouldin (IEEE TPAMI 1979, eq. 5), ``(S_A + S_B) / d_AB``: two clusters
-that are wide for their distance may be one. No labels are needed.
+Three faults are looked for, without labels.
+
+- Two clusters are one identity: their crops are among each other's nearest neighbours, and they come from different
+  cameras, which is what keeps an identity apart. ``edges / (k * smaller size) * (1.1 - shared cameras) / 1.1``.
+- One cluster is two identities: it is large and wide, and its two halves (2-means) were both seen by the same cameras,
+  where the halves of one identity are its looks in different cameras. ``width / average width * log(size) /
+  log(average size) * (shared views + 0.2) / 1.2``.
+- A crop belongs to another cluster: more of its nearest neighbours are there. The difference of the two shares.
+
+On the rendered world mean distances, such as the ratio of Davies and Bouldin, say next to nothing about either: there a
+cluster is as wide as identities are apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 
-from unreid.constraints.review_file import UNASSIGNED
+from unreid.neighbors.knn import knn
 
-NEIGHBOURS = 10  # kept for every cluster
-PRIOR = 2.0  # members of average spread that every cluster is given, so that one of a single crop is not sure
-_ROWS = 1024  # of a matrix of clusters that are computed at once
-
-Excluded = Callable[[int, np.ndarray], set[int]]
-"""Identity and its members -> identities that it is known not to be."""
+NEIGHBOURS = 20  # k: nearest crops of a crop
+SUGGESTED = 10  # clusters kept as neighbours of a cluster
+EXACT = 20_000  # crops up to which all pairs are compared
+PRIOR = 2.0  # members of average width that every cluster is given, so that a small one is not sure
+WIDE = 0.35  # taken off, so that half of the answers are yes where the doubt of a merge is as high
+_ROUNDS = 10  # of 2-means
 
 
 class Geometry:
-    """Means, spreads and nearest clusters of N crops.
+    """Neighbours, halves and doubts of the clusters of N crops.
 
     Args:
         features: float32 (N, D), normalised here.
         labels: int64 (N,), negative: in no cluster.
-        excluded: see :data:`Excluded`; asked whenever the neighbours of a cluster are looked for.
+        cameras: int64 (N,), or None: not known.
+        judged: crop -> crops that a person has compared it with; what they were found to be stands in the labels. It
+            is read again whenever a cluster is looked at.
 
     Attributes:
         rows: float32 (N, D), unit length.
         members: identity -> int64 positions, ascending; every identity has at least one.
     """
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray, excluded: Excluded | None = None) -> None:
+    def __init__(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        cameras: np.ndarray | None = None,
+        judged: Mapping[int, Sequence[int]] | None = None,
+    ) -> None:
         rows = np.asarray(features, dtype=np.float32)
         self.rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        self.excluded = excluded or (lambda identity, members: set())
-        self.members = _members(labels)
-        count = len(self.members)
-        self._ids = np.array(list(self.members), dtype=np.int64)
-        self._slot = {identity: slot for slot, identity in enumerate(self.members)}
-        self._means = np.zeros((count, self.rows.shape[1]), dtype=np.float32)
-        self._widths = np.zeros(count, dtype=np.float32)  # sum of the members' distances to the mean
-        self._sizes = np.zeros(count, dtype=np.int64)  # 0: the slot is free
+        self.labels = labels
+        self.cameras = cameras
+        self.judged = {} if judged is None else judged
+        self._near, self._back, self._start = _lists(self.rows)
+        order = np.argsort(labels, kind="stable")
+        values, first = np.unique(labels[order], return_index=True)
+        parts = np.split(order, first[1:])
+        self.members = {int(value): part for value, part in zip(values, parts) if value >= 0}
+        self._means: dict[int, np.ndarray] = {}
+        self._widths: dict[int, float] = {}  # sum of the members' distances to the mean
+        self._views: dict[int, np.ndarray] = {}
+        self._halves: dict[int, np.ndarray] = {}
+        self._shared: dict[int, float] = {}
+        self._found: dict[int, list[tuple[int, float]]] = {}
+        self._settled: dict[int, bool] = {}  # whether the halves were compared
+        self._misfits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for identity in self.members:
             self._measure(identity)
-        self._near = np.full((count, NEIGHBOURS), -1, dtype=np.int64)  # slots
-        self._ratio = np.zeros((count, NEIGHBOURS), dtype=np.float32)
-        self._look_around(np.arange(count))
+        self._width = sum(self._widths.values()) / max(sum(map(len, self.members.values())), 1)
+        self._size = sum(map(len, self.members.values())) / max(len(self.members), 1)
+        for identity in self.members:
+            self._look_around(identity)
 
     # ------------------------------------------------------------------------------------------- questions
 
     def doubt(self, identity: int) -> float:
-        """Of a cluster: the ratio with its most doubtful neighbour; 0 without one."""
-        return float(self._ratio[self._slot[identity], 0])
+        """Of a cluster, in [0, 1]: that it is only a part of an identity, or more than one, or holds a stranger."""
+        misfit = float(self._misfits[identity][0].max(initial=0.0))
+        return max(self.part_doubt(identity), self.split_doubt(identity), misfit)
+
+    def part_doubt(self, identity: int) -> float:
+        """That the most likely neighbour is the same identity; 0 without one."""
+        found = self._found[identity]
+        return found[0][1] if found else 0.0
+
+    def split_doubt(self, identity: int) -> float:
+        """That the cluster is two identities; 0 where a person has judged its halves."""
+        size = len(self.members[identity])
+        if size < 4 or self._settled[identity]:
+            return 0.0
+        width = (self._widths[identity] + PRIOR * self._width) / (size + PRIOR) / max(self._width, 1e-6)
+        large = math.log(size) / math.log(max(self._size, 2.0))
+        return float(np.clip(width * large * (self._shared[identity] + 0.2) / 1.2 - WIDE, 0.0, 1.0))
 
     def neighbours(self, identity: int) -> list[tuple[int, float]]:
-        """(identity, ratio) of the clusters that may be this one, the most doubtful first; at most 10."""
-        slot = self._slot[identity]
-        near = self._near[slot]
-        return [(int(self._ids[other]), float(ratio)) for other, ratio in zip(near, self._ratio[slot]) if other >= 0]
+        """(identity, doubt) of the clusters that may be this one, the most likely first; at most 10."""
+        return self._found[identity]
+
+    def halves(self, identity: int) -> np.ndarray:
+        """float32 (M,): on which side of the cluster a member lies: below 0 in the smaller half, by how much."""
+        return self._halves[identity]
 
     def medoid(self, crops: np.ndarray) -> int:
         """The crop nearest to the mean of some crops."""
         rows = self.rows[crops]
         return int(crops[(rows @ rows.mean(axis=0)).argmax()])
 
-    def oddness(self, identity: int) -> np.ndarray:
-        """float32 (M,): how much nearer a member is to another cluster than to the others of its own; above 1: it is.
+    def misfits(self, identity: int) -> tuple[np.ndarray, np.ndarray]:
+        """Doubt of every member, float32 (M,) in [0, 1], and the cluster that it may belong to, int64 (M,), -1: none.
 
-        The ratio of the two distances; the member's own share in its mean is taken out.
+        Members that a person has compared with any crop have no doubt.
+        """
+        return self._misfits[identity]
+
+    def confidence(self, identity: int) -> np.ndarray:
+        """float32 (M,) in [0, 1]: how much nearer a member is to the others of its cluster than to the next cluster.
+
+        ``max(0, 1 - a / b)`` of the distances to the two means; the member's own share is taken out.
         """
         crops = self.members[identity]
-        slot = self._slot[identity]
         rows = self.rows[crops]
-        if len(crops) == 1:
-            return np.zeros(1, dtype=np.float32)
-        own = _distance(rows, self._means[[slot]])[:, 0] * (len(crops) / (len(crops) - 1))
-        near = self._near[slot]
-        near = near[near >= 0]
-        if not len(near):
-            return own / max(float(own.max()), 1e-6)
-        return own / np.maximum(_distance(rows, self._means[near]).min(axis=1), 1e-6)
+        others = [other for other, _ in self.nearest(crops, identity)]
+        if len(crops) == 1 or not others:
+            return np.zeros(len(crops), dtype=np.float32)
+        own = _distance(rows, self._means[identity][None])[:, 0] * (len(crops) / (len(crops) - 1))
+        theirs = _distance(rows, np.stack([self._means[other] for other in others])).min(axis=1)
+        return np.maximum(0, 1 - own / np.maximum(theirs, 1e-6)).astype(np.float32)
 
     def nearest(self, crops: np.ndarray, besides: int | None = None) -> list[tuple[int, float]]:
-        """(identity, distance) of the clusters nearest to the mean of some crops, but for one."""
-        used = np.flatnonzero(self._sizes)
-        if besides in self._slot:
-            used = used[used != self._slot[besides]]
-        distance = _distance(self.rows[crops].mean(axis=0, keepdims=True), self._means[used])[0]
-        order = np.argsort(distance, kind="stable")[:NEIGHBOURS]
-        return [(int(self._ids[used[place]]), float(distance[place])) for place in order]
+        """(identity, share of the nearest neighbours in it) of the clusters that some crops may belong to, but for one.
+
+        Where neighbours name fewer than ten clusters, those with the nearest means follow.
+        """
+        found = self.labels[self._near[crops]].ravel()
+        values, counts = np.unique(found[found >= 0], return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        shares = {int(values[place]): float(counts[place] / len(found)) for place in order}
+        shares.pop(-1 if besides is None else besides, None)
+        best = list(shares.items())[:SUGGESTED]
+        if len(best) < SUGGESTED and self._means:
+            identities = [identity for identity in self._means if identity != besides and identity not in shares]
+            if identities:
+                means = np.stack([self._means[identity] for identity in identities])
+                distance = _distance(self.rows[crops].mean(axis=0, keepdims=True), means)[0]
+                for place in np.argsort(distance, kind="stable")[: SUGGESTED - len(best)]:
+                    best.append((identities[place], 0.0))
+        return best
 
     def closeness(self, crops: np.ndarray) -> np.ndarray:
-        """float32 (M,): distance of every crop to the nearest mean of a cluster."""
-        used = np.flatnonzero(self._sizes)
-        if not len(used):
-            return np.zeros(len(crops), dtype=np.float32)
-        parts = [
-            _distance(self.rows[crops[start : start + _ROWS]], self._means[used]).min(axis=1)
-            for start in range(0, len(crops), _ROWS)
-        ]
-        return np.concatenate([np.zeros(0, dtype=np.float32), *parts])
+        """float32 (M,): share of every crop's nearest neighbours that lies in the cluster with most of them."""
+        return _best_label(self.labels[self._near[crops]])[0]
 
     # --------------------------------------------------------------------------------------------- changes
 
-    def update(self, labels: np.ndarray, touched: Iterable[int]) -> set[int]:
-        """Follows a change of labels.
+    def update(self, touched: Iterable[int]) -> set[int]:
+        """Follows a change of ``labels``, which is this object's own array or a new one.
 
         Args:
-            labels: int64 (N,), the new ones.
             touched: identities that gained or lost members, or about which something was said.
 
         Returns:
             identities whose doubt, size or neighbours may have changed; those that are gone are not among them.
         """
-        changed = []
-        for identity in sorted(set(touched)):
-            if identity <= UNASSIGNED:
-                continue
-            crops = np.flatnonzero(labels == identity)
-            slot = self._slot.get(identity)
-            if slot is None:
-                if not len(crops):
-                    continue
-                slot = self._new_slot(identity)
-            changed.append(slot)
+        again: set[int] = set()
+        for identity in {one for one in touched if one >= 0}:
+            again |= {identity, *(other for other, _ in self._found.get(identity, ()))}
+            crops = np.flatnonzero(self.labels == identity)
             if len(crops):
                 self.members[identity] = crops
                 self._measure(identity)
-            else:
-                del self.members[identity], self._slot[identity]
-                self._sizes[slot] = 0
-        if not changed:
-            return set()
-        slots = np.array(changed)
-        stale = np.any(np.isin(self._near, slots), axis=1, keepdims=True)[:, 0]
-        ratios = self._ratios(slots[self._sizes[slots] > 0])
-        if len(ratios):
-            stale |= (ratios > self._ratio[:, -1]).any(axis=0)
-        stale[slots] = True
-        stale &= self._sizes > 0
-        again = np.flatnonzero(stale)
-        self._look_around(again)
-        return {int(identity) for identity in self._ids[again]}
+            elif identity in self.members:
+                self._forget(identity)
+        for identity in {one for one in touched if one in self.members}:
+            again |= set(self._edges(identity)[0].tolist())
+        again &= self.members.keys()
+        for identity in again:
+            self._look_around(identity)
+        return again
 
-    def _new_slot(self, identity: int) -> int:
-        free = np.flatnonzero(self._sizes == 0)
-        free = free[~np.isin(free, list(self._slot.values()))]
-        if len(free):
-            slot = int(free[0])
-        else:
-            slot = len(self._sizes)
-            grown = max(64, slot // 8)
-            self._ids = np.concatenate((self._ids, np.full(grown, -1, dtype=np.int64)))
-            for name in ("_means", "_widths", "_sizes", "_ratio", "_near"):
-                array = getattr(self, name)
-                more = np.full((grown, *array.shape[1:]), -1 if name == "_near" else 0, dtype=array.dtype)
-                setattr(self, name, np.concatenate((array, more)))
-        self._ids[slot], self._slot[identity] = identity, slot
-        return slot
+    def _forget(self, identity: int) -> None:
+        for table in (self.members, self._means, self._widths, self._views, self._halves, self._shared):
+            table.pop(identity, None)  # type: ignore[attr-defined]
+        for found in (self._found, self._settled, self._misfits):
+            found.pop(identity, None)  # type: ignore[attr-defined]
 
     def _measure(self, identity: int) -> None:
-        slot = self._slot[identity]
-        rows = self.rows[self.members[identity]]
-        self._means[slot] = rows.mean(axis=0)
-        self._widths[slot] = _distance(rows, self._means[[slot]]).sum()
-        self._sizes[slot] = len(rows)
-
-    def _spread(self) -> np.ndarray:
-        average = self._widths.sum() / max(int(self._sizes.sum()), 1)
-        return (self._widths + PRIOR * average) / (self._sizes + PRIOR)
-
-    def _ratios(self, slots: np.ndarray) -> np.ndarray:
-        """float32 (len(slots), slots in all): 0 for free slots and for a cluster with itself."""
-        spread = self._spread()
-        ratios = (spread[slots, None] + spread[None]) / np.maximum(_distance(self._means[slots], self._means), 1e-6)
-        ratios[:, self._sizes == 0] = 0
-        ratios[np.arange(len(slots)), slots] = 0
-        return ratios
-
-    def _look_around(self, slots: np.ndarray) -> None:
-        count = min(NEIGHBOURS, max(len(self._sizes) - 1, 0))
-        self._near[slots], self._ratio[slots] = -1, 0
-        if not count:
+        crops = self.members[identity]
+        rows = self.rows[crops]
+        mean = rows.mean(axis=0)
+        self._means[identity] = mean
+        self._widths[identity] = float(_distance(rows, mean[None]).sum())
+        side = _halve(rows)
+        self._halves[identity] = side
+        if self.cameras is None:
+            self._shared[identity] = 1.0
             return
-        for start in range(0, len(slots), _ROWS):
-            some = slots[start : start + _ROWS]
-            ratios = self._ratios(some)
-            for row, slot in enumerate(some):
-                identity = int(self._ids[slot])
-                others = self.excluded(identity, self.members[identity])
-                known = [self._slot[other] for other in others if other in self._slot]
-                ratios[row, known] = 0
-            best = np.argpartition(-ratios, count - 1, axis=1)[:, :count]
-            value = np.take_along_axis(ratios, best, axis=1)
-            order = np.argsort(-value, axis=1, kind="stable")
-            best, value = np.take_along_axis(best, order, axis=1), np.take_along_axis(value, order, axis=1)
-            self._near[some, :count] = np.where(value > 0, best, -1)
-            self._ratio[some, :count] = value
+        cameras = self.cameras[crops]
+        self._views[identity] = np.unique(cameras)
+        views = [np.bincount(cameras[part], minlength=int(cameras.max()) + 1) for part in (side < 0, side >= 0)]
+        shares = [view / max(int(view.sum()), 1) for view in views]
+        self._shared[identity] = float(np.minimum(*shares).sum())
+
+    def _edges(self, identity: int) -> tuple[np.ndarray, np.ndarray]:
+        """Identities whose crops are among the nearest of this cluster's, or the other way round, and how often."""
+        crops = self.members[identity]
+        back = [self._back[self._start[crop] : self._start[crop + 1]] for crop in crops.tolist()]
+        found = self.labels[np.concatenate((self._near[crops].ravel(), *back))]
+        values, counts = np.unique(found, return_counts=True)
+        other = (values >= 0) & (values != identity)
+        return values[other], counts[other]
+
+    def _look_around(self, identity: int) -> None:
+        crops = self.members[identity]
+        values, counts = self._edges(identity)
+        compared = [(crop, other) for crop in crops.tolist() for other in self.judged.get(crop, ())]
+        known = {int(self.labels[other]) for _, other in compared}
+        size, k = len(crops), max(self._near.shape[1], 1)
+        found = []
+        for other, count in zip(values.tolist(), counts.tolist()):
+            if other not in known:
+                share = min(1.0, count / (k * min(size, len(self.members[other]))))
+                found.append((other, share * self._apart(identity, other)))
+        found.sort(key=lambda pair: (-pair[1], pair[0]))
+        self._found[identity] = found[:SUGGESTED]
+        smaller = set(crops[self._halves[identity] < 0].tolist())
+        inside = set(crops.tolist())
+        self._settled[identity] = any(
+            (crop in smaller) != (other in smaller) for crop, other in compared if other in inside
+        )
+        near = self.labels[self._near[crops]]
+        share, best = _best_label(np.where(near == identity, -1, near))
+        own = (near == identity).sum(axis=1) / max(min(k, size - 1), 1)
+        doubt = np.clip(share - own, 0.0, 1.0).astype(np.float32)
+        doubt[np.isin(crops, [crop for crop, _ in compared])] = 0
+        self._misfits[identity] = doubt, np.where(doubt > 0, best, -1)
+
+    def _apart(self, one: int, other: int) -> float:
+        """In (0, 1]: 1 for clusters of different cameras, or where no camera is known."""
+        if self.cameras is None:
+            return 1.0
+        a, b = self._views[one], self._views[other]
+        shared = len(np.intersect1d(a, b, assume_unique=True)) / min(len(a), len(b))
+        return (1.1 - shared) / 1.1
 
 
-def _members(labels: np.ndarray) -> dict[int, np.ndarray]:
-    order = np.argsort(labels, kind="stable")
-    values, first = np.unique(labels[order], return_index=True)
-    parts = np.split(order, first[1:])
-    return {int(value): part for value, part in zip(values, parts) if value >= 0}
+def _lists(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int64 (N, k) nearest others of every row, and who has a row among them, in CSR form."""
+    count = len(rows)
+    wanted = min(NEIGHBOURS + 1, count)
+    backend = "torch" if count <= EXACT else "faiss_ivf"
+    near = knn(torch.from_numpy(rows), wanted, backend=backend)[1].numpy()[:, 1:]
+    order = np.argsort(near, axis=None, kind="stable")
+    back = order // max(near.shape[1], 1)
+    start = np.searchsorted(near.ravel()[order], np.arange(count + 1))
+    return near, back, start
+
+
+def _best_label(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of every row (M, k): the share of its most frequent label from 0 on, float32 (M,), and that label, else -1."""
+    labels = np.sort(labels, axis=1)
+    most = np.zeros(len(labels), dtype=np.float32)
+    best = np.full(len(labels), -1, dtype=np.int64)
+    run = np.zeros(len(labels), dtype=np.float32)
+    before = best
+    for column in labels.T:
+        run = np.where((column == before) & (column >= 0), run + 1, column >= 0)
+        best = np.where(run > most, column, best)
+        most, before = np.maximum(most, run), column
+    return most / max(labels.shape[1], 1), best
+
+
+def _halve(rows: np.ndarray) -> np.ndarray:
+    """float32 (M,): 2-means from the main axis; negative in the smaller half, 0 or more in the other."""
+    if len(rows) < 2:
+        return np.zeros(len(rows), dtype=np.float32)
+    centred = rows - rows.mean(axis=0)
+    axis = centred[(centred**2).sum(axis=1).argmax()]
+    for _ in range(_ROUNDS):
+        axis = centred.T @ (centred @ axis)
+        axis /= max(float(np.linalg.norm(axis)), 1e-12)
+    side = centred @ axis
+    for _ in range(_ROUNDS):
+        low = side < 0
+        if low.all() or not low.any():
+            break
+        a, b = centred[low].mean(axis=0), centred[~low].mean(axis=0)
+        following = centred @ (b - a) - (b @ b - a @ a) / 2
+        if np.array_equal(following < 0, low):
+            side = following
+            break
+        side = following
+    low = int((side < 0).sum())
+    return side if 2 * low <= len(rows) else np.where(side < 0, -side, np.minimum(-side, -1e-12))
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from unreid.review.export import identities_table
+from unreid.review.export import identities
 from unreid.review.guard import HEADERS, Guard
 from unreid.review.session import ActionError, Session, StaleError
 from unreid.review.thumbnails import SIZES, Thumbnails
@@ -69,6 +69,12 @@ class ReviewServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://{ADDRESS}:{self.server_address[1]}/?token={self.guard.token}"
+
+    def close(self) -> None:
+        """Ends; an action under way is finished first."""
+        self.server_close()
+        with self.session.lock:
+            pass
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Of a connection: browsers hang up as they like."""
@@ -171,9 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/crop":
             return _json(session.crop(_number(self._query("id"))))
         if path == "/export.csv":
-            with session.lock:
-                table = identities_table(session.crops, session.labels, session.confidence())
-            return HTTPStatus.OK, "text/csv", table
+            return HTTPStatus.OK, "text/csv", identities(session).to_csv()
         parts = path.split("/")
         if len(parts) == 3 and parts[1] in SIZES:
             place = session.crop(_number(parts[2]))["id"]
@@ -227,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
 _ACTIONS: dict[str, Callable[[Session, dict[str, Any], int], dict[str, Any]]] = {
     "merge": lambda session, body, at: session.merge(_integer(body, "into"), _integer(body, "other"), at),
     "apart": lambda session, body, at: session.apart(_integer(body, "one"), _integer(body, "other"), at),
-    "confirm": lambda session, body, at: session.confirm(_integer(body, "cluster"), at),
+    "confirm": lambda session, body, at: session.confirm(_integer(body, "cluster"), _numbers(body, "crops"), at),
     "split": lambda session, body, at: session.split(_numbers(body, "crops"), at),
     "move": lambda session, body, at: session.move(_numbers(body, "crops"), _integer(body, "to"), at),
     "refuse": lambda session, body, at: session.refuse(_numbers(body, "crops"), _integer(body, "cluster"), at),

@@ -48,7 +48,9 @@ class Session:
         self._done: set[int] = set()
         self._samples: dict[int, list[int]] = {}
         self._refresh_judged()
-        self.geometry = Geometry(crops.features, store.labels, self._known_apart)
+        known = len(self._cameras) > 1
+        cameras = self._camera.astype(np.int64) if known else None
+        self.geometry = Geometry(crops.features, store.labels, cameras, self._partners)
 
     @property
     def labels(self) -> np.ndarray:
@@ -62,16 +64,18 @@ class Session:
             return {"rows": [self._row(identity) for identity in self.geometry.members], **self._summary()}
 
     def cluster(self, identity: int) -> dict[str, Any]:
-        """Members of a cluster, of the unassigned crops (-1) or of noise (-2): the most doubtful first."""
+        """Members of a cluster, of the unassigned crops (-1) or noise (-2): the most doubtful first, then by halves."""
         with self.lock:
             if identity >= 0:
                 crops = self._members(identity)
-                doubt = self.geometry.oddness(identity)
-                order = np.argsort(-doubt, kind="stable")
+                doubt = self.geometry.misfits(identity)[0]
+                side = self.geometry.halves(identity)
+                order = np.lexsort((side, -doubt))
             elif identity in (UNASSIGNED, NOISE):
                 crops = np.flatnonzero(self.labels == identity)
-                doubt = self.geometry.closeness(crops) if identity == UNASSIGNED else np.zeros(len(crops))
-                order = np.argsort(doubt, kind="stable")
+                side = np.zeros(len(crops))
+                doubt = self.geometry.closeness(crops) if identity == UNASSIGNED else side
+                order = np.argsort(-doubt, kind="stable")
             else:
                 raise ActionError(f"There is no cluster {identity}.")
             crops = crops[order]
@@ -79,6 +83,8 @@ class Session:
                 "id": identity,
                 "crops": crops.tolist(),
                 "doubt": np.round(doubt[order], 3).tolist(),
+                "half": (side[order] < 0).astype(int).tolist(),
+                "split": round(self.geometry.split_doubt(identity), 3) if identity >= 0 else 0,
                 "cameras": self._camera[crops].tolist(),
                 "neighbours": self._suggest(identity, crops[:1]),
                 "revision": self.store.revision,
@@ -97,6 +103,10 @@ class Session:
         camera = str(self._cameras[self._camera[chosen]])
         return {"id": chosen, "name": self.crops.keys[chosen], "camera": camera, "label": int(self.labels[chosen])}
 
+    def is_done(self, identity: int) -> bool:
+        """Whether a cluster was confirmed and not changed since."""
+        return identity in self._done
+
     def decided(self) -> np.ndarray:
         """bool (N,): crops that an action moved or judged, or whose cluster was confirmed."""
         with self.lock:
@@ -106,15 +116,18 @@ class Session:
 
     def confidence(self) -> np.ndarray:
         """float32 (N,) in [0, 1]: 1 for what a person decided, else how much nearer a crop is to its identity than to
-        the next, ``max(0, 1 - oddness)``; 0 without an identity.
+        the next, see :meth:`~unreid.review.geometry.Geometry.confidence`; 0 without an identity.
         """
         with self.lock:
             found = np.zeros(len(self.crops), dtype=np.float32)
             for identity, crops in self.geometry.members.items():
-                if len(crops) > 1:
-                    found[crops] = np.maximum(0, 1 - self.geometry.oddness(identity))
+                found[crops] = self.geometry.confidence(identity)
             found[self.decided()] = 1
             return found
+
+    def judged(self, crop: int) -> bool:
+        """Whether anything was said about a crop."""
+        return crop in self._partners
 
     # --------------------------------------------------------------------------------------------- actions
 
@@ -132,13 +145,17 @@ class Session:
             pair = [(self.geometry.medoid(a), self.geometry.medoid(b), 1)]
             return self._do("apart", {"one": one, "other": other}, _NONE, 0, pair, {one, other})
 
-    def confirm(self, identity: int, revision: int | None = None) -> dict[str, Any]:
-        """All members of the cluster are one identity."""
+    def confirm(self, identity: int, crops: Sequence[int] = (), revision: int | None = None) -> dict[str, Any]:
+        """The members of the cluster are one identity; with ``crops``: these belong to it."""
         with self._acting(revision):
-            crops = self._members(identity)
-            lead = self.geometry.medoid(crops)
-            pairs = [(lead, crop, 0) for crop in crops.tolist() if crop != lead]
-            return self._do("confirm", {"cluster": identity}, _NONE, 0, pairs, {identity})
+            members = self._members(identity)
+            meant = self._checked(crops) if len(crops) else members
+            if len(np.setdiff1d(meant, members)):
+                raise ActionError("Some of these crops are in another cluster.")
+            lead = self.geometry.medoid(members)
+            pairs = [(lead, crop, 0) for crop in meant.tolist() if crop != lead]
+            detail = {"cluster": identity, "all": not len(crops)}
+            return self._do("confirm", detail, _NONE, 0, pairs, {identity})
 
     def split(self, crops: Sequence[int], revision: int | None = None) -> dict[str, Any]:
         """Some crops of one cluster (or unassigned ones, or noise) are an identity of their own."""
@@ -240,7 +257,7 @@ class Session:
         touched = set(touched)
         for identity in touched:
             self._samples.pop(identity, None)
-        changed = self.geometry.update(self.labels, touched)
+        changed = self.geometry.update(touched)
         gone = [identity for identity in touched if identity >= 0 and identity not in self.geometry.members]
         rows = [self._row(identity) for identity in sorted(changed)]
         return {"kind": kind, "rows": rows, "gone": gone, **self._summary()}
@@ -259,7 +276,8 @@ class Session:
 
     def _refresh_judged(self) -> None:
         """From the store: which pairs were judged, and which clusters nobody needs to look at again."""
-        self._partners, self._done = {}, set()
+        self._partners.clear()
+        self._done.clear()
         for action in self.store.actions():
             self._judge(action)
 
@@ -268,14 +286,8 @@ class Session:
             self._partners.setdefault(a, []).append(b)
             self._partners.setdefault(b, []).append(a)
         self._done -= {*action.before.tolist(), *action.after.tolist()}
-        if action.kind == "confirm":
+        if action.kind == "confirm" and action.detail["all"]:
             self._done.add(int(action.detail["cluster"]))
-
-    def _known_apart(self, identity: int, members: np.ndarray) -> set[int]:
-        if not self._partners:
-            return set()
-        others = [other for crop in members.tolist() for other in self._partners.get(crop, ())]
-        return {int(label) for label in self.labels[others]} - {identity}
 
     def _suggest(self, identity: int, crops: np.ndarray) -> list[dict[str, Any]]:
         if identity >= 0:

@@ -53,7 +53,6 @@ class EventStorage:
         self.latest: dict[str, float] = {}
         self._scalars: dict[str, _Scalar] = {}
         self._images: dict[str, Any] = {}
-        self._histograms: dict[str, Tensor] = {}
         self._lasted: dict[str, float] = {}  # phase -> seconds of its last entry
 
     def put_scalar(self, name: str, value: float | Tensor, reduce: str = "mean") -> None:
@@ -85,10 +84,6 @@ class EventStorage:
             raise ValueError(f"an image is (H, W, 3), got {tuple(image.shape)}")
         self._images[name] = image
 
-    def put_histogram(self, name: str, values: Tensor) -> None:
-        """Note a distribution of values, any shape. TensorBoard only; the last one of a name counts."""
-        self._histograms[name] = values.detach()
-
     def noted(self, name: str) -> float | None:
         """The number noted under a name since the last write, reduced so far, or None; waits for a tensor's device."""
         entry = self._scalars.get(name)
@@ -113,9 +108,9 @@ class EventStorage:
     def write(self) -> Events:
         """Give everything put since the last write to all writers, and forget it."""
         names, numbers = list(self._scalars), _read([entry.result() for entry in self._scalars.values()])
-        events = Events(self.step, dict(zip(names, numbers)), self._images, self._histograms)
+        events = Events(self.step, dict(zip(names, numbers)), self._images)
         self.latest.update(events.scalars)
-        self._scalars, self._images, self._histograms = {}, {}, {}
+        self._scalars, self._images = {}, {}
         for writer in self.writers:
             writer.write(events)
         return events

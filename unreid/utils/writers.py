@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from unreid.utils.errors import UserError
 from unreid.utils.event_file import EventFile, summary_writer
 from unreid.utils.writing import AppendFile, atomic_write_text, refusal, writing
@@ -31,13 +29,11 @@ class Events:
         step: optimiser steps done.
         scalars: name -> value, in the order they were first put.
         images: name -> uint8 (H, W, 3), RGB.
-        histograms: name -> values, any shape.
     """
 
     step: int
     scalars: dict[str, float]
     images: dict[str, Any] = field(default_factory=dict)
-    histograms: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Writer(Protocol):
@@ -95,7 +91,7 @@ class JsonWriter:
 
 
 class TensorBoardWriter:
-    """TensorBoard event files with scalars, images and histograms.
+    """TensorBoard event files with scalars and images.
 
     Args:
         log_dir: folder of the event files.
@@ -126,8 +122,6 @@ class TensorBoardWriter:
                 self._writer.add_scalar(name, value, events.step)
             for name, image in events.images.items():
                 self._writer.add_image(name, image, events.step, dataformats="HWC")
-            for name, values in events.histograms.items():
-                self._writer.add_histogram(name, values, events.step)
         except OSError as error:
             if not self._refused:
                 sentence = refusal(self._file.file.path, error)

@@ -62,6 +62,15 @@ class IdentityTable:
         labels = [-1 if pid == NO_IDENTITY else numbers.setdefault(pid, len(numbers)) for pid in self.pids]
         return np.array(labels, dtype=np.int64), list(numbers)
 
+    def to_csv(self) -> bytes:
+        """The text of the file, as bytes: names of files need not be text."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in zip(self.paths, self.cameras, self.pids, self.confidences.tolist()):
+            writer.writerow((*row[:3], f"{row[3]:.4f}"))
+        return text.getvalue().encode(_ENCODING, _ODD)
+
 
 def write_identities(path: str | Path, table: IdentityTable) -> None:
     """Writes the CSV and, before it, the JSON beside it; each whole or not at all.
@@ -73,12 +82,7 @@ def write_identities(path: str | Path, table: IdentityTable) -> None:
     if table.meta:
         content = {"format": FORMAT, "version": VERSION, **table.meta}
         atomic_write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in zip(table.paths, table.cameras, table.pids, table.confidences.tolist()):
-        writer.writerow((*row[:3], f"{row[3]:.4f}"))
-    atomic_write_bytes(path, text.getvalue().encode(_ENCODING, _ODD))
+    atomic_write_bytes(path, table.to_csv())
 
 
 def read_identities(path: str | Path) -> IdentityTable:

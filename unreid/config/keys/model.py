@@ -23,7 +23,12 @@ KEYS: dict[str, Key] = {
         matching(r"auto|cpu|cuda(:[0-9]{1,4})?", "'auto', 'cpu', 'cuda' or 'cuda:N'"),
         '"auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N"',
     ),
-    "MODEL.INIT_PATH": Key("", TEXT, "checkpoint whose whole network the training starts from (transfer); empty: none"),
+    "MODEL.INIT_PATH": Key(
+        "", TEXT, "file whose network the training starts from: ours, torchreid's, fast-reid's ...; empty: none"
+    ),
+    "MODEL.INIT_NETWORK": Key(
+        False, SWITCH, "the file (INIT_PATH, else RESUME) says what network it is, whatever the keys of MODEL say"
+    ),
     "MODEL.BN_CHUNKS": Key(
         1, BATCH, "train-mode BN over n equal parts of the global batch, as n GPUs under DataParallel"
     ),
@@ -64,7 +69,14 @@ KEYS: dict[str, Key] = {
         NAME,
         "resnet50, osnet_x1_0, vit_small ... (unreid list backbones), or timm/NAME: any network of timm",
     ),
-    "MODEL.BACKBONE.LAST_STRIDE": Key(1, choice(1, 2), "stride of the last stage"),
+    "MODEL.BACKBONE.LAST_STRIDE": Key(
+        0, choice(0, 1, 2), "stride of the last stage; 0: 1 where the network can (all but some of timm), else its own"
+    ),
+    "MODEL.BACKBONE.OUTPUT": Key(
+        "auto",
+        choice("auto", "map", "pooled"),
+        'timm: "map" (feature map, grid of tokens), "pooled" (class token, own pooling), "auto": pooled for tokens',
+    ),
     "MODEL.BACKBONE.PRETRAIN": Key(True, SWITCH, "start from ImageNet weights"),
     "MODEL.BACKBONE.PRETRAIN_PATH": Key(
         "",
@@ -75,6 +87,7 @@ KEYS: dict[str, Key] = {
     "MODEL.BACKBONE.PRETRAIN_VERSION": Key("V1", choice("V1", "V2"), 'torchvision\'s ImageNet weights, "V1" or "V2"'),
     "MODEL.BACKBONE.MIN_MATCH": Key(0.9, between(0, 1), "share of backbone tensors a weight file must match"),
     "MODEL.BACKBONE.STEM_RELU": Key(True, SWITCH, "ReLU between bn1 and maxpool (AuxUSL: off)"),
+    "MODEL.BACKBONE.STEM_CEIL": Key(False, SWITCH, "maxpool overhangs instead of padding, as in fast-reid"),
     "MODEL.BACKBONE.WIDTH": Key(16, between(1, 256), "channels of resnet_tiny's first stage"),
     "MODEL.BACKBONE.CAMERAS": Key(0, between(0, 10**5), "ViT: size of the camera embedding table; 0: none"),
     "MODEL.BACKBONE.STRIDE": Key(16, between(1, 16), "ViT: step of the (overlapping) 16 x 16 patches"),

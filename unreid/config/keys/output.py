@@ -11,7 +11,6 @@ KEYS: dict[str, Key] = {
     "LOG.TENSORBOARD": Key(True, SWITCH, "write TensorBoard event files"),
     "LOG.CLUSTER_IMAGES": Key(6, between(0, 1000), "clusters shown as pictures in TensorBoard; 0: none"),
     "LOG.PROGRESS": Key(True, SWITCH, "progress bar on a terminal, and the time left in the log"),
-    "LOG.CHECK_RANKS": Key(False, SWITCH, "compare a hash of the memory over all processes every epoch (debugging)"),
     "DIST.TIMEOUT_MINUTES": Key(
         10.0, between(0.01, 10_000), "one of several processes without a sign of life for so long ends the run"
     ),

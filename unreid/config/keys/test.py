@@ -33,7 +33,6 @@ KEYS: dict[str, Key] = {
     "TEST.RERANK.CAMERAS": Key(
         False, SWITCH, "camera-aware re-ranking (CA-Jaccard) with CLUSTER.CA.K1_INTRA and K1_INTER"
     ),
-    "TEST.RERANK.SQUARE_INPUT": Key(True, SWITCH, "square the (already squared) distances, as published"),
     "TEST.OVERLAP_CONSTRAINT": Key(False, SWITCH, "TOC at test: + 1000 where two tracklets overlap in time"),
     "TEST.CONSTRAINT_PATH": Key("overlap_relation.pickle", TEXT, "its relation"),
     "TEST.CCE_OPTION": Key(False, SWITCH, "SCP at test"),

@@ -12,9 +12,15 @@ from unreid.engine.commands.index import INDEX
 from unreid.engine.commands.list import LIST
 from unreid.engine.commands.mine import MINE
 from unreid.engine.commands.render import RENDER
+from unreid.engine.commands.report import REPORT
+from unreid.engine.commands.review import REVIEW
 from unreid.engine.commands.search import SEARCH
+from unreid.engine.commands.tune import TUNE
 
-COMMANDS = (CONFIG, LIST, DEMO, RENDER, MINE, CONVERT, EXTRACT, CLUSTER, ASSIGN, INDEX, SEARCH, EXPORT)
+COMMANDS = (
+    *(CONFIG, LIST, DEMO, RENDER, MINE, TUNE, CONVERT),
+    *(EXTRACT, CLUSTER, ASSIGN, INDEX, SEARCH, EXPORT, REPORT, REVIEW),
+)
 
 __all__ = [
     "ASSIGN",
@@ -29,6 +35,9 @@ __all__ = [
     "LIST",
     "MINE",
     "RENDER",
+    "REPORT",
+    "REVIEW",
     "SEARCH",
+    "TUNE",
     "Command",
 ]

@@ -58,8 +58,8 @@ def need_store(uri: str) -> None:
     missing = next((name for name in ("lancedb", "pyarrow") if importlib.util.find_spec(name) is None), None)
     if missing is not None:
         raise UserError(
-            f"The index {uri} needs the package {missing}, which is not installed: install unreid[store], or search the "
-            "feature table itself."
+            f"The index {uri} needs the package {missing}, which is not installed: install unreid[store], or search "
+            "the feature table itself."
         )
 
 

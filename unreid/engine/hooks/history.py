@@ -12,9 +12,10 @@ import torch
 
 from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
+from unreid.evaluation.selection import label_free_score
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
-from unreid.utils.state import entries, require
+from unreid.utils.state import entries, require, require_labels
 from unreid.utils.writing import atomic_write_text, optional, replacing
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ QUALITY = {
     "pair_recall": "cluster/pair_recall",
     "label_free": "select/label_free",
 }
-QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free criterion"}
+MOST_COMPARISONS = 10**8  # of samples with centroids, which 2048 numbers each take seconds on a CPU
+QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free score"}
 
 
 @HOOKS.register("History")
@@ -38,7 +40,7 @@ class HistoryHook(Hook):
 
     A row holds the round, the epochs done at its end, the number of clusters and outliers, the largest and the mean
     cluster size; in percent what other hooks noted about the labels (precision and recall of pairs where identities
-    are known, the label-free criterion where it selects) and, where the round's end was evaluated, mAP and R1 of every
+    are known, the label-free score) and, where the round's end was evaluated, mAP and R1 of every
     test set.
 
     Args:
@@ -50,6 +52,7 @@ class HistoryHook(Hook):
         self.folder = folder
         self.evaluation = evaluation
         self.rows: list[dict[str, Any]] = []
+        self._previous: torch.Tensor | None = None
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:
@@ -60,6 +63,9 @@ class HistoryHook(Hook):
             return
         sizes = torch.bincount(clustering.labels[clustering.labels >= 0])
         noted = {column: self.trainer.storage.noted(name) for column, name in QUALITY.items()}
+        if noted["label_free"] is None:
+            noted["label_free"] = self._label_free(clustering)
+        self._previous = clustering.labels
         self.rows.append(
             {
                 "round": self.trainer.state.round,
@@ -72,6 +78,13 @@ class HistoryHook(Hook):
             }
         )
         self.trainer.storage.put_scalar("cluster/largest_share", self.rows[-1]["largest"] / len(clustering.labels))
+
+    def _label_free(self, clustering: Clustering) -> float | None:
+        """The criterion for the eye, where nothing is selected by it; None where it would take its time."""
+        comparisons = len(clustering.labels) * clustering.num_clusters
+        if not is_main() or clustering.features is None or comparisons > MOST_COMPARISONS:
+            return None
+        return label_free_score(clustering.features, clustering.labels, self._previous)
 
     def after_epoch(self) -> None:
         if not self.rows:
@@ -106,15 +119,19 @@ class HistoryHook(Hook):
         return text.getvalue()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "labels": self._previous}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        rows = entries(state, "the history", {"rows": list})["rows"]
+        found = entries(state, "the history", {"rows": list}, {"labels": (torch.Tensor, type(None))})
+        rows, labels = found["rows"], found.get("labels")
+        if labels is not None:
+            require_labels(labels, "'labels' of the history", len(labels))
         for row in rows:
             needed = {"round": int, "epochs": int, "clusters": int, "outliers": int, "largest": int, "mean_size": float}
             require(row, "a row of the history", dict)
             entries(row, "a row of the history", needed, {key: float for key in row if isinstance(key, str)})
         self.rows = list(rows)
+        self._previous = labels
 
 
 def draw_rounds(rows: list[dict[str, Any]], path: Path) -> None:

@@ -413,7 +413,7 @@ async function act(kind) {
   if (kind === "merge" && id >= 0 && near !== undefined) body = { into: id, other: near };
   else if (kind === "apart" && id >= 0 && near !== undefined) body = { one: id, other: near };
   else if (kind === "apart" && near !== undefined && state.crops.length) { kind = "refuse"; body = { crops: meant(), cluster: near }; }
-  else if (kind === "confirm" && id >= 0) body = { cluster: id };
+  else if (kind === "confirm" && id >= 0) body = { cluster: id, crops: [...state.selected] };
   else if (kind === "split" && state.crops.length) body = { crops: meant() };
   else if (kind === "move" && state.crops.length && near !== undefined) body = { crops: meant(), to: near };
   else if (kind === "noise" && state.crops.length && id !== NOISE) body = { crops: meant() };
@@ -429,7 +429,7 @@ async function act(kind) {
     sortRows();
     clusters.show(state.order.length);
     let next = id;
-    if (kind === "confirm") next = state.order[Math.min(Math.max(place, 0), state.order.length - 1)];
+    if (kind === "confirm" && !body.crops.length) next = state.order[Math.min(Math.max(place, 0), state.order.length - 1)];
     if (next >= 0 && !state.rows.has(next)) next = state.order[Math.min(Math.max(place, 0), state.order.length - 1)] ?? UNASSIGNED;
     await open(next ?? UNASSIGNED);
     if (next === id && ["split", "move", "noise", "refuse"].includes(kind)) focus(kind === "refuse" ? focused + 1 : focused);
