@@ -186,15 +186,15 @@ class Geometry:
             else:
                 self._forget(identity)
         again = touched & self.members.keys()
-        for identity in sorted(again):
-            found = self._look_around(identity)
-            around |= found.keys()
-            for other, value in found.items():  # a doubt is that of both
+        found = {identity: self._look_around(identity) for identity in sorted(again)}
+        for other in around - touched:  # who was a neighbour and is none any more
+            if any(one in touched and other not in found.get(one, ()) for one, _ in self._found[other]):
+                self._look_around(other)
+        for identity, values in found.items():
+            around |= values.keys()
+            for other, value in values.items():  # a doubt is that of both
                 if other not in again:
                     self._replace(other, identity, value)
-        for other in around - touched:
-            if any(one in touched and one not in self.members for one, _ in self._found[other]):
-                self._look_around(other)
         stale = [crops, *(self.members[identity] for identity in again)]
         stale += [self._back[self._start[crop] : self._start[crop + 1]] for crop in crops.tolist()]
         seen = np.unique(np.concatenate(stale))
