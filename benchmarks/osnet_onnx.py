@@ -2,7 +2,7 @@
 
     python -m benchmarks.osnet_onnx osnet_x0_25_msmt17.onnx
 
-The file is one that torchreid's OSNet was exported to (public: osnet_x0_25_msmt17.onnx). Random images are enough: every
+The file is one that torchreid's OSNet was exported to (public: osnet_x0_25_msmt17.onnx). Random images will do: every
 layer takes part. Needs the packages onnx and onnxruntime. Ends with 1 if a feature differs by more than 1e-4.
 """
 

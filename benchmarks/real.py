@@ -1,6 +1,6 @@
 """The benchmark on photographs: CUHK01 and camera pair 1 of CUHK03, which are never part of this repository.
 
-    make bench-real ROOT=/path [MORE='--seeds 1 2 3']
+    make bench-real ROOT=/path
     python benchmarks/real.py ROOT [--sets cuhk03p1] [--starts OSNet lite0] [--methods O2CAP ...] [--seeds 1 2 3]
     python benchmarks/real.py ROOT --write-docs        # only the tables of docs/benchmarks.md, from the rows there are
 
@@ -19,6 +19,7 @@ import argparse
 import datetime
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -126,11 +127,11 @@ def rounds(metrics: Path) -> list[dict[str, float]]:
     found: list[dict[str, float]] = []
     for line in metrics.read_text().splitlines():
         scalars = json.loads(line)
+        if found and "test/ImageFolder/mAP" in scalars:  # a line may hold the end of a round and the next one's labels
+            found[-1]["mAP"] = round(scalars["test/ImageFolder/mAP"], 2)
         if "cluster/pair_precision" in scalars:
             names = ("clusters", "outliers", "pair_precision", "pair_recall", "cross_camera_recall")
             found.append({name: round(scalars[f"cluster/{name}"], 4) for name in names})
-        if found and "test/ImageFolder/mAP" in scalars:
-            found[-1]["mAP"] = round(scalars["test/ImageFolder/mAP"], 2)
     return found
 
 
@@ -172,10 +173,15 @@ def main() -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     lock = threading.Lock()
+    failed: list[str] = []
 
     def one(row: Row) -> None:
         say(row.key)
-        found = call(__file__, [root, "--device", device, "--worker", row.key])
+        try:
+            found = call(__file__, [root, "--device", device, "--worker", row.key])
+        except subprocess.CalledProcessError:  # it has said why; the other rows do not depend on it
+            failed.append(row.key)
+            return
         found |= {"date": f"{datetime.date.today()}", "machine": machine(), "device": device}
         with lock:
             kept = json.loads(file.read_text()) if file.is_file() else {}  # another command may have added rows
@@ -189,6 +195,8 @@ def main() -> None:
     done = json.loads(file.read_text())
     atomic_write_text(RESULTS, json.dumps(done, indent=1) + "\n")
     write_docs(done)
+    if failed:
+        raise SystemExit(f"no result of {', '.join(failed)}")
 
 
 def say(text: str) -> None:

@@ -29,12 +29,12 @@ class Method:
     overrides: tuple[str, ...] = ()
 
 
-def per_camera(links: float, *more: str) -> Method:
-    """Cameras clustered one by one; with ``links`` of the mutual pairs joined."""
+def per_camera(*more: str) -> Method:
+    """Cameras clustered one by one, and ``more``."""
     return Method(
         "O2CAP",
         (
-            *("CLUSTER.NAME", "PerCameraDBSCAN", "CLUSTER.EPS", "0.5", "CLUSTER.CAMERA_LINKS", str(links)),
+            *("CLUSTER.NAME", "PerCameraDBSCAN", "CLUSTER.EPS", "0.5"),
             *("MEMORY.PROXY.INTRA", "False", "MEMORY.PROXY.ONLINE", "False", "MEMORY.PROXY.NEGATIVES", "seen"),
             *CENTERED,
             *more,
@@ -49,10 +49,13 @@ METHODS = {
     "+ CA-Jaccard": Method("CAJaccard"),
     "O2CAP": Method("O2CAP"),
     "O2CAP + centred + CA-Jaccard": Method("O2CAP", ("CLUSTER.METRIC", "ca_jaccard", *PROXIES, *CENTERED)),
-    "one by one": per_camera(0.5),
-    "one by one, all links": per_camera(1.0),
-    "one by one, jitter": per_camera(0.5, *JITTER),
-    "one by one, wide": per_camera(0.5, "CLUSTER.EPS", "0.4", "CLUSTER.K1", "10", "CLUSTER.K2", "2"),
+    "one by one": per_camera(),
+    "one by one, half the links": per_camera("CLUSTER.CAMERA_LINKS", "0.5"),
+    "one by one, jitter": per_camera(*JITTER),
+    "one by one, all negatives": per_camera("MEMORY.PROXY.NEGATIVES", "all"),
+    "one by one, wide, half": per_camera(
+        *("CLUSTER.CAMERA_LINKS", "0.5", "CLUSTER.EPS", "0.4", "CLUSTER.K1", "10", "CLUSTER.K2", "2")
+    ),
     "CAP": Method("CAP"),
     "PPLR, cameras": Method("PPLR", ("METHOD.PPLR.CAMERAS", "True", "METHOD.PPLR.AALS_ROUND", "2")),
     "SpCL": Method("SpCL"),

@@ -98,6 +98,11 @@ def test_every_room_has_a_floor() -> None:
     assert rooms == set().union(*FLOORS)
 
 
+def test_the_picture_shows_every_room() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for room in FLOORS for name in room if f"+-- {name} -" not in page] == []
+
+
 def test_no_arrow_points_up() -> None:
     assert wrong_arrows(PACKAGE) == []
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from unreid.engine.trainer import Trainer
     from unreid.evaluation import FeatureExtractor, cluster_report, cmc_map, pairwise_distance, rerank_features
     from unreid.losses import (
+        LOSSES,
         camera_entropy_weights,
         label_preserving_loss,
         smoothed_cross_entropy,
@@ -55,6 +56,7 @@ __all__ = [
     "DATASETS",
     "DBSCAN",
     "HDC",
+    "LOSSES",
     "MEMORIES",
     "METHODS",
     "PARTS",
@@ -139,6 +141,7 @@ _HOMES = {
         "rerank_features",
     ),
     "unreid.losses": (
+        "LOSSES",
         "camera_entropy_weights",
         "label_preserving_loss",
         "smoothed_cross_entropy",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from unreid.clustering import PerCameraDBSCAN
+from unreid.clustering import PerCameraDBSCAN, build_clusterer
 from unreid.clustering.per_camera import mutual_pairs, round_up
 from unreid.config import load_config
 from unreid.evaluation import cluster_report
@@ -66,6 +66,13 @@ def test_a_camera_with_one_image_has_an_outlier() -> None:
     features, _, camids = people()
     camids[0] = 5
     assert PerCameraDBSCAN(0.5, k1=6).fit_predict(features, camids)[0] == -1
+
+
+def test_a_config_builds_it_and_its_graph() -> None:
+    cfg = load_config(None, ["CLUSTER.NAME", "PerCameraDBSCAN", "CLUSTER.K1", "6", "CLUSTER.CAMERA_LINKS", "0.5"])
+    clusterer = build_clusterer(cfg)
+    assert isinstance(clusterer, PerCameraDBSCAN)
+    assert (clusterer.links_share, clusterer.graph_builder.k1, clusterer.eps) == (0.5, 6, cfg.CLUSTER.EPS)
 
 
 def test_ca_jaccard_is_refused() -> None:

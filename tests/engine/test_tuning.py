@@ -32,6 +32,7 @@ N = PEOPLE * EACH
 PIDS = np.arange(N) // EACH
 CAMIDS = torch.arange(N) % 2
 FEW = Values(k1=(10,), k2=(1, 3), ca_k1=(8,), ca_k2=(3,), eps=(0.3, 0.5, 0.7), min_samples=(2, 4))
+TINY = Values(k1=(10,), k2=(3,), ca_k1=(8,), ca_k2=(3,), eps=(0.5, 0.6), min_samples=(2,))
 TEMPLATE = PairGraphBuilder()
 
 
@@ -73,9 +74,6 @@ def test_the_choice_is_near_the_best_that_labels_would_find() -> None:
     correlation, chosen, best = agreement(rows, found)
     assert correlation > 0.7 and chosen > 0.9 * best
     assert rows[0].space.centered  # the cameras hide the people
-    assert rows == sweep(features, CAMIDS, FEW, TEMPLATE) or all(
-        one.score == two.score for one, two in zip(rows, sweep(features, CAMIDS, FEW, TEMPLATE))
-    )
 
 
 def test_without_the_cameras_clusters_of_one_camera_would_win() -> None:
@@ -134,7 +132,7 @@ def stored(path: Path, **arrays: Any) -> str:
     return str(path)
 
 
-SWEPT = ("--k1", "10", "--k2", "1,3", "--ca-k1", "8", "--eps", "0.3,0.5,0.7")
+SWEPT = ("--k1", "10", "--k2", "3", "--ca-k1", "8", "--eps", "0.5,0.6", "--min-samples", "2", "--subsets", "1")
 
 
 def test_a_features_file_becomes_table_picture_and_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +149,7 @@ def test_a_features_file_becomes_table_picture_and_config(tmp_path: Path, capsys
     assert cfg.DATALOADER.NUM_INSTANCE == int(pairs["DATALOADER.NUM_INSTANCE"]) == 8
     with (out / "tune.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 3 * 3 * 2 and float(rows[0]["score"]) >= float(rows[1]["score"])
+    assert len(rows) == 2 * 2 * 2 and float(rows[0]["score"]) >= float(rows[1]["score"])
     assert float(rows[0]["cross_camera_f1"]) > 0.5
     assert (out / "tune.png").read_bytes().startswith(b"\x89PNG")
 
@@ -160,7 +158,7 @@ def test_labels_choose_nothing(tmp_path: Path) -> None:
     chosen = []
     for pids in (PIDS, np.roll(PIDS, 3) * 7 % 40):
         asked = Tuning(
-            features=stored(tmp_path / "f.npz", pids=pids), out=tmp_path / "o", compare_labels=True, values=FEW
+            features=stored(tmp_path / "f.npz", pids=pids), out=tmp_path / "o", compare_labels=True, values=TINY
         )
         chosen.append(tune(load_config(None, []), asked))
     assert chosen[0] == chosen[1]
@@ -170,7 +168,7 @@ def test_a_config_gives_the_features_of_its_own_network(
     small_config: Callable[..., CfgNode], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = small_config()
-    asked = Tuning(base="ClusterContrast_synthetic.yml", out=tmp_path / "o", values=FEW)
+    asked = Tuning(base="ClusterContrast_synthetic.yml", out=tmp_path / "o", values=TINY)
     chosen = tune(cfg, asked)
     assert "features before it" in caplog.text  # the warm-up is still to come
     again = load_config(tmp_path / "o" / "tune.yml")
@@ -181,7 +179,7 @@ def test_a_config_gives_the_features_of_its_own_network(
 def test_features_that_tell_nothing_apart_are_said(tmp_path: Path) -> None:
     path = stored(tmp_path / "f.npz", features=np.ones((N, 4)))
     with pytest.raises(UserError, match="do not tell the samples apart yet"):
-        tune(load_config(None, []), Tuning(features=path, out=tmp_path / "o", values=FEW))
+        tune(load_config(None, []), Tuning(features=path, out=tmp_path / "o", values=TINY))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +193,8 @@ def test_features_that_tell_nothing_apart_are_said(tmp_path: Path) -> None:
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, arrays: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         tune(
-            load_config(None, []), Tuning(features=stored(tmp_path / "f.npz", **arrays), out=tmp_path / "o", values=FEW)
+            load_config(None, []),
+            Tuning(features=stored(tmp_path / "f.npz", **arrays), out=tmp_path / "o", values=TINY),
         )
 
 
@@ -204,7 +203,7 @@ def test_a_file_without_features_or_that_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     for name, sentence in (("none", "holds no array 'features'; it holds camids"), ("text", "no .npz file of plain")):
         with pytest.raises(UserError, match=sentence):
-            tune(load_config(None, []), Tuning(features=str(tmp_path / f"{name}.npz"), out=tmp_path / "o", values=FEW))
+            tune(load_config(None, []), Tuning(features=str(tmp_path / f"{name}.npz"), out=tmp_path / "o", values=TINY))
 
 
 def test_a_config_without_a_base_and_the_picture_of_one_graph(tmp_path: Path) -> None:

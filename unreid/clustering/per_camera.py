@@ -44,7 +44,7 @@ class PerCameraDBSCAN(Clusterer):
         eps: float = 0.5,
         min_samples: int = 2,
         *,
-        links: float = 0.5,
+        links: float = 1.0,
         tol: float = 1e-6,
         metric: str = "jaccard",
         k1: int = 10,
@@ -64,7 +64,7 @@ class PerCameraDBSCAN(Clusterer):
                 "CLUSTER.NAME PerCameraDBSCAN sees one camera at a time, where ca_jaccard has nothing to balance: set "
                 "CLUSTER.METRIC jaccard."
             )
-        clusterer = cls(node.EPS, node.MIN_SAMPLES, links=node.CAMERA_LINKS, tol=node.TOL)
+        clusterer = cls(node.EPS, node.MIN_SAMPLES, links=node.CAMERA_LINKS)
         clusterer.graph_builder = PairGraphBuilder.from_config(cfg)
         return clusterer
 

@@ -54,14 +54,10 @@ def one_kind_of_bn(cfg: Any) -> str:
     return ""
 
 
-def domains_need_both_sides(cfg: Any) -> str:
-    """Two-domain BatchNorm learns from joint batches, which come of a labelled source."""
-    if not cfg.MODEL.DOMAIN_BN:
-        return ""
-    if cfg.MODEL.SYNC_BN:
+def domains_without_synchronised_bn(cfg: Any) -> str:
+    """SyncBN knows no halves of a batch."""
+    if cfg.MODEL.SYNC_BN and cfg.MODEL.DOMAIN_BN:
         return "MODEL.SYNC_BN and MODEL.DOMAIN_BN exclude each other: switch one off."
-    if not cfg.DATASETS.SOURCES:
-        return "MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off."
     return ""
 
 
@@ -173,7 +169,7 @@ CHECKS: tuple[Check, ...] = (
     batch_splits_into_bn_chunks,
     batch_splits_into_sub_batches,
     one_kind_of_bn,
-    domains_need_both_sides,
+    domains_without_synchronised_bn,
     recalibration_without_cameras,
     jaccard_radius_below_one,
     expansion_within_neighbourhood,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unreid.constraints import record_keys
-from unreid.data.build import build_extract_loader, build_train_loader
+from unreid.data.build import Place, build_extract_loader, build_train_loader
 from unreid.data.cache import ImageCache
 from unreid.data.datasets import build_dataset, train_view
 from unreid.data.datasets.base import DATASETS, ReIDDataset
@@ -64,44 +64,67 @@ class Data:
     source: Source | None = None
 
 
-def build_data(cfg: CfgNode, train: bool = True) -> Data:
-    """Parses the datasets of the config, each once, even where it both trains and tests.
+@dataclass(frozen=True)
+class Datasets:
+    """The datasets of a config by their part in it; one that has two parts is one object."""
 
-    One process of every machine goes first: what a dataset renders on its first use is there for the others. No image
-    of a test set is trained on, whichever training set lists it.
+    train: list[ReIDDataset]
+    tests: list[ReIDDataset]
+    sources: list[ReIDDataset]
+
+    @property
+    def all(self) -> list[ReIDDataset]:
+        """Each once."""
+        return list({id(dataset): dataset for dataset in (*self.train, *self.tests, *self.sources)}.values())
+
+
+def read_datasets(cfg: CfgNode, train: bool = True) -> Datasets:
+    """Parses the datasets of the config, each once; without ``train`` only the test sets.
+
+    One process of every machine goes first: what a dataset renders on its first use is there for the others.
 
     Raises:
-        UserError: a dataset is named twice or cannot be read, nothing is left to train on, the camera embedding has too
-            few rows, or a source is a training set too or has no identities.
+        UserError: a dataset is named twice or cannot be read, or a source is a training set too.
     """
     names = _distinct("DATASETS.NAMES", cfg.DATASETS.NAMES) if train else []
     tests = _distinct("DATASETS.TESTS", cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
     sources = _distinct("DATASETS.SOURCES", cfg.DATASETS.SOURCES) if train else []
     _distinct("DATASETS.NAMES and DATASETS.SOURCES", names + sources)  # the target's labels are nobody's business
     with first_of_node():
-        datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests + sources)}
+        found = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests + sources)}
+    return Datasets(*([found[name] for name in part] for part in (names, tests, sources)))
+
+
+def build_data(cfg: CfgNode, train: bool = True) -> Data:
+    """What a run reads. No image of a test set is trained on, whichever training set lists it.
+
+    Raises:
+        UserError: see :func:`read_datasets`; nothing is left to train on, the camera embedding has too few rows, or a
+            source has no identities.
+    """
+    datasets = read_datasets(cfg, train)
     tracklets: list[Tracklet] = []
     truth = None
     if train:
         with task("reading the datasets"):
-            for dataset in datasets.values():
+            for dataset in datasets.all:
                 dataset.log_statistics()
-            tracklets, truth = train_view([datasets[name] for name in names], cfg.SEED, list(datasets.values()))
+            tracklets, truth = train_view(datasets.train, cfg.SEED, datasets.all)
         if (truth.pids < 0).all():
             truth = None
-    everyone, cameras = list(datasets.values()), 1 + max((t.camid for t in tracklets), default=-1)
-    source = read_source([datasets[name] for name in sources], cfg.SEED, everyone, cameras) if sources else None
+    cameras = 1 + max((t.camid for t in tracklets), default=-1)
+    source = read_source(datasets.sources, cfg.SEED, datasets.all, cameras) if datasets.sources else None
     testable = []
-    for name in tests:
-        if datasets[name].has_test:
-            testable.append(datasets[name])
+    for dataset in datasets.tests:
+        if dataset.has_test:
+            testable.append(dataset)
         else:
-            logger.warning("%s has no query and gallery: its evaluation is skipped", name)
+            logger.warning("%s has no query and gallery: its evaluation is skipped", dataset.name)
     if cfg.MODEL.BACKBONE.CAMERAS:
         splits = [split for dataset in testable for split in (dataset.query, dataset.gallery)]
         lists = [tracklets, source.tracklets if source else [], *(split.tracklets for split in splits)]
         check_cameras(cfg.MODEL.BACKBONE.CAMERAS, lists)
-    keys = record_keys(tracklets, [datasets[name].folder for name in names])
+    keys = record_keys(tracklets, [dataset.folder for dataset in datasets.train])
     return Data(tracklets, truth, testable, keys, source)
 
 
@@ -241,25 +264,14 @@ def round_loader(
 
     With a ``source`` every batch has one of the source beside it, in its own random order.
     """
-    shares = {"rank": 0 if whole else get_rank(), "world_size": 1 if whole else get_world_size()}
-    common: dict[str, Any] = {"views": views, "device": device, "cache": cache, **shares}
-    target = build_train_loader(
-        cfg,
-        tracklets,
-        plan.targets,
-        iters=plan.iters,
-        sampler=plan.sampler,
-        batch_size=plan.batch_size,
-        channel_jitter=channel_jitter,
-        **common,
-    )
+    place = Place(device, cache) if whole else Place(device, cache, get_rank(), get_world_size())
+    target = build_train_loader(cfg, tracklets, plan, views, place=place, channel_jitter=channel_jitter)
     if source is None:
         return target
     seed = int(stream_generator(Stream.SOURCE, cfg.SEED).integers(2**63))
-    other = build_train_loader(
-        cfg, source.tracklets, source.labels, iters=len(target), batch_size=plan.batch_size, seed=seed, **common
-    )
-    return JointLoader(target, other)
+    size = target.batches.batch_size
+    beside = replace(plan, targets=source.labels, iters=len(target), sampler=None, batch_size=size)
+    return JointLoader(target, build_train_loader(cfg, source.tracklets, beside, views, place=place, seed=seed))
 
 
 def unlabelled_batches(

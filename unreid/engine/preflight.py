@@ -50,6 +50,7 @@ def check_start(cfg: CfgNode) -> None:
     if not cfg.TEST.EVAL_ONLY:
         check_shares(cfg, int(os.environ.get("WORLD_SIZE", "1")))
         check_selected_round(cfg)
+        check_sources(cfg)
     folder = run_folder(cfg)
     folder.check()
     if cfg.TEST.EVAL_ONLY and cfg.RESUME == AUTO and folder.newest() is None:
@@ -140,6 +141,21 @@ def check_shares(cfg: CfgNode, processes: int) -> None:
     for key, value in batches:
         if value % processes:
             raise UserError(f"{key} {value} is not a multiple of the {processes} processes.")
+
+
+def check_sources(cfg: CfgNode) -> None:
+    """Raises :class:`UserError` if what learns from a labelled source has none, or a method of ours cannot use one."""
+    sources, name = cfg.DATASETS.SOURCES, cfg.METHOD.NAME
+    adapting = name.lower().replace("-", "").replace("_", "") == "spcluda"
+    if cfg.MODEL.DOMAIN_BN and not sources:
+        raise UserError("MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off.")
+    if adapting and not sources:
+        raise UserError(f"METHOD.NAME {name} needs a labelled source: set DATASETS.SOURCES.")
+    if sources and not adapting and is_own("method", name):
+        raise UserError(
+            f"{name} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set METHOD.NAME "
+            "SpCL_UDA."
+        )
 
 
 def check_selected_round(cfg: CfgNode) -> None:

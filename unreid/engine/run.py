@@ -25,10 +25,11 @@ from unreid.engine.resume import check_resumable
 from unreid.engine.start import adopt_network
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
-from unreid.utils.distributed import barrier, from_main, get_rank, init_from_env, is_main, one_voice, shutdown
+from unreid.utils.distributed import barrier, from_main, get_rank, is_main
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.io import atomic_write_text
+from unreid.utils.job import init_from_env, one_voice, shutdown
 from unreid.utils.logging import log_to_folder, setup_logging
 from unreid.utils.plugins import import_installed, import_plugins
 from unreid.utils.seed import seed_everything

@@ -35,6 +35,7 @@ class Rows:
         targets: int64 (R,), pseudo labels.
         camids, indices: int64 (R,); made rows inherit those of the sample they come from.
         real: number of image rows.
+        weights: float (R,), of the rows' losses, or None for ones.
         extras: what a part has computed on the way and needs again in its losses.
     """
 
@@ -43,11 +44,12 @@ class Rows:
     camids: Tensor
     indices: Tensor
     real: int
+    weights: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
     def detach(self) -> Rows:
         """The rows alone, for the memory's update."""
-        return replace(self, features=self.features.detach(), extras={})
+        return replace(self, features=self.features.detach(), weights=None, extras={})
 
 
 def gather_rows(features: Tensor, batch: Batch) -> Rows:
@@ -105,10 +107,10 @@ def build_parts(cfg: CfgNode, own: Sequence[str] = ()) -> list[Part]:
     return [*parts, FurtherLosses(losses)] if losses else parts
 
 
-def combined_weights(parts: Sequence[Part], rows: Rows) -> Tensor | None:
-    """Product of the weights that the parts give, or None if none gives any."""
+def weighted(parts: Sequence[Part], rows: Rows) -> Rows:
+    """The rows with the product of the weights that the parts give."""
     found = [weights for part in parts if (weights := part.weights(rows)) is not None]
-    return torch.stack(found).prod(dim=0) if found else None
+    return replace(rows, weights=torch.stack(found).prod(dim=0)) if found else rows
 
 
 def memory_fields(memory: Memory, rows: Rows, reliable: Tensor | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unreid.memory.hybrid_memory import HybridMemory
-from unreid.methods.base import METHODS, Extract
+from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.parts import gather_rows
 from unreid.methods.spcl import SpCL
@@ -35,7 +35,7 @@ class SpCLUDA(SpCL):
         source_classes: C_s.
     """
 
-    ignored = ("OPTIM.SUB_BATCH", "METHOD.EXTRAS", "MODEL.EMA.ENABLED")
+    ignored = (*Method.ignored, "OPTIM.SUB_BATCH", "MODEL.EMA.ENABLED")
     memory: HybridMemory
     source_labels: Tensor
     source_classes = 0

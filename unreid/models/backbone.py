@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from unreid.config.pixels import pixel_statistics
+from unreid.config.pixels import TIMM, pixel_statistics
 from unreid.models.base import find_backbone
 from unreid.models.pretrained import load_pretrained, warn_about_pixel_statistics
+from unreid.utils.errors import UserError
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 def build_backbone(cfg: CfgNode, *, pretrained: bool = True) -> nn.Module:
     """The backbone that ``cfg.MODEL.BACKBONE`` describes; options that a variant does not know are left out."""
     node = cfg.MODEL.BACKBONE
+    for key, value, plain in (("CAMERAS", node.CAMERAS, 0), ("STRIDE", node.STRIDE, 16)):
+        if node.NAME.startswith(TIMM) and value != plain:
+            raise UserError(
+                f"MODEL.BACKBONE.{key} is for vit_small and vit_base, not for {node.NAME}: set it to {plain}."
+            )
     entry = find_backbone(node.NAME)
     options = {
         "last_stride": node.LAST_STRIDE or 1,

@@ -92,17 +92,39 @@ def fill_backbone(
         UserError: less than ``min_match`` of the backbone's tensors fit; nothing is changed then.
     """
     network = getattr(backbone, "inner", backbone)
-    target = network.state_dict()
-    prefix = best_prefix(state, target)
-    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    adapt = getattr(backbone, "adapt_state_dict", None)
-    if adapt is not None:
+    prefix = best_prefix(state, network.state_dict())
+    stripped = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    readings = [stripped, *getattr(backbone, "translations", lambda _: ())(state)]
+    compared: list[tuple[LoadReport, dict[str, Tensor]]] = []
+    for reading in readings:
         try:
-            found = adapt(found)
+            compared.append(_compare(backbone, network, reading, state, prefix))
         except (RuntimeError, ValueError, LookupError, AssertionError, AttributeError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{origin} does not fit the backbone: {reason}.") from error
-    found = unfold(found, network)
+            failed = error  # of several readings most fit nothing
+    if not compared:
+        reason = str(failed).splitlines()[0] if str(failed) else type(failed).__name__
+        raise UserError(f"{origin} does not fit the backbone: {reason}.") from failed
+    report, fitting = max(compared, key=lambda pair: pair[0].share)
+    if report.share < min_match:
+        raise UserError(
+            f"Only {report.share:.0%} of the backbone's tensors fit {origin} (MODEL.BACKBONE.MIN_MATCH asks for "
+            f"{min_match:.0%}): {report}. Check that MODEL.BACKBONE.NAME is the network the file was made for."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _compare(
+    backbone: nn.Module,
+    network: nn.Module,
+    reading: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    prefix: str,
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """What of ``state``, under the names of ``reading``, fits ``network``."""
+    target = network.state_dict()
+    adapt = getattr(backbone, "adapt_state_dict", dict)
+    found = unfold(adapt(reading), network)
     counted = [key for key in target if not key.endswith("num_batches_tracked")]
     fitting = {
         key: found[key]
@@ -111,20 +133,19 @@ def fill_backbone(
         and found[key].shape == target[key].shape
         and found[key].is_floating_point() == target[key].is_floating_point()
     }
+    used = {value.data_ptr() for value in fitting.values()}
     report = LoadReport(
         prefix=prefix,
         loaded=tuple(key for key in counted if key in fitting),
         missing=tuple(key for key in counted if key not in found),
         misshaped=tuple(key for key in counted if key in found and key not in fitting),
-        left_over=tuple(key for key in state if key.removeprefix(prefix) not in target or not key.startswith(prefix)),
+        left_over=tuple(
+            key
+            for key, value in state.items()
+            if value.data_ptr() not in used and (key.removeprefix(prefix) not in target or not key.startswith(prefix))
+        ),
     )
-    if report.share < min_match:
-        raise UserError(
-            f"Only {report.share:.0%} of the backbone's tensors fit {origin} (MODEL.BACKBONE.MIN_MATCH asks for "
-            f"{min_match:.0%}): {report}. Check that MODEL.BACKBONE.NAME is the network the file was made for."
-        )
-    network.load_state_dict(fitting, strict=False)
-    return report
+    return report, fitting
 
 
 def best_prefix(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unreid.models.last_stride import last_reductions, refine_last_stage
-from unreid.models.timm_network import adapted, create, needed_size, stages_of
+from unreid.models.timm_network import adapted, by_order, create, needed_size, stages_of
 from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -80,11 +80,15 @@ class TimmBackbone(nn.Module):
 
     def stages(self) -> dict[str, list[nn.Module | nn.Parameter]]:
         """Stem and four parts of about the same number of timm's layers; see ``base.Backbone``."""
-        return stages_of(self.inner, self.name)
+        return stages_of(self.inner)
 
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``state`` as this network names and shapes it: timm's own filter of the network's family."""
         return adapted(state, self.inner, self.name)
+
+    def translations(self, state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Further readings of a file that names its tensors otherwise: as it is, for timm's filter, and by order."""
+        return [dict(state), *by_order(state, self.name)]
 
     def _set_stride(self, wish: int, image_size: tuple[int, int], tokens: bool) -> None:
         def probe() -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unreid.models.same_order import in_order
 from unreid.utils.errors import UserError
+
+IN_ORDER = ("convnext", "efficientnet", "mobilenetv3", "swin_transformer", "vision_transformer")
+"""Families whose layers timm and torchvision list in one order (in some of them with another epsilon of BN)."""
 
 
 def create(name: str, image_size: tuple[int, int]) -> nn.Module:
@@ -81,23 +86,49 @@ def adapted(state: Mapping[str, Tensor], net: nn.Module, name: str) -> dict[str,
 
     family = sys.modules[timm.model_entrypoint(name).__module__]
     rename = getattr(family, "checkpoint_filter_fn", None)
-    return dict(state) if rename is None else dict(rename(dict(state), net))
+    named = dict(state) if rename is None else dict(rename(dict(state), net))
+    positions, own = named.get("pos_embed"), net.state_dict().get("pos_embed")
+    if positions is not None and own is not None and positions.ndim == own.ndim == 3 and positions.shape != own.shape:
+        named["pos_embed"] = _resized(positions, own, net)
+    return named
 
 
-def stages_of(net: Any, name: str) -> dict[str, list[nn.Module | nn.Parameter]]:
-    """Stem and four parts, by timm's own grouping of the layers.
+def _resized(positions: Tensor, own: Tensor, net: Any) -> Tensor:
+    """Positions (1, prefix + h * w, C) of a square grid, for the grid of ``net``; as they are where it has none."""
+    from timm.layers import resample_abs_pos_embed
 
-    Raises:
-        UserError: timm does not know the layers of that network.
-    """
+    grid = getattr(getattr(net, "patch_embed", None), "grid_size", None)
+    if grid is None or positions.shape[2] != own.shape[2]:
+        return positions
+    prefix = own.shape[1] - grid[0] * grid[1]
+    if prefix < 0 or math.isqrt(positions.shape[1] - prefix) ** 2 != positions.shape[1] - prefix:
+        return positions
+    return resample_abs_pos_embed(positions, new_size=list(grid), num_prefix_tokens=prefix)
+
+
+def by_order(state: Mapping[str, Tensor], name: str) -> list[dict[str, Tensor]]:
+    """torchvision's file for the same network under timm's names, where that has been checked; else nothing."""
+    import timm
+
+    if timm.model_entrypoint(name).__module__.rpartition(".")[2] not in IN_ORDER:
+        return []
+    with torch.device("meta"):
+        outline = timm.create_model(name, pretrained=False, num_classes=0)
+    found = in_order(state, outline.state_dict())
+    return [] if found is None else [found]
+
+
+def stages_of(net: Any) -> dict[str, list[nn.Module | nn.Parameter]]:
+    """Stem and four parts, by timm's own grouping of the layers, or in the order of the network's children."""
     from timm.models import group_parameters
 
-    if not hasattr(net, "group_matcher"):
-        raise UserError(f"timm/{name} does not name its stages: set MODEL.FREEZE_AT ''.")
-    groups = group_parameters(net, net.group_matcher(coarse=True))
-    if len(groups) != 5:
+    groups = group_parameters(net, net.group_matcher(coarse=True)) if hasattr(net, "group_matcher") else {}
+    if groups and len(groups) != 5:
         groups = group_parameters(net, net.group_matcher(coarse=False))
-    first, *rest = (groups[key] for key in sorted(groups))
+    if not groups:
+        for parameter, _ in net.named_parameters():
+            groups.setdefault(".".join(parameter.split(".")[:2]), []).append(parameter)
+    first, *rest = (groups[key] for key in (sorted(groups) if hasattr(net, "group_matcher") else groups))
     cuts = [round(k * len(rest) / 4) for k in range(5)]
     stages = {"stem": first}
     for k in range(4):

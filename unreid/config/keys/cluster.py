@@ -36,7 +36,7 @@ KEYS: dict[str, Key | Section] = {
         'clustered: "method" (the method\'s own), "raw" (pooled) or "l2" (normalised pooled)',
     ),
     "CLUSTER.CAMERA_LINKS": Key(
-        0.5, between(0, 1), "PerCameraDBSCAN: share of the mutually nearest clusters of two cameras that are joined"
+        1.0, between(0, 1), "PerCameraDBSCAN: share of the mutually nearest clusters of two cameras that are joined"
     ),
     "CLUSTER.CAMERA_CENTERED": Key(
         False, SWITCH, "cluster the features less their camera's mean, normalised; any method and clusterer"

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_crops(arguments)
     check_output(arguments.output, arguments.overwrite)
     model = check_model(arguments)
-    from unreid.utils.distributed import get_rank, init_from_env, one_voice, shutdown
+    from unreid.utils.distributed import get_rank
+    from unreid.utils.job import init_from_env, one_voice, shutdown
     from unreid.utils.logging import setup_logging
     from unreid.workbench.crops import list_crops
     from unreid.workbench.extraction import extract_to_file

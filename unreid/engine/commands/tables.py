@@ -64,7 +64,7 @@ def read_source(arguments: argparse.Namespace, model: str) -> FeatureTable:
 
 def opened(arguments: argparse.Namespace, model: str) -> Encoder:
     """The encoder on the device that the options name."""
-    from unreid.utils.distributed import init_from_env
+    from unreid.utils.job import init_from_env
 
     return open_encoder(arguments, model, init_from_env(arguments.device))
 

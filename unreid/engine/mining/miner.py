@@ -29,8 +29,8 @@ from unreid.constraints import (
 )
 from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO_TEMPORAL
 from unreid.constraints.picture import draw_travel
-from unreid.data.datasets import build_dataset
 from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.data import read_datasets
 from unreid.engine.mining.options import Mining, parse_pair
 from unreid.engine.mining.report import log_links, log_travel
 from unreid.utils.errors import UserError
@@ -219,10 +219,11 @@ def mining_datasets(cfg: CfgNode) -> tuple[ReIDDataset, ReIDDataset]:
     names, tests = list(cfg.DATASETS.NAMES), list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
     if len(names) != 1 or len(tests) != 1:
         raise UserError(f"Relations are mined for one dataset at a time, not for {', '.join([*names, *tests])}.")
-    train = build_dataset(names[0], cfg)
+    found = read_datasets(cfg)
+    (train,), (test,) = found.train, found.tests
     if not train.has_cameras:
         raise UserError(f"{train.name} has no camera labels, so there is nothing to mine.")
-    return train, train if names == tests else build_dataset(tests[0], cfg)
+    return train, test
 
 
 def _train_records(dataset: ReIDDataset) -> Records:

@@ -19,8 +19,8 @@ from unreid.methods import METHODS
 from unreid.methods.base import CLUSTER_FEATURES
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.utils.arrays import as_codes, as_features
-from unreid.utils.distributed import init_from_env
 from unreid.utils.errors import UserError
+from unreid.utils.job import init_from_env
 from unreid.utils.npz import ArraysError, read_arrays
 
 logger = logging.getLogger(__name__)
