@@ -95,7 +95,7 @@ bench-real: $(STAMP)
 	$(BIN)/python benchmarks/real.py "$(ROOT)" $(MORE)
 
 screenshots: $(STAMP)
-	$(BIN)/python -m benchmarks.screenshots
+	$(BIN)/python benchmarks/screenshots.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Pictures of the documentation, made anew from the rendered world: ``make screenshots``.
 
-    python -m benchmarks.screenshots [--out docs/images] [--run FOLDER]
+    python benchmarks/screenshots.py [--out docs/images] [--run FOLDER]
 
 Trains the demo (a minute or two), writes its report and takes pictures of it in Chromium; the ranked list of the run is
 copied beside them. Nothing in them comes from a real person. Needs the packages chromium and chromium-driver of the
@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import checkout  # noqa: F401
 
 from tests.browser import NARROW, opened, resize, why_none
 
