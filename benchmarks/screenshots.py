@@ -21,8 +21,6 @@ from typing import Any
 
 import checkout  # noqa: F401
 
-from tests.browser import NARROW, opened, resize, why_none
-
 RUN = "logs/demo"
 QUALITY = 82
 
@@ -32,6 +30,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of the pictures")
     parser.add_argument("--run", type=Path, help="a run that is there already, instead of training one")
     arguments = parser.parse_args()
+    from tests.browser import opened, why_none
+
     reason = why_none()
     if reason:
         sys.stderr.write(f"{reason}\n")
@@ -69,6 +69,8 @@ def report(run: Path, page: Path) -> None:
 
 def shoot_report(driver: Any, page: str, out: Path) -> None:
     """Its beginning, its ranked lists, its map with a crop, and its beginning on a phone."""
+    from tests.browser import NARROW, resize
+
     driver.get(page)
     save(driver, out / "report.jpg", 0, 1180, 1080)
     save(driver, out / "report_ranked.jpg", top(driver, "#ranked .cluster") - 12, 1180, 640)
