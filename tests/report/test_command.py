@@ -47,7 +47,7 @@ def test_a_run_becomes_one_page_with_all_its_parts(labelled: Path, capsys: pytes
 
 
 def test_fewer_images_are_a_sample_and_the_page_says_so(labelled: Path, tmp_path: Path) -> None:
-    assert main(["report", "--images", "20", "-o", str(tmp_path / "few.html"), str(labelled)]) == 0
+    assert main(["report", "--images", "8", "-o", str(tmp_path / "few.html"), str(labelled)]) == 0
     found = parts((tmp_path / "few.html").read_text(encoding="utf-8"))
     assert (
         re.search(r"These are \d+ of \d+ training samples", found["clusters"])

@@ -122,7 +122,10 @@ def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple
         state = (train.labels[chosen] < 0).astype(np.int64)
         names = ["in a cluster", "outlier"]
         if train.pids is not None:
-            found["truth"] = _truth(train, chosen), ["its cluster's main identity", "another identity", "outlier"]
+            found["truth"] = (
+                _truth(train, chosen),
+                ["its cluster's main identity", "not its cluster's main identity", "outlier"],
+            )
         else:
             found["state"] = state, names
     return found or {"all": (np.zeros(len(chosen), dtype=np.int64), ["sample"])}
