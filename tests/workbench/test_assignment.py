@@ -23,7 +23,7 @@ def world(ids: int = 12, images: int = 6, noise: float = 0.5, seed: int = 0) -> 
     x = centers[pids] + noise * rng.normal(size=(len(pids), 32))
     paths = [f"{pid:03}/{seed}_{number:03}.jpg" for number, pid in enumerate(pids)]
     cameras = [f"c{number % 3}" for number in range(len(pids))]
-    return FeatureTable(paths, cameras, x.astype(np.float32), FeatureMeta("/data", "m", "f")), pids
+    return FeatureTable(paths, cameras, x.astype(np.float32), FeatureMeta("/data", "m", "f", unreadable=[])), pids
 
 
 def test_confidence_takes_the_images_own_share_out() -> None:
@@ -82,7 +82,7 @@ def test_other_clusterers_and_distances() -> None:
     assert len(cluster_table(table, cfg).labels[1]) == 12
     cosine = load_config(None, ["CLUSTER.METRIC", "cosine"])
     tried = radii(table, cosine)
-    assert 1 < len(tried) and list(tried) == sorted(tried)
+    assert len(tried) > 1 and list(tried) == sorted(tried)
     assert len(cluster_table(table, cosine, sweep=tried).labels[1]) == 12
     with pytest.raises(UserError, match="finds no identity"):
         cluster_table(table, load_config(None, ["CLUSTER.METRIC", "cosine", "CLUSTER.EPS", 0.001]))

@@ -129,9 +129,8 @@ def connect(uri: str) -> Any:
             f"The index {uri} needs the package lancedb, which is not installed: install unreid[store], or search the "
             "feature table itself."
         ) from None
-    more = {"host_override": os.environ["LANCEDB_HOST"]} if "LANCEDB_HOST" in os.environ else {}
     try:
-        return lancedb.connect(uri, **more)
+        return lancedb.connect(uri, host_override=os.environ.get("LANCEDB_HOST"))
     except Exception as error:  # LanceDB's errors have no common class
         raise UserError(f"The index {uri} cannot be reached: {str(error).splitlines()[0][:200]}") from None
 
