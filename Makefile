@@ -8,19 +8,23 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs package-check torture faults bench bench-gpu bench-methods clean
+.PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-methods bench-real screenshots clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
 	@echo "make test           lint and test suite"
 	@echo "make lint           ruff and mypy only"
 	@echo "make package-check  build the package, install it into an empty environment, run it there"
-	@echo "make docs           docs/config.md, from the declarations of the keys"
+	@echo "make release-check  that, and what a release needs: changelog, citation, archives and their description"
+	@echo "make site           the documentation as pages, in build/site"
+	@echo "make docs           docs/config.md and the list of registered names, from their declarations"
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
 	@echo "make bench-gpu      the parts that have a CUDA path, on the GPU"
 	@echo "make bench-methods  every method on the rendered data set"
+	@echo "make bench-real     the methods on photographs: ROOT=folder, see benchmarks/real.py"
+	@echo "make screenshots    pictures of the documentation, from the rendered world (needs Chromium)"
 	@echo "make clean          remove caches and build files (keeps .venv, logs and datasets)"
 
 install: $(STAMP)
@@ -47,14 +51,22 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m unreid.config.table docs/config.md
+	$(BIN)/python -m unreid.engine.kinds
 
 # One thread a worker: two processes that each use all cores are slower than either alone.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
+# Strict: a warning is an error. To read it: .venv/bin/python -m mkdocs serve
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 # Slow tests of their own: they need the package index.
 package-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/package
+
+release-check: lint package-check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/package/check_release.py
 
 torture: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture $(PARTS)
@@ -76,6 +88,14 @@ bench-gpu: $(STAMP)
 
 bench-methods: $(STAMP)
 	$(BIN)/python benchmarks/methods.py
+
+# Photographs are not part of this repository: ROOT says where they are. Goes on where it was stopped.
+bench-real: $(STAMP)
+	@test -n "$(ROOT)" || { echo "bench-real needs ROOT=folder with cuhk01/ and cuhk03p1/: see benchmarks/real.py"; exit 1; }
+	$(BIN)/python benchmarks/real.py "$(ROOT)" $(MORE)
+
+screenshots: $(STAMP)
+	$(BIN)/python benchmarks/screenshots.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

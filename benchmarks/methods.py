@@ -69,6 +69,13 @@ CAMERAS = {
     "+ Infomap": Entry("ClusterContrast", ("CLUSTER.NAME", "Infomap")),
     "O2CAP": Entry("O2CAP"),
     "O2CAP + CA-Jaccard": Entry("O2CAP", ("CLUSTER.METRIC", "ca_jaccard")),
+    "one by one": Entry(
+        "O2CAP",
+        (
+            *("CLUSTER.NAME", "PerCameraDBSCAN", "CLUSTER.CAMERA_CENTERED", "True", "CLUSTER.MIN_SAMPLES", "2"),
+            *("CLUSTER.K1", "6", "CLUSTER.K2", "2", "MEMORY.PROXY.ONLINE", "False", "MEMORY.PROXY.NEGATIVES", "seen"),
+        ),
+    ),
     "PPLR": Entry("PPLR", ("METHOD.PPLR.CAMERAS", "False")),
     "PPLR, cameras": Entry("PPLR", ("METHOD.PPLR.CAMERAS", "True")),
 }

@@ -1,6 +1,7 @@
 """Pseudo labels of very many samples on one machine: approximate neighbours, sparse Jaccard graph, DBSCAN.
 
     python benchmarks/scale.py [--sizes 100000 300000 1000000] [--knn faiss_hnsw] [--folder DIR] [--json FILE]
+    python benchmarks/scale.py --cameras 15 --knn faiss_ivf      # the camera-aware distance (CA-Jaccard)
 
 Features lie in a memory-mapped file; search and labelling are processes of their own. Memory is resident memory above
 that at the start of the stage; it includes the pages of the file that are mapped at the time, which the system may
@@ -26,14 +27,24 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unreid.clustering import dbscan
-from unreid.neighbors import jaccard_graph, knn
+from unreid.neighbors import camera_jaccard_graph, jaccard_graph, knn
+from unreid.neighbors.camera_jaccard import list_widths
+from unreid.neighbors.camera_lists import CameraLists, camera_lists
 from unreid.neighbors.faiss_search import recall_of
+from unreid.structures import PairGraph
 
 K1, K2, EPS = 30, 6, 0.6
 MEMBERS = 17  # samples per identity
 LATENT = 48  # dimensions that identities and samples vary in; the rest of the space holds little
 NOISE, AMBIENT = 0.7, 0.2  # of a sample within those dimensions and outside, relative to its centre
 CHUNK = 2**16
+SIZES = {
+    "k1_intra": 5,
+    "k1_inter": 20,
+    "k2_intra": 2,
+    "k2_inter": 4,
+}  # of CA-Jaccard, as published after the first round
+SIDES = ("intra_distance", "intra", "inter_distance", "inter")
 STAGES = ("search", "graph", "dbscan")
 
 
@@ -58,8 +69,32 @@ def mapped(folder: Path) -> Tensor:
     return torch.from_numpy(np.load(folder / "features.npy", mmap_mode="c"))
 
 
+def cameras_of(n: int, cameras: int) -> Tensor:
+    """int64 (N,): every sample in a camera of its own choice."""
+    return torch.randint(cameras, (n,), generator=torch.Generator().manual_seed(2))
+
+
+def camera_search(args: argparse.Namespace) -> dict[str, Any]:
+    """Lists of the own camera and of the others into files, and the recall of both on a sample."""
+    x = mapped(args.folder)
+    camids = cameras_of(len(x), args.cameras)
+    widths = list_widths(**SIZES)
+    camera_lists(x[:2000].clone(), camids[:2000], *widths, backend=args.knn)  # imports
+    with Meter() as meter:
+        lists = camera_lists(x, camids, *widths, backend=args.knn, nprobe=args.nprobe)
+    for side in SIDES:
+        np.save(args.folder / f"{side}.npy", getattr(lists, side).numpy())
+    sample = torch.from_numpy(np.sort(np.random.default_rng(1).permutation(len(x))[:500]))
+    exact = camera_lists(x, camids, *widths, queries=sample)
+    recall = [recall_of(getattr(lists, side)[sample], getattr(exact, side)) for side in ("intra", "inter")]
+    times = {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": meter.peak_mb}
+    return times | {"recall": min(recall), "recall_intra": recall[0], "recall_inter": recall[1]}
+
+
 def search(args: argparse.Namespace) -> dict[str, Any]:
     """Neighbour lists into files, and their recall on a sample."""
+    if args.cameras:
+        return camera_search(args)
     x = mapped(args.folder)
     knn(x[:2000].clone(), 5, backend=args.knn)  # imports
     with Meter() as meter:
@@ -74,11 +109,20 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
 def label(args: argparse.Namespace) -> dict[str, Any]:
     """Graph and labels from the lists in the files."""
     x = mapped(args.folder)
-    lists = tuple(torch.from_numpy(np.load(args.folder / f"{name}.npy")) for name in ("distance", "index"))
-    small = x[:100].clone()
-    dbscan(jaccard_graph(small, k1=K1, k2=K2, radius=EPS, backend=args.backend), EPS)  # imports
+    camids = cameras_of(len(x), max(args.cameras, 1))
+    names = SIDES if args.cameras else ("distance", "index")
+    lists = tuple(torch.from_numpy(np.load(args.folder / f"{name}.npy")) for name in names)
+
+    def graph_of(x: Tensor, lists: tuple[Tensor, ...] | None) -> PairGraph:
+        common = {"radius": EPS, "backend": args.backend}
+        if args.cameras:
+            known = None if lists is None else CameraLists(*lists)
+            return camera_jaccard_graph(x, camids[: len(x)], **SIZES, **common, lists=known)
+        return jaccard_graph(x, k1=K1, k2=K2, **common, neighbors=lists)
+
+    dbscan(graph_of(x[:100].clone(), None), EPS)  # imports
     with Meter() as graph_meter:
-        graph = jaccard_graph(x, k1=K1, k2=K2, radius=EPS, backend=args.backend, neighbors=(lists[0], lists[1]))
+        graph = graph_of(x, lists)
     with Meter() as label_meter:
         labels, _ = dbscan(graph, EPS)
     np.save(args.folder / f"labels_{args.knn}.npy", labels.numpy())
@@ -90,7 +134,7 @@ def label(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, n: int, kind: str, folder: Path) -> dict[str, Any]:
     common = ["--knn", kind, "--folder", folder, "--nprobe", args.nprobe, "--ef-search", args.ef_search]
-    common += ["--threads", args.threads, "--backend", args.backend]
+    common += ["--threads", args.threads, "--backend", args.backend, "--cameras", args.cameras]
     found = call(__file__, ["--child", "search", *common])
     return {"n": n, "knn": kind, "search": found, **call(__file__, ["--child", "label", *common])}
 
@@ -129,6 +173,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--knn", default="faiss_hnsw", help="faiss_hnsw, faiss_ivf, or an exact search")
+    parser.add_argument("--cameras", type=int, default=0, help="more than 0: CA-Jaccard over so many cameras")
     parser.add_argument("--nprobe", type=int, default=32)
     parser.add_argument("--ef-search", type=int, default=128)
     parser.add_argument("--backend", default="scipy", choices=["scipy", "torch"])

@@ -16,7 +16,7 @@ FLOORS = (
     {"data", "models", "neighbors", "rendering"},
     {"constraints"},
     {"clustering", "memory", "losses", "evaluation"},
-    {"methods", "workbench", "review"},
+    {"methods", "workbench", "review", "report"},
     {"engine"},
 )
 # Between rooms of one floor: the left one may use the right one.
@@ -96,6 +96,11 @@ def test_every_room_has_a_floor() -> None:
     rooms = {path.stem for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     rooms |= {path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__")}
     assert rooms == set().union(*FLOORS)
+
+
+def test_the_picture_shows_every_room() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for room in FLOORS for name in room if f"+-- {name} -" not in page] == []
 
 
 def test_no_arrow_points_up() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from unreid.engine.trainer import Trainer
     from unreid.evaluation import FeatureExtractor, cluster_report, cmc_map, pairwise_distance, rerank_features
     from unreid.losses import (
+        LOSSES,
         camera_entropy_weights,
         label_preserving_loss,
         smoothed_cross_entropy,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from unreid.methods import METHODS
     from unreid.methods.parts import PARTS
     from unreid.models import BACKBONES, EmbeddingModel, MeanTeacher
-    from unreid.neighbors import camera_jaccard_graph, jaccard_distance, jaccard_graph, knn
+    from unreid.neighbors import camera_centered, camera_jaccard_graph, jaccard_distance, jaccard_graph, knn
     from unreid.structures import Clustering, PairGraph
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "DATASETS",
     "DBSCAN",
     "HDC",
+    "LOSSES",
     "MEMORIES",
     "METHODS",
     "PARTS",
@@ -83,6 +85,7 @@ __all__ = [
     "ShuffleSampler",
     "SklearnClusterer",
     "Trainer",
+    "camera_centered",
     "camera_entropy_weights",
     "camera_jaccard_graph",
     "cluster_report",
@@ -138,6 +141,7 @@ _HOMES = {
         "rerank_features",
     ),
     "unreid.losses": (
+        "LOSSES",
         "camera_entropy_weights",
         "label_preserving_loss",
         "smoothed_cross_entropy",
@@ -160,6 +164,7 @@ _HOMES = {
         "MeanTeacher",
     ),
     "unreid.neighbors": (
+        "camera_centered",
         "camera_jaccard_graph",
         "jaccard_distance",
         "jaccard_graph",

@@ -182,31 +182,27 @@ def test_wrong_arguments_are_refused() -> None:
         merge_clusters(x, torch.arange(5), 1)
     with pytest.raises(ValueError, match="merge_percent"):
         BottomUpPartition(4, merge_percent=1.0)
-    with pytest.raises(ValueError, match="rounding"):
-        merges_per_round(4, 0.5, "half")
 
 
 def test_counts_of_the_paper() -> None:
     assert merges_per_round(12936, 0.05) == 646
-    assert merges_per_round(12936, 0.05, "ceil") == 647
-    assert merges_per_round(100, 0.29) == merges_per_round(100, 0.29, "ceil") == 29
+    assert merges_per_round(100, 0.29) == 29
     assert merges_per_round(10, 0.05) == 1
     assert num_rounds(0.05) == 19 and num_rounds(0.1) == 9 and num_rounds(0.9) == 1
 
 
 def test_from_config_and_state() -> None:
     cfg = get_cfg()
-    cfg.METHOD.BUC.MERGE.ROUNDING = "ceil"
     cfg.METHOD.BUC.MERGE_PERCENT = 0.1
     merger = BottomUpPartition.from_config(cfg, 33)
-    assert (merger.merges, merger.rounds, merger.num_clusters) == (4, 9, 33)
+    assert (merger.merges, merger.rounds, merger.num_clusters) == (3, 9, 33)
     merger.merge(unit(33, 4, 9))
     resumed = BottomUpPartition.from_config(cfg, 33)
     resumed.load_state_dict(merger.state_dict())
     x = unit(33, 4, 10)
     assert torch.equal(merger.merge(x), resumed.merge(x))
     clustering = resumed.clustering()
-    assert clustering.num_clusters == 25 and clustering.num_outliers == 0
+    assert clustering.num_clusters == 27 and clustering.num_outliers == 0
     with pytest.raises(ValueError, match="33 samples, not of 5"):
         BottomUpPartition(5).load_state_dict(merger.state_dict())
 

@@ -15,6 +15,7 @@ from unreid.clustering import (
     Clusterer,
     ConstrainedDBSCAN,
     KMeans,
+    PerCameraDBSCAN,
     ScheduledClusterer,
     SelfPacedDBSCAN,
     SizeFilter,
@@ -49,6 +50,7 @@ ON_FEATURES = {
     "sklearn, connectivity": lambda: SklearnClusterer("AgglomerativeClustering", {"n_clusters": 4}),
     "HDC": lambda: HDC(4, use_jaccard=False),
     "HDC, both": lambda: HDC(4),
+    "PerCameraDBSCAN": lambda: PerCameraDBSCAN(),
 }
 
 

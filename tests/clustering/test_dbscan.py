@@ -131,12 +131,12 @@ def test_label_propagation_finds_the_components_of_scipy(n: int, edges: int, see
 
 def test_the_config_builds_it_and_the_result_names_eps_and_core_points() -> None:
     cfg = get_cfg()
-    cfg.CLUSTER.EPS, cfg.CLUSTER.MIN_SAMPLES, cfg.CLUSTER.TOL = 0.45, 3, 0.0
+    cfg.CLUSTER.EPS, cfg.CLUSTER.MIN_SAMPLES = 0.45, 3
     clusterer = DBSCAN.from_config(cfg)
     assert clusterer.radius == 0.45
     x = normalize(points(200, 16, 2).float(), dim=1)
     graph = jaccard_graph(x, k1=12, k2=4, radius=0.45)
     clustering = clusterer.cluster(x, graph)
-    labels, core = dbscan(graph, 0.45, 3, 0.0)
+    labels, core = dbscan(graph, 0.45, 3)
     assert torch.equal(clustering.labels, labels) and torch.equal(clustering.core, core)
     assert clustering.extras["eps"] == 0.45 and clustering.num_clusters == int(labels.max()) + 1

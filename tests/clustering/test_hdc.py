@@ -71,13 +71,12 @@ def test_from_config_reads_every_key() -> None:
     node = cfg.CLUSTER.HDC
     node.INIT, node.SIMILARITY, node.OUTLIER = "k-means++", "cosine", False
     node.USE_CENTROIDS, node.USE_JACCARD, node.NORMALIZE_CENTROID = False, False, True
-    node.MAX_ITER, node.MIN_ITER, node.N_TOL = 5, 2, 1
-    node.N_SIGMA, node.THRESHOLD, node.CONF_SCALE = 2.0, 0.25, 4.0
+    node.MAX_ITER, node.THRESHOLD = 5, 0.25
     clusterer = build_clusterer(cfg)
     assert isinstance(clusterer, HDC)
     assert (clusterer.num_clusters, clusterer.init, clusterer.outlier) == (12, "k-means++", False)
     assert not clusterer.use_centroids and not clusterer.use_jaccard
-    assert clusterer.options == hdc.HDCOptions("cosine", 4.0, 5, 2, 1, 2.0, 0.25, True)
+    assert clusterer.options == hdc.HDCOptions("cosine", max_iter=5, threshold=0.25, normalize_centroid=True)
     cfg.CLUSTER.HDC.THRESHOLD = 0.0
     assert HDC.from_config(cfg).options.threshold is None
     assert CLUSTERERS.get("hdc") is HDC

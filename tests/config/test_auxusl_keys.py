@@ -10,14 +10,14 @@ import pytest
 
 from unreid.config import get_cfg, load_config
 from unreid.config.node import find
-from unreid.config.renamed import GONE, RENAMED, Moved
+from unreid.config.renamed import GONE, RENAMED, Moved, Only
 from unreid.utils.errors import UserError
 
 DOCUMENTED: dict[str, Any] = {
-    "MODEL.LOSSES.ID_OPTION": 1,
+    "MODEL.LOSSES.ID_OPTION": "cross_entropy",
     "MODEL.LOSSES.ID_K": 4,
     "MODEL.LOSSES.CE.EPSILON": 0.1,
-    "MODEL.LOSSES.TRI_OPTION": 1,
+    "MODEL.LOSSES.TRI_OPTION": "triplet",
     "MODEL.LOSSES.TRI_MARGIN": 0.5,
     "MODEL.LOSSES.TRI_LAMBDA": -1.0,
     "DATALOADER.ITERS_CLUSTER_MULTIPLIER": -1.0,
@@ -61,6 +61,8 @@ CHECKPOING: {SAVE_STEP: [-2], REMAIN_CLASSIFIER: False}
 # Every other key of AuxUSLReID's defaults with its default value.
 ALL_DEFAULTS: dict[str, Any] = {
     **DOCUMENTED,
+    "MODEL.LOSSES.ID_OPTION": 1,
+    "MODEL.LOSSES.TRI_OPTION": 1,
     "MODE": "USL",
     "DATASETS.NAME": "MARS",
     "DATASETS.DIR": "",
@@ -191,10 +193,16 @@ def test_renames_point_at_existing_keys_and_warn(caplog: pytest.LogCaptureFixtur
     assert "now called METHOD.AUXUSL.SOFT_ID_WEIGHT" in caplog.text and "GPU_Device" in caplog.text
 
 
-def test_keys_of_earlier_layouts_are_read_without_effect(caplog: pytest.LogCaptureFixture) -> None:
-    for key in GONE:
-        assert find(get_cfg(), key) is None
-        assert load_config(None, [key, "7"]) == get_cfg() and key in caplog.text
+@pytest.mark.parametrize("key", GONE)
+def test_keys_of_earlier_layouts_are_read_at_the_value_that_is_left(key: str) -> None:
+    entry = GONE[key]
+    assert find(get_cfg(), key) is None
+    if isinstance(entry, Only):
+        assert load_config(None, [key, entry.value]) == load_config(None, [key, str(entry.value)]) == get_cfg()
+        with pytest.raises(UserError, match=f"{key} can only be"):
+            load_config(None, [key, "7"])
+    else:
+        assert load_config(None, [key, "7"]) == get_cfg()
 
 
 def test_the_published_mars_file_loads(tmp_path: Path) -> None:
@@ -204,4 +212,5 @@ def test_the_published_mars_file_loads(tmp_path: Path) -> None:
     assert cfg.METHOD.NAME == "AuxUSL" and cfg.DATASETS.NAMES == ["MARS"] and cfg.DATASETS.ROOT == "datasets"
     assert cfg.OPTIM.SCHED == "step" and cfg.OPTIM.STEPS == [40]
     assert (cfg.CHECKPOINT.PERIOD, cfg.TEST.EVAL_PERIOD) == (2, 2)
+    assert (cfg.MODEL.LOSSES.ID_OPTION, cfg.MODEL.LOSSES.TRI_OPTION) == ("ranked_label_smoothing", "triplet")
     assert cfg.DATALOADER.ITERS_CLUSTER_MULTIPLIER == 0.6 and cfg.MODEL.LOSSES.ID_K == 60

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from tests.configs.conftest import SMALL_WORLDS
+from tests.engine.stored import load_run
 from unreid.config import CfgNode, load_config
-from unreid.engine.build import build_storage, build_trainer
-from unreid.engine.checkpoint import load_run
+from unreid.engine.build import build_trainer, build_writers
 from unreid.engine.mining import Mining, mine
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
 from unreid.methods import METHODS
 from unreid.structures import Clustering
+from unreid.utils.events import EventStorage
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yml"))
 DatasetRoot = Callable[[list[str]], Path]
@@ -28,7 +29,7 @@ on_every_config = pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for pa
 def config(path: Path, dataset_root: DatasetRoot, output: Path, *overrides: Any) -> CfgNode:
     """A shipped config on rendered data, without pre-trained weights, with batches of 16."""
     shipped = load_config(path)
-    root = dataset_root([*shipped.DATASETS.NAMES, *shipped.DATASETS.TESTS])
+    root = dataset_root([*shipped.DATASETS.NAMES, *shipped.DATASETS.TESTS, *shipped.DATASETS.SOURCES])
     places = ["DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), "PICKLE_PATH", str(output / "pickles")]
     quiet = ["LOG.TENSORBOARD", False, "LOG.CLUSTER_IMAGES", 0, "DATALOADER.NUM_WORKERS", 0, "MODEL.DEVICE", "cpu"]
     small = ["DATALOADER.TRAIN_BATCH_SIZE", 16, "MODEL.BACKBONE.PRETRAIN", False]
@@ -57,7 +58,7 @@ def labelled(trainer: Trainer) -> Clustering:
 def test_it_builds_a_run_whose_batches_and_memory_fit(path: Path, dataset_root: DatasetRoot, tmp_path: Path) -> None:
     size = ("INPUT.SIZE_TRAIN", [64, 32], "INPUT.SIZE_TEST", [64, 32], "INPUT.PADDING", 4)
     cfg = config(path, dataset_root, tmp_path, *size)
-    trainer = build_trainer(cfg, tmp_path, torch.device("cpu"), build_storage(cfg, tmp_path))
+    trainer = build_trainer(cfg, tmp_path, torch.device("cpu"), EventStorage(build_writers(cfg, tmp_path)))
     method, model = trainer.method, trainer.model
     assert type(method) is METHODS.get(cfg.METHOD.NAME)
     assert (method.teacher is not None) == cfg.MODEL.EMA.ENABLED

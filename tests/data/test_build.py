@@ -9,6 +9,7 @@ import torch
 from unreid.config import CfgNode, get_cfg
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.build import (
+    Place,
     build_cache,
     build_extract_loader,
     build_sampler,
@@ -17,7 +18,7 @@ from unreid.data.build import (
     build_train_transform,
 )
 from unreid.data.samplers import IdentitySampler, MultiCameraSampler, ShuffleSampler
-from unreid.structures import Tracklet
+from unreid.structures import RoundPlan, Tracklet
 from unreid.utils.errors import UserError
 
 from .images import truncate, write_tracklets
@@ -76,8 +77,8 @@ def test_the_sampler_of_the_config_or_of_the_caller() -> None:
 def test_training_and_extraction_of_images(images: list[Tracklet], cache: str) -> None:
     cfg = config("DATALOADER.TRAIN_BATCH_SIZE", 8, "DATALOADER.NUM_INSTANCE", 2, "DATALOADER.CACHE", cache)
     kept = build_cache(cfg, "cpu")
-    targets = np.arange(12) // 2
-    with build_train_loader(cfg, images, targets, iters=3, views=("strong", "base"), cache=kept) as loader:
+    plan = RoundPlan(torch.arange(12) // 2, epochs=1, iters=3)
+    with build_train_loader(cfg, images, plan, ("strong", "base"), place=Place(cache=kept)) as loader:
         batch = list(loader.epoch(0))[2]
     assert [view.shape for view in batch.views] == [(8, 3, 32, 16), (8, 3, 52, 36)]
     for purpose in ("cluster", "test"):
@@ -90,7 +91,8 @@ def test_training_and_extraction_of_images(images: list[Tracklet], cache: str) -
 
 def test_clips_are_read_as_the_config_says(clips: list[Tracklet]) -> None:
     cfg = config("DATALOADER.TRAIN_SEQ_LEN", 4, "DATALOADER.CLUSTER_SEQ_LEN", 2, "DATALOADER.MAX_FRAMES", 4)
-    with build_train_loader(cfg, clips, np.arange(4), sampler="shuffle", batch_size=2, iters=1) as loader:
+    plan = RoundPlan(torch.arange(4), epochs=1, iters=1, sampler="shuffle", batch_size=2)
+    with build_train_loader(cfg, clips, plan) as loader:
         (batch,) = loader.epoch(0)
     assert batch.clip_len == 4 and batch.views[0].shape == (8, 3, 32, 16)
 
@@ -107,16 +109,9 @@ def test_clips_are_read_as_the_config_says(clips: list[Tracklet]) -> None:
 
 def test_the_warm_up_is_instance_discrimination(images: list[Tracklet]) -> None:
     cfg = config("WARMUP.BATCH_SIZE", 5, "WARMUP.ITERS", 4)
-    with build_train_loader(
-        cfg,
-        images,
-        np.arange(12),
-        sampler="shuffle",
-        views=("strong", "strong"),
-        batch_size=cfg.WARMUP.BATCH_SIZE,
-        iters=cfg.WARMUP.ITERS,
-        channel_jitter=cfg.WARMUP.CHANNEL_JITTER,
-    ) as loader:
+    plan = RoundPlan(torch.arange(12), 1, cfg.WARMUP.ITERS, sampler="shuffle", batch_size=cfg.WARMUP.BATCH_SIZE)
+    jitter = cfg.WARMUP.CHANNEL_JITTER
+    with build_train_loader(cfg, images, plan, ("strong", "strong"), channel_jitter=jitter) as loader:
         found = list(loader.epoch(0))
     assert len(found) == 4 and all(len(batch) == 5 for batch in found)
     assert all(torch.equal(batch.targets, batch.indices) for batch in found)

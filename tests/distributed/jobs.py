@@ -31,7 +31,7 @@ COMPARABLE = [
     *("MODEL.BN_CHUNKS", "2"),  # the parts that two processes normalise on their own
     *("WARMUP.EPOCHS", "0"),
     *("PRINT_PERIOD", "1"),
-    *("LOG.CHECK_RANKS", "True"),
+    *("HOOKS", "['RankCheck']"),
     *("LOG.PROGRESS", "False"),
 ]
 ROUNDS = ("CLUSTER.NUM_CLUSTERS", "10", "CLUSTER.WARMUP.ROUNDS", "1")

@@ -15,8 +15,8 @@ import torch
 
 from tests.distributed.conftest import ROOT, TIMEOUT, torchrun, torchrun_command, torchrun_environment
 from tests.distributed.jobs import arguments
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights
-from unreid.engine.checkpoint import load_run
 
 LONGER = ("OPTIM.EPOCHS", "8", "RESUME", "auto")
 

@@ -11,8 +11,8 @@ import torch
 
 from tests.distributed.conftest import by_rank, run_jobs
 from tests.distributed.jobs import METHODS, train
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights
-from unreid.engine.checkpoint import load_run
 
 FAST = ("ClusterContrast", "CDSM")
 SLOW = tuple(name for name in METHODS if name not in FAST)

@@ -11,20 +11,21 @@ import pytest
 import torch
 
 from tests.docs.blocks import DOCS, commands, python_blocks
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights, stop_at
 from tests.methods.conftest import MakeConfig
 from unreid.clustering import CLUSTERERS
 from unreid.config import load_config
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.evaluation import FeatureExtractor
+from unreid.losses import LOSSES
 from unreid.memory import DIVERSITY_MODES, MEMORIES, UPDATE_RULES
 from unreid.methods import METHODS
 from unreid.methods.parts import PARTS
 from unreid.utils.errors import UserError
 
 PAGE = "compose.md"
-REGISTRIES = (METHODS, CLUSTERERS, MEMORIES, UPDATE_RULES, DIVERSITY_MODES, PARTS)
+REGISTRIES = (METHODS, CLUSTERERS, MEMORIES, UPDATE_RULES, DIVERSITY_MODES, PARTS, LOSSES)
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ import torch
 
 from tests.docs.blocks import DOCS, assert_key_exists, python_blocks
 from tests.docs.test_compose import REGISTRIES as OTHERS
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights, stop_at
 from tests.methods.conftest import MakeConfig
-from unreid.engine.checkpoint import load_run
 from unreid.engine.cli import main
 from unreid.engine.kinds import KINDS
 from unreid.engine.run import run

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.engine.stored import load_run
 from unreid.config import CfgNode
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.evaluation import FeatureExtractor
 from unreid.utils.errors import UserError

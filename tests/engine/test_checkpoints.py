@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from tests.engine.small_runs import METHODS, StopAt, small_config, small_trainer, stopped_run, write_state
+from tests.engine.stored import load_run
 from tests.torture.part_checkpoints import same
 from unreid.config import CfgNode
-from unreid.engine.checkpoint import load_model, load_run, read_run
+from unreid.engine.checkpoint import load_model, read_run
 from unreid.engine.hooks import Hook, LossGuard
 from unreid.engine.hooks.monitoring import DivergedError
 from unreid.engine.resume import check_resumable

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.stored import load_run
 from unreid.config import CfgNode
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.utils.io import load_checkpoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -156,6 +157,13 @@ def test_the_bar_stands_where_the_run_does(monkeypatch: pytest.MonkeyPatch) -> N
     (bar,) = bars
     assert (bar.options["total"], bar.options["initial"]) == (2, 0)
     assert bar.seen == [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2] and bar.closed
+
+
+def test_the_log_says_what_time_is_left_without_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "unreid")
+    Script(Scripted([LABELS], epochs=3, iters=1), hooks=[ProgressHook()]).trainer.train()
+    said = [line for line in caplog.messages if " left" in line]
+    assert [line.partition(",")[0] for line in said] == ["epoch 1 of 3 done", "epoch 2 of 3 done"]
 
 
 def test_hooks_do_nothing_unless_told() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights
 from unreid.config import CfgNode
 from unreid.engine import cli, data, exits
-from unreid.engine.checkpoint import load_run
 from unreid.engine.hooks import EvaluationHook, HistoryHook, LossGuard, ranked_list
 from unreid.engine.hooks import history as history_module
 from unreid.engine.run import run

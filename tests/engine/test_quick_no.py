@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from unreid.config import load_config
-from unreid.engine.kinds import KINDS
-from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, _table, check_names
+from unreid.engine.kinds import KINDS, OWN_NAMES
+from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT, check_names
 from unreid.engine.preflight import check_packages, check_selected_round, check_shares, planned_rounds
 from unreid.utils.errors import UserError
-from unreid.utils.registry import _fold
 
 ROOT = Path(__file__).parents[2]
 MARKET = str(ROOT / "configs" / "ClusterContrast_market.yml")
 RENDERED = str(ROOT / "configs" / "ClusterContrast_synthetic.yml")
+
+HDBSCAN = ["--config-file", RENDERED, "CLUSTER.NAME", "sklearn/HDBSCAN", "CLUSTER.SKLEARN.ARGUMENTS"]
 
 # (tool, words, exit status, part of what is said)
 COMMANDS = [
@@ -82,10 +83,48 @@ COMMANDS = [
     ("unreid", ["demo", "--config-file", "ISE_synthetc"], 2, "did you mean ISE_synthetic.yml?"),
     ("unreid", ["render", "--help"], 0, "unreid render --layout market1501"),
     ("unreid", ["render", "--layout", "x", "--out", "out"], 2, "no layout 'x'"),
+    ("unreid", ["report", "--help"], 0, "unreid report logs/"),
+    ("unreid", ["report", "nowhere"], 2, "There is no folder nowhere"),
+    ("unreid", ["report", "done"], 2, "is no run: it has no config.yaml"),
+    ("unreid", ["report", "done", "-o", "."], 2, "is no run"),
     ("unreid", ["mine", "--help"], 0, "unreid mine --config-file"),
     ("unreid", ["mine", "--config-file", "nowhere.yml"], 2, "nowhere.yml"),
+    ("unreid", ["tune", "--help"], 0, "unreid tune --config-file"),
+    ("unreid", ["tune"], 2, "Say what to cluster"),
+    ("unreid", ["tune", "--features", "nowhere.npz"], 2, "--features: nowhere.npz cannot be read"),
+    ("unreid", ["tune", "--features", "empty.pth", "--k1", "0"], 2, "expected values from 1 to 10000"),
+    ("unreid", ["tune", "--features", "empty.pth", "--eps", "1"], 2, "expected values from 1e-06 to"),
+    ("unreid", ["tune", "--features", "empty.pth", "--k1", "5", "--k2", "9"], 2, "Every --k2 exceeds every --k1"),
+    ("unreid", ["tune", "--features", "empty.pth", "--subsets", "0"], 2, "--subsets takes a number from 1 to 100"),
+    ("unreid", ["tune", "--config-file", "BUC_synthetic.yml"], 2, "which METHOD.NAME BUC has no use for"),
+    ("unreid", ["tune", "--config-file", RENDERED, "CLUSTER.NAME", "HDC"], 2, "which CLUSTER.NAME HDC has no use for"),
+    ("unreid", ["tune", "--config-file", MARKET, "DATASETS.ROOT", "x"], 2, "Market1501 was not found in"),
+    ("unreid", ["tune", "--features", "empty.pth", "--out", "empty.pth"], 2, "empty.pth is no folder"),
     ("unreid", ["convert", "--help"], 0, "unreid convert --in"),
     ("unreid", ["convert", "--in", "nowhere.pth", "--out", "o.pth"], 2, "nowhere.pth cannot be read"),
+    ("unreid", ["extract", "--help"], 0, "unreid extract logs/market crops/"),
+    ("unreid", ["extract", "nowhere.pth", "odd", "-o", "f.npz"], 2, "There is no model nowhere.pth"),
+    ("unreid", ["extract", "resnet51", "odd", "-o", "f.npz"], 2, "Did you mean 'resnet50'"),
+    ("unreid", ["extract", "odd", "odd", "-o", "f.npz"], 2, "odd is no run"),
+    ("unreid", ["extract", "resnet50", "nowhere", "-o", "f.npz"], 2, "no folder and no image nowhere"),
+    ("unreid", ["extract", "resnet50", "odd", "-o", "f.csv"], 2, "ends in .parquet"),
+    ("unreid", ["extract", "resnet50", "odd", "-o", "f.npz", "--camera-regex", "c("], 2, "not a regular expression"),
+    ("unreid", ["extract", "resnet50", "odd", "-o", "f.npz", "--batch-size", "0"], 2, "--batch-size must be between"),
+    ("unreid", ["cluster", "--help"], 0, "unreid cluster features.parquet"),
+    ("unreid", ["cluster", "no.npz", "-o", "i.csv"], 2, "no feature table no.npz"),
+    ("unreid", ["cluster", "odd", "-o", "i.csv"], 2, "say with --model"),
+    ("unreid", ["cluster", "no.npz", "-o", "i.txt"], 2, "ends in .csv"),
+    ("unreid", ["cluster", "no.npz", "-o", "i.csv", "--eps", "wide"], 2, "--eps is a positive number"),
+    ("unreid", ["assign", "--help"], 0, "unreid assign new/"),
+    ("unreid", ["assign", "no.npz", "--features", "f.npz", "--identities", "i.csv", "-o", "o.csv"], 2, "f.npz"),
+    ("unreid", ["index", "--help"], 0, "unreid index features.parquet"),
+    ("unreid", ["index", "no.npz", "-o", "odd"], 2, "odd exists and is no index"),
+    ("unreid", ["search", "--help"], 0, "unreid search gallery.index"),
+    ("unreid", ["search", "nowhere.index", "odd"], 2, "no index nowhere.index"),
+    ("unreid", ["search", "no.npz", "odd", "-k", "0"], 2, "-k must be between"),
+    ("unreid", ["export", "--help"], 0, "unreid export logs/market"),
+    ("unreid", ["export", "resnet50", "-o", "model.tflite"], 2, "ends in none of .onnx"),
+    ("unreid", ["export", "nowhere.pth", "-o", "model.torchscript"], 2, "There is no model nowhere.pth"),
     ("unreid", ["list"], 0, "hook"),
     ("unreid", ["list", "hoks"], 2, "Did you mean 'hooks'"),
     ("unreid", ["list", "hooks", "--plugins", "nowhere.py"], 2, "nowhere.py"),
@@ -106,6 +145,14 @@ COMMANDS = [
     ("convert_checkpoint", ["--in", "nowhere.pth", "--out", "o.pth"], 2, "nowhere.pth cannot be read"),
     ("convert_checkpoint", ["--in", "some.pth", "--out", "."], 2, "name a file in it"),
     ("convert_checkpoint", ["--in", "some.pth", "--out", "o.pth", "--to", "x"], 2, "invalid choice"),
+]
+
+# The same of names that scikit-learn is asked about, which imports SciPy.
+ASKING_SCIKIT_LEARN = [
+    ("main", ["--config-file", RENDERED, "CLUSTER.NAME", "sklearn/HDBSCN"], 2, "Did you mean sklearn/HDBSCAN"),
+    ("main", ["--config-file", RENDERED, "CLUSTER.WARMUP.NAME", "sklearn/"], 2, "no clusterer ''"),
+    ("main", [*HDBSCAN, "[min_size=3]"], 2, "HDBSCAN takes no min_size; did you mean"),
+    ("main", [*HDBSCAN, "[min_cluster_size]"], 2, "texts such as min_cluster_size=5"),
 ]
 
 PROBE = """
@@ -131,7 +178,12 @@ print(json.dumps(answers))
 """
 
 
-def test_every_such_answer_comes_without_torch_and_writes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "commands, allowed, limit", [(COMMANDS, [], 1), (ASKING_SCIKIT_LEARN, ["scipy"], 3)], ids=["most", "scikit-learn"]
+)
+def test_every_such_answer_comes_without_torch_and_writes_nothing(
+    tmp_path: Path, commands: list, allowed: list[str], limit: float
+) -> None:
     (tmp_path / "empty.pth").touch()
     (tmp_path / "some.pth").write_bytes(b"bytes")
     (tmp_path / "odd" / "metrics.jsonl").mkdir(parents=True)
@@ -141,32 +193,30 @@ def test_every_such_answer_comes_without_torch_and_writes_nothing(tmp_path: Path
     before = sorted(tmp_path.rglob("*"))
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PROBE}"],
-        input=json.dumps([[tool, words] for tool, words, _, _ in COMMANDS]),
+        input=json.dumps([[tool, words] for tool, words, _, _ in commands]),
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
     )
     assert done.returncode == 0, done.stderr
-    for (tool, words, status, part), (found, said, heavy, seconds) in zip(COMMANDS, json.loads(done.stdout)):
+    for (tool, words, status, part), (found, said, heavy, seconds) in zip(commands, json.loads(done.stdout)):
         command = f"{tool} {' '.join(words)}: {said}"
         assert found == status, command
         assert part in said, command
-        assert heavy == [], command
+        assert heavy == allowed, command
         assert "Traceback" not in said, command
         assert status == 0 or len(said.strip().splitlines()) == 1 or said.startswith("usage:"), command
-        assert seconds < 1, f"{seconds:.2f} s of CPU time for {command}"
+        assert seconds < limit, f"{seconds:.2f} s of CPU time for {command}"
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_table_of_names_is_the_registries() -> None:
-    for kind, entry in KINDS.items():
-        table, registry = _table(kind), entry.load()
-        assert registry.kind == kind
-        assert list(table) == list(registry), kind
-        for name in registry:
-            found = [{_fold(alias) for alias in each.aliases(name)} for each in (table, registry)]
-            assert found[0] == found[1], f"aliases of {kind} {name}"
+def test_the_list_of_names_is_the_registries() -> None:
+    """In a process of its own: other tests register parts."""
+    script = "import json; from unreid.engine.kinds import registered; print(json.dumps(registered()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert json.loads(OWN_NAMES.read_text()) == json.loads(done.stdout), "run make docs"
+    assert [kind for kind, entry in KINDS.items() if entry.load().kind != kind] == []
 
 
 def test_every_registry_of_the_package_has_a_kind() -> None:
@@ -251,12 +301,12 @@ def test_what_the_processes_share_can_be_divided(overrides: list[str], key: str)
 def test_a_package_that_is_missing_or_broken_is_named_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "numba.py").write_text("raise ImportError('made for another numpy')")
-    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    (tmp_path / "infomap.py").write_text("raise ImportError('made for another numpy')")
+    monkeypatch.delitem(sys.modules, "infomap", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
-    cfg = load_config(None, ["CLUSTER.BACKEND", "numba", "LOG.TENSORBOARD", "False"])
+    cfg = load_config(None, ["CLUSTER.NAME", "Infomap", "LOG.TENSORBOARD", "False"])
     check_packages(cfg)
-    with pytest.raises(UserError, match="CLUSTER.BACKEND numba needs .* made for another numpy.*CLUSTER.BACKEND auto"):
+    with pytest.raises(UserError, match="CLUSTER.NAME Infomap needs .* made for another numpy.*another clusterer"):
         check_packages(cfg, load=True)
     for package, overrides in {
         "tensorboard": [],

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.engine.stored import load_run
 from unreid.config import CfgNode
 from unreid.engine import build
-from unreid.engine.checkpoint import load_run
 from unreid.engine.hooks import Hook
 from unreid.engine.run import run
 from unreid.structures import GroundTruth, StepOutput

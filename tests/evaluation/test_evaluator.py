@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from unreid.config import load_config
 from unreid.data.datasets.base import Split
 from unreid.evaluation.distance import pairwise_distance
 from unreid.evaluation.evaluator import Evaluator, RerankSettings, format_table
 from unreid.evaluation.metrics import cmc_map
 from unreid.evaluation.rerank import rerank_features
+from unreid.neighbors import camera_centered
 from unreid.structures import GroundTruth, Tracklet
 from unreid.utils.errors import UserError
 
@@ -68,8 +70,8 @@ def test_modifiers_change_query_gallery_distances_only(world) -> None:
 
 
 def test_protocol_attributes_and_config(world) -> None:
-    node = SimpleNamespace(ENABLED=False, K1=20, K2=6, LAMBDA=0.3, SQUARE_INPUT=True, CAMERAS=False)
-    cfg = SimpleNamespace(TEST=SimpleNamespace(AP="trapezoid", RERANK=node), SEED=3)
+    node = SimpleNamespace(ENABLED=False, K1=20, K2=6, LAMBDA=0.3, CAMERAS=False)
+    cfg = SimpleNamespace(TEST=SimpleNamespace(AP="trapezoid", RERANK=node, CAMERA_CENTERED=False), SEED=3)
     dataset = SimpleNamespace(
         query=world.query, gallery=world.gallery, cross_camera_filter=False, single_gallery_shot=False
     )
@@ -121,3 +123,26 @@ def test_table_is_aligned_and_complete() -> None:
     both = format_table({"a": plain | {"mAP_step": 2.0, "epoch": 4}, "b": plain})
     assert both.splitlines()[0].endswith("mAP step") and both.splitlines()[2].split()[-1] == "-"
     assert format_table({}).strip() == ""
+
+
+def test_camera_centred_features_are_ranked(world) -> None:
+    """Camera shifts over both sides are taken out before anything is compared; unreadable rows stay out."""
+    shift = 40 * torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    q, g = world.q + shift[world.ids[2]], world.g + shift[world.ids[3]]
+    g[3] = 0
+    evaluator = Evaluator(world.query, world.gallery, camera_centered=True, rerank=RerankSettings(k1=5, k2=2))
+    both = camera_centered(torch.cat((q, g)), np.concatenate(world.ids[2:]))
+    expected = Evaluator(world.query, world.gallery, rerank=RerankSettings(k1=5, k2=2)).score(both[:10], both[10:])
+    assert evaluator.score(q, g) == expected
+    assert expected["mAP"] > Evaluator(world.query, world.gallery).score(q, g)["mAP"]
+    plain = world.g.clone()
+    plain[3] = 0
+    assert evaluator.score(world.q, plain)["mAP"] == pytest.approx(expected["mAP"], abs=1e-3)
+
+
+def test_camera_centring_without_cameras_is_refused(world) -> None:
+    cfg = load_config(None, ["TEST.CAMERA_CENTERED", True])
+    one = split(world.ids[0], np.zeros(10)), split(world.ids[1], np.zeros(40))
+    dataset = SimpleNamespace(query=one[0], gallery=one[1], name="Crops")
+    with pytest.raises(UserError, match="query and gallery of Crops count as one camera: name the cameras"):
+        Evaluator.from_config(cfg, dataset)

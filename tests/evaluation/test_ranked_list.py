@@ -10,7 +10,16 @@ import torch
 from PIL import Image
 
 from unreid.data.datasets.base import Split
-from unreid.evaluation.ranked_list import BLUE, BORDER, CAPTION, CROP, GAP, GREEN, RED, cluster_sheet, draw_ranked_list
+from unreid.evaluation.picture import BORDER, CAPTION, CROP, GAP, Cell, sheet
+from unreid.evaluation.ranked_list import (
+    QUERY,
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    cluster_sheet,
+    draw_neighbours,
+    draw_ranked_list,
+)
 from unreid.evaluation.ranked_list import nearest_gallery as nearest
 from unreid.structures import GroundTruth, Tracklet
 from unreid.utils.errors import UserError
@@ -31,7 +40,7 @@ def split(tmp_path: Path):
 
 def frame_colour(picture: np.ndarray, row: int, column: int) -> tuple[int, ...]:
     height = CROP[0] + 2 * BORDER + CAPTION + GAP
-    return tuple(picture[GAP + row * height + 1, GAP + column * (CROP[1] + 2 * BORDER + GAP) + 10])
+    return tuple(picture[GAP + row * height + 1, GAP + column * (CROP[1] + 2 * BORDER + GAP) + 4])
 
 
 def test_borders_tell_right_from_wrong(split, tmp_path) -> None:
@@ -40,11 +49,11 @@ def test_borders_tell_right_from_wrong(split, tmp_path) -> None:
     path = tmp_path / "out" / "ranked_list.png"
     picture = draw_ranked_list(path, query, gallery, q, g, topk=10)
     # Query 0: its own camera's image is left out, the other identity comes first; query 1: wrong, right, wrong.
-    np.testing.assert_array_equal(frame_colour(picture, 0, 0), BLUE)
-    np.testing.assert_array_equal(frame_colour(picture, 0, 1), RED)
-    np.testing.assert_array_equal(frame_colour(picture, 0, 2), GREEN)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 0), QUERY)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 1), WRONG)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 2), RIGHT)
     np.testing.assert_array_equal(frame_colour(picture, 0, 3), (255, 255, 255))
-    np.testing.assert_array_equal(frame_colour(picture, 1, 2), GREEN)
+    np.testing.assert_array_equal(frame_colour(picture, 1, 2), RIGHT)
     stored = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(stored, picture)
     assert picture.dtype == np.uint8
@@ -83,3 +92,35 @@ def test_cluster_sheet_shows_large_clusters_and_survives_unreadable_files(split,
     broken = cluster_sheet([str(tmp_path / "missing.jpg")] * 7, labels, 3, members=1)
     assert broken.shape[1] < sheet.shape[1]
     assert (cluster_sheet(paths, np.full(7, -1), 3) == 255).all()
+
+
+def test_a_list_without_labels_calls_nothing_right(split, tmp_path) -> None:
+    records = split("t", [1, 2, 3], [0, 1, 0]).tracklets
+    picture = draw_neighbours(tmp_path / "free.png", records, torch.tensor([[0.0], [1.0], [0.1]]), rows=2, topk=10)
+    np.testing.assert_array_equal(frame_colour(picture, 0, 0), QUERY)
+    for column in (1, 2):
+        np.testing.assert_array_equal(frame_colour(picture, 0, column), UNKNOWN)
+    middle = GAP + BORDER + CROP[0] // 2, GAP + (CROP[1] + 2 * BORDER + GAP) + BORDER + CROP[1] // 2
+    assert picture[middle][0] == 60, "the nearest other sample is the third"
+    with pytest.raises(UserError, match="fewer than two"):
+        draw_neighbours(tmp_path / "free.png", records[:1], torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize("shape", [(128, 64), (64, 128), (50, 50), (400, 20)])
+def test_a_crop_keeps_its_aspect_ratio(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path = tmp_path / "crop.png"
+    Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(path)
+    drawn = sheet([[Cell(str(path), (255, 0, 0))]])
+    inside = (drawn[GAP + BORDER : GAP + BORDER + CROP[0], GAP + BORDER : -GAP - BORDER] == 0).all(2)
+    rows, columns = inside.any(1).sum(), inside.any(0).sum()
+    assert rows / columns == pytest.approx(shape[0] / shape[1], rel=0.1)
+
+
+def test_names_beyond_ascii_are_drawn_and_cut(tmp_path: Path) -> None:
+    pictures = []
+    for name in ("дом.png", "中中中.png", "plain.png", "x" * 60 + ".png"):
+        path = tmp_path / name
+        Image.fromarray(np.zeros((128, 64, 3), np.uint8)).save(path)
+        pictures.append(sheet([[Cell(str(path), RIGHT, "✓ c1")]]))
+    assert len({picture.shape for picture in pictures}) == 1
+    assert not np.array_equal(pictures[0], pictures[2]) and (pictures[3][:, -GAP:] == 255).all()

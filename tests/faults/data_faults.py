@@ -60,9 +60,9 @@ FAULTS = [
     Fault(
         "models/ema.py", "weight = 1.0 - ema_decay(step, self.alpha)", "weight = 1.0 - self.alpha", "models/test_ema.py"
     ),
-    Fault("structures.py", "if len(found) and found[0] < 0:", "if False:", "test_structures.py"),
+    Fault("structures/clustering.py", "if len(found) and found[0] < 0:", "if False:", "test_structures.py"),
     Fault(
-        "structures.py",
+        "structures/clustering.py",
         "good = (array >= -1) & (array <= exact)",
         "good = (array <= exact)",
         "test_structures.py",

@@ -29,9 +29,14 @@ FAULTS = [
     ),
     Fault("engine/rounds.py", "            features=clustering.features,\n", "", ROUNDS),
     Fault("engine/rounds.py", "            part_features=clustering.part_features,\n", "", ROUNDS),
-    Fault("structures.py", "centroids=self.centroids if same else None", "centroids=clustering.centroids", ROUNDS),
-    Fault("structures.py", "centroids=self.centroids if same else None", "centroids=None", ROUNDS),
-    Fault("structures.py", "labels = self.labels.clone()", "labels = self.labels", ROUNDS),
+    Fault(
+        "structures/clustering.py",
+        "centroids=self.centroids if same else None",
+        "centroids=clustering.centroids",
+        ROUNDS,
+    ),
+    Fault("structures/clustering.py", "centroids=self.centroids if same else None", "centroids=None", ROUNDS),
+    Fault("structures/clustering.py", "labels = self.labels.clone()", "labels = self.labels", ROUNDS),
     # ------------------------------------------------------------------------------------------------ trainer
     Fault("engine/trainer.py", "round=0 if warmup is None else -1", "round=0", TRAINER),
     Fault("engine/trainer.py", "label(max(round, 0), extract)", "label(round, extract)", TRAINER),
@@ -49,7 +54,7 @@ FAULTS = [
         "clustering.without(unreadable)",
         TRAINER,
     ),
-    Fault("structures.py", "if clustering.num_clusters == len(clustering.labels):", "if False:", TRAINER),
+    Fault("structures/training.py", "if clustering.num_clusters == len(clustering.labels):", "if False:", TRAINER),
     Fault("engine/trainer.py", 'self.plan.optimizer == "rebuild"', "False", TRAINER),
     Fault("engine/trainer.py", "clustering.features = clustering.part_features = None", "pass", TRAINER),
     Fault(

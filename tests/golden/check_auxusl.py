@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from unreid.clustering.adaptive_eps import adaptive_eps
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
 from unreid.clustering.dbscan import dbscan
-from unreid.config import get_cfg
+from unreid.config import get_cfg, load_config
 from unreid.constraints import (
     DenseRelation,
     Links,
@@ -27,8 +26,20 @@ from unreid.constraints import (
 from unreid.evaluation.distance import DistanceBlocks
 from unreid.evaluation.metrics import cmc_map
 from unreid.evaluation.rerank import rerank_features
-from unreid.losses import IdentityLoss, MutualTeachingLoss, Outputs, nearest_clusters, soft_entropy
-from unreid.losses.identity import CROSS_ENTROPY, RANKED, SMOOTHED
+from unreid.losses import (
+    LOSSES,
+    CrossEntropy,
+    LabelSmoothing,
+    Loss,
+    LossInputs,
+    MutualTeachingLoss,
+    Outputs,
+    RankedLabelSmoothing,
+    SoftMarginTriplet,
+    WeightedAdaptiveTriplet,
+    nearest_clusters,
+    soft_entropy,
+)
 from unreid.losses.triplet import (
     hardest_triplets,
     soft_margin_triplet,
@@ -75,10 +86,15 @@ def identity_losses(case: Case) -> None:
     data, expected, params = tensors(case), case.arrays(), case.params
     nearest = nearest_clusters(data["centers"], params["K"])
     np.testing.assert_array_equal(marked(nearest), expected["out_nearest_map"])
-    for name, option in (("ce", CROSS_ENTROPY), ("lsce", SMOOTHED), ("rlsce", RANKED)):
-        identity = IdentityLoss(option, epsilon=params["epsilon"], k=params["K"])
-        identity.nearest = nearest
-        loss, gradient = value_and_gradient(partial(identity, targets=data["targets"]), data["logits"])
+    ranked = RankedLabelSmoothing(params["epsilon"], params["K"])
+    ranked.begin_round(data["centers"])
+    losses = {"ce": CrossEntropy(), "lsce": LabelSmoothing(params["epsilon"]), "rlsce": ranked}
+    for name, identity in losses.items():
+
+        def value(logits: Tensor, identity: Loss = identity) -> Tensor:
+            return identity(LossInputs(logits, data["targets"], logits=logits))
+
+        loss, gradient = value_and_gradient(value, data["logits"])
         close(name, loss, expected[f"out_loss_{name}"], 1e-5, 0)
         close(f"gradient of {name}", gradient, expected[f"out_grad_{name}"], 1e-4, 1e-6)
 
@@ -131,16 +147,17 @@ def mean_teacher_steps(case: Case) -> None:
     data, expected, params = tensors(case), case.arrays(), case.params
     student = Toy(data["student_enc_weight"], data["student_classifier_weight"])
     teacher = MeanTeacher(Toy(data["teacher_enc_weight"], data["teacher_classifier_weight"]), params["alpha"])
-    identity = IdentityLoss(params["id_option"], epsilon=params["epsilon"], k=params["K"])
+    options = {"ID_OPTION": params["id_option"], "ID_K": params["K"], "CE.EPSILON": params["epsilon"]}
+    cfg = load_config(None, [f"MODEL.LOSSES.{name}={value}" for name, value in options.items()])
+    identity = LOSSES.get(cfg.MODEL.LOSSES.ID_OPTION).from_config(cfg)
     if "nearest_map" in data:
         own = torch.eye(params["num_clusters"], dtype=torch.bool)
         others = data["nearest_map"].bool() & ~own
-        identity.nearest = others.nonzero()[:, 1].view(len(others), -1)
+        identity.load_state_dict({"nearest": others.nonzero()[:, 1].view(len(others), -1)})
+    triplets = (SoftMarginTriplet(), WeightedAdaptiveTriplet(params["margin"], params["lambda_"]))
     objective = MutualTeachingLoss(
         identity,
-        tri_option=params["tri_option"],
-        margin=params["margin"],
-        lambda_=params["lambda_"],
+        triplets[params["tri_option"] - 1],
         soft_id_weight=params["ce_soft_weight"],
         soft_tri_weight=params["tri_soft_weight"],
     )
@@ -302,5 +319,4 @@ def pseudo_label_step(case: Case) -> None:
             "classifier", network.classifier.weight[: clustering.num_clusters], expected["out_classifier"], 1e-4, 1e-6
         )
     if "out_nearest_map" in expected:
-        assert method.loss.identity.nearest is not None
-        np.testing.assert_array_equal(marked(method.loss.identity.nearest), expected["out_nearest_map"])
+        np.testing.assert_array_equal(marked(method.loss.identity.state_dict()["nearest"]), expected["out_nearest_map"])

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unreid.losses import IdentityLoss, ranked_smoothed_cross_entropy, smoothed_cross_entropy
+from unreid.losses import (
+    CrossEntropy,
+    LabelSmoothing,
+    LossInputs,
+    RankedLabelSmoothing,
+    ranked_smoothed_cross_entropy,
+    smoothed_cross_entropy,
+)
+from unreid.utils.state import StateError
 
 
 def slow(logits: Tensor, targets: Tensor, rows: list[dict[int, float]]) -> float:
@@ -55,18 +63,21 @@ def test_with_too_few_clusters_the_published_target_sums_to_less_than_one() -> N
     assert float(loss) == pytest.approx((0.9 + 2 * 0.01) * torch.log(torch.tensor(3.0)).item())
 
 
-def test_options_and_bad_input() -> None:
+def test_the_registered_losses_are_those_functions() -> None:
     logits, targets = torch.randn(4, 5), torch.tensor([0, 1, 4, 4])
-    plain = torch.nn.functional.cross_entropy(logits, targets)
-    assert torch.equal(IdentityLoss(1, epsilon=0.3)(logits, targets), plain)
-    assert torch.equal(IdentityLoss(2, epsilon=0.3)(logits, targets), smoothed_cross_entropy(logits, targets, 0.3))
-    ranked = IdentityLoss(3, epsilon=0.3, k=2)
+    inputs = LossInputs(logits, targets, logits=logits)
+    assert torch.equal(CrossEntropy()(inputs), torch.nn.functional.cross_entropy(logits, targets))
+    assert torch.equal(LabelSmoothing(0.3)(inputs), smoothed_cross_entropy(logits, targets, 0.3))
+    ranked = RankedLabelSmoothing(0.3, k=2)
     with pytest.raises(ValueError, match="nearest clusters"):
-        ranked(logits, targets)
-    ranked.nearest = torch.tensor([[1, 2]] * 5)
-    assert torch.isfinite(ranked(logits, targets))
-    with pytest.raises(ValueError, match="not 4"):
-        IdentityLoss(4)
+        ranked(inputs)
+    ranked.begin_round(torch.randn(5, 8))
+    assert ranked.nearest is not None and ranked.nearest.shape == (5, 2)
+    again = RankedLabelSmoothing(0.3, k=2)
+    again.load_state_dict(ranked.state_dict())
+    assert torch.equal(again(inputs), ranked(inputs))
+    with pytest.raises(StateError, match="clusters that are not there"):
+        again.load_state_dict({"nearest": torch.tensor([[1], [2]])})
 
 
 def test_half_precision_logits_are_summed_in_float32() -> None:

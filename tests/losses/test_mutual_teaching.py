@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from unreid.config import get_cfg
-from unreid.losses import MutualTeachingLoss, Outputs, soft_entropy
+from unreid.losses import (
+    MutualTeachingLoss,
+    Outputs,
+    RankedLabelSmoothing,
+    WeightedAdaptiveTriplet,
+    soft_entropy,
+)
 
 
 def outputs(requires_grad: bool = False) -> Outputs:
@@ -40,10 +46,9 @@ def test_options_come_from_the_documented_keys() -> None:
         + ["MODEL.LOSSES.TRI_OPTION", 2, "MODEL.LOSSES.TRI_MARGIN", 0.3, "MODEL.LOSSES.TRI_LAMBDA", -0.01]
     )
     loss = MutualTeachingLoss.from_config(cfg)
-    assert (loss.identity.option, loss.identity.k, loss.identity.epsilon) == (3, 7, 0.2)
-    assert (loss.tri_option, loss.margin, loss.lambda_) == (2, 0.3, -0.01)
-    with pytest.raises(ValueError, match="not 3"):
-        MutualTeachingLoss(tri_option=3)
+    assert isinstance(loss.identity, RankedLabelSmoothing) and isinstance(loss.triplet, WeightedAdaptiveTriplet)
+    assert (loss.identity.k, loss.identity.epsilon) == (7, 0.2)
+    assert (loss.triplet.margin, loss.triplet.lambda_) == (0.3, -0.01)
 
 
 def test_soft_entropy_is_smallest_where_the_student_agrees() -> None:

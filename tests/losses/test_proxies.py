@@ -116,3 +116,29 @@ def test_only_the_own_proxy_of_a_sample_moves() -> None:
     torch.testing.assert_close(memory.bank[own], row / row.norm())
     others = torch.arange(len(before)) != own
     assert torch.equal(memory.bank[others], before[others])
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_seen_negatives_lie_in_cameras_of_the_own_cluster(seed: int) -> None:
+    labels, camids, generator = worlds(seed)
+    features = torch.nn.functional.normalize(torch.randn(len(labels), 6, generator=generator), dim=1)
+    memory = ProxyMemory(6, online=False, negatives="seen", hard_negatives=2)
+    memory.reset(features, Clustering.from_labels(labels), camids=camids)
+    batch = (labels >= 0).nonzero().flatten()[:9]
+    rows = features[batch].clone().requires_grad_()
+    loss = memory(rows, labels[batch], camids=camids[batch])
+    loss.backward()
+    found = camera_proxies(labels, camids)
+    losses = []
+    for sample in batch.tolist():
+        logits = features[sample] @ memory.bank.t() / 0.07
+        own = found.cluster == labels[sample]
+        seen = torch.isin(found.camera, found.camera[own])
+        others = sorted((~own & seen).nonzero().flatten().tolist(), key=lambda p: -float(logits[p]))[:2]
+        chosen = own.nonzero().flatten().tolist()
+        losses.append(-logits[chosen + others].log_softmax(0)[: len(chosen)].mean())
+    cameras = camids[batch]
+    expected = sum(torch.stack(losses)[cameras == camera].mean() for camera in cameras.unique())
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-3, atol=1e-4)
+    assert rows.grad is not None and bool(rows.grad.isfinite().all())

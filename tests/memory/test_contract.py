@@ -20,10 +20,9 @@ from unreid.memory import (
     HybridMemory,
     Memory,
     ProxyMemory,
-    cluster_memory,
     grouping,
     hybrid_memory,
-    proxy_memory,
+    update_rules,
 )
 from unreid.memory.diversity import memory as diversity_memory
 
@@ -33,7 +32,7 @@ DIM, SAMPLES, CLUSTERS = 16, 40, 6
 
 FACTORIES: dict[str, Callable[[], Memory]] = {
     **{f"cluster-{rule}": partial(ClusterMemory, DIM, update=rule) for rule in UPDATE_RULES},
-    **{f"diversity-{mode}": partial(DiversityMemory, DIM, mode=mode, num_instances=3) for mode in DIVERSITY_MODES},
+    **{f"diversity-{mode}": partial(DiversityMemory, DIM, mode=mode, slots=3) for mode in DIVERSITY_MODES},
     "hybrid": partial(HybridMemory, DIM),
     "exclusive": partial(ExclusiveTable, DIM, init="cluster_mean"),
     "proxy": partial(ProxyMemory, DIM, intra=True),
@@ -151,7 +150,7 @@ def test_static_shapes_give_the_same_bank(memory: Memory, monkeypatch: pytest.Mo
     other = copy.deepcopy(memory)
     inputs, targets, fields = batch()
     memory.update(inputs, targets, **fields)
-    for module in (cluster_memory, diversity_memory, hybrid_memory, proxy_memory):
+    for module in (update_rules, diversity_memory, hybrid_memory):
         monkeypatch.setattr(module, "group_by_class", partial(grouping.group_by_class, static=True))
     other.update(inputs, targets, num_instances=7, **fields)
     assert_same(state(memory), state(other), atol=1e-7)

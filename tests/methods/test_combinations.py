@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.engine.stored import load_run
 from tests.methods.conftest import MakeConfig
 from tests.methods.toys import DIM, at_step, toy_batch, toy_clustering, toy_method
 from unreid.clustering import AgreementDBSCAN
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.memory import ClusterMemory, DiversityMemory
 from unreid.memory.base import Memory
@@ -26,7 +26,7 @@ EMA = ("MODEL.EMA.ENABLED", "True")
 DIVERSE = ("MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v5")
 HYBRID = ("MEMORY.NAME", "HybridMemory")
 AGREEMENT = ("CLUSTER.NAME", "AgreementDBSCAN")
-SELF_PACED = ("CLUSTER.NAME", "SelfPacedDBSCAN", "DATALOADER.SAMPLER.SINGLETON", "repeat")
+SELF_PACED = ("CLUSTER.NAME", "SelfPacedDBSCAN", "DATALOADER.SAMPLER.SINGLETON", "emit")
 HDC = ("CLUSTER.NAME", "HDC", "CLUSTER.MIN_SIZE", "2")
 KMEANS = ("CLUSTER.NAME", "KMeans")
 CIE = ("METHOD.EXTRAS", "['camera_entropy']")
@@ -176,7 +176,7 @@ BATCH = torch.tensor([6, 9, 7, 8, 11, 13, 10, 12, 1, 4, 2, 3])
 
 
 def test_supports_over_the_diversity_memory_are_built_from_its_centres_and_the_teacher() -> None:
-    parts = ("METHOD.NAME", "ISE", *DIVERSE, *AGREEMENT, *EMA, "MEMORY.NUM_INSTANCES", 2)
+    parts = ("METHOD.NAME", "ISE", *DIVERSE, *AGREEMENT, *EMA, "MEMORY.SLOTS", 2)
     method = toy_method(*parts, camids=CAMIDS)
     assert isinstance(method.memory, DiversityMemory) and isinstance(method.clusterer, AgreementDBSCAN)
     method.plan(toy_clustering(LABELS, reliable=torch.ones(len(LABELS), dtype=torch.bool)), 0)

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.engine.stored import load_run
 from tests.methods.conftest import MakeConfig
 from tests.methods.test_auxusl import auxusl
 from tests.methods.toys import DIM, toy_method
 from unreid.clustering import KeepApart, inner_clusterers, keep_apart
 from unreid.constraints import DenseRelation, Links, Modifier, Penalty, SpatioTemporalFactor, TrainConstraints
 from unreid.constraints.relations import SameCamera
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.methods import Method
 from unreid.neighbors import jaccard_distance
@@ -29,7 +29,7 @@ CAMIDS = torch.arange(N) % 2
 SMALL = ("CLUSTER.K1", 12, "CLUSTER.K2", 2, "CLUSTER.MIN_SAMPLES", 4, "CLUSTER.NUM_CLUSTERS", 4, "SEED", 1)
 EMA = ("MODEL.EMA.ENABLED", True)
 DIVERSE = ("MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v5", *EMA)
-ROWS = ("MEMORY.NAME", "HybridMemory", "DATALOADER.SAMPLER.SINGLETON", "repeat")
+ROWS = ("MEMORY.NAME", "HybridMemory", "DATALOADER.SAMPLER.SINGLETON", "emit")
 
 GRAPH_METHODS: dict[str, tuple[Any, ...]] = {
     "Cluster Contrast": ("METHOD.NAME", "ClusterContrast"),

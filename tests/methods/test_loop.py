@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.engine.stored import load_run
 from tests.methods.conftest import MakeConfig
 from tests.methods.toys import PIXELS, toy_method, toy_trainer
-from unreid.engine.checkpoint import load_run
 from unreid.engine.hooks import Hook
 from unreid.engine.precision import Precision
 from unreid.engine.run import run

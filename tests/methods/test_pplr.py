@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.engine.stored import load_run
 from tests.methods.conftest import MakeConfig
 from tests.methods.toys import DIM, ToyModel, at_step, toy_batch, toy_method
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.evaluation import FeatureExtractor
 from unreid.losses import agreement_smoothed_loss, inter_camera_contrast, refined_label_loss

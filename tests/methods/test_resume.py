@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.engine.stored import load_run
 from tests.engine.test_runs import assert_same_weights, stop_at
 from tests.methods.conftest import MakeConfig
 from unreid.config import CfgNode
 from unreid.engine import build
-from unreid.engine.checkpoint import load_run
 from unreid.engine.run import run
 from unreid.structures import GroundTruth
 

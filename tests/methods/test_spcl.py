@@ -20,7 +20,7 @@ CAMIDS = torch.arange(N) % 3
 
 def spcl(*overrides: Any) -> Method:
     parts = ("MEMORY.NAME", "HybridMemory", "MEMORY.MOMENTUM", 0.2, "CLUSTER.NAME", "SelfPacedDBSCAN")
-    small = ("CLUSTER.K1", 6, "CLUSTER.K2", 2, "CLUSTER.MIN_SAMPLES", 2, "DATALOADER.SAMPLER.SINGLETON", "repeat")
+    small = ("CLUSTER.K1", 6, "CLUSTER.K2", 2, "CLUSTER.MIN_SAMPLES", 2, "DATALOADER.SAMPLER.SINGLETON", "emit")
     return toy_method("METHOD.NAME", "SpCL", *parts, *small, *overrides, camids=CAMIDS)
 
 

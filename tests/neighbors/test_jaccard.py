@@ -217,12 +217,6 @@ def test_wrong_settings_are_refused() -> None:
         jaccard_graph(x, k1=0)
 
 
-def test_the_retired_back_end_is_named_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
-    x = world(30)
-    graphs = [jaccard_graph(x, k1=8, k2=2, backend=name) for name in ("numba", "scipy")]
-    assert torch.equal(graphs[0].dist, graphs[1].dist) and "scipy takes its place" in caplog.text
-
-
 def test_nothing_needs_faiss_before_it_is_asked_for() -> None:
     import subprocess
     import sys

@@ -146,6 +146,7 @@ def test_the_demo_compares_with_what_needs_no_learning(installed: Installed, tmp
     said = installed.run("unreid", "demo", *TINY, where=tmp_path)
     for row in ("raw pixels", "striped colour histogram", "trained, last epoch (1)", "logs/demo/checkpoint.pth"):
         assert row in said
+    assert "One run is one draw" not in said  # that is known of the shipped config
 
 
 def test_a_rendered_world_is_mined(installed: Installed, tmp_path: Path) -> None:

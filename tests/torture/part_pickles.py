@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tests.engine.stored import load_run
 from tests.torture.hostile import bounded_memory
 from tests.torture.tally import Tally
 from unreid.constraints import load_pseudo_labels
@@ -25,7 +26,6 @@ from unreid.constraints.legacy_pickle import links_from, matrix_from, read_legac
 from unreid.constraints.loading import read_keys
 from unreid.constraints.relation_file import read_relation
 from unreid.data.datasets.mat_file import read_matrix
-from unreid.engine.checkpoint import load_run
 from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
 

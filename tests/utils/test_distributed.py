@@ -14,7 +14,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from unreid.utils import distributed
+from unreid.utils import distributed, job
 from unreid.utils.errors import UserError
 
 WORLD = 2
@@ -25,11 +25,11 @@ def _enter(rank: int, port: int, work: Callable[[int, str], None], folder: str) 
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(WORLD)
     )
-    assert distributed.init_from_env("cpu") == torch.device("cpu")
+    assert job.init_from_env("cpu") == torch.device("cpu")
     try:
         work(rank, folder)
     finally:
-        distributed.shutdown()
+        job.shutdown()
 
 
 def run_processes(work: Callable[[int, str], None], folder: Path) -> list[Any]:
@@ -98,7 +98,7 @@ def test_one_process_is_the_identity() -> None:
     marker = object()
     assert distributed.broadcast_object(marker) is marker
     distributed.barrier()
-    distributed.shutdown()
+    job.shutdown()
     assert (distributed.get_rank(), distributed.get_world_size(), distributed.is_main()) == (0, 1, True)
 
 
@@ -106,9 +106,9 @@ def test_device_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert distributed.init_from_env("auto") == torch.device("cpu")
+    assert job.init_from_env("auto") == torch.device("cpu")
     with pytest.raises(UserError, match="finds no CUDA device"):
-        distributed.init_from_env("cuda")
+        job.init_from_env("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=r"cuda:2 .*there are 2"):
-        distributed.init_from_env("cuda:2")
+        job.init_from_env("cuda:2")

@@ -12,6 +12,7 @@ from unreid.clustering.hdc.clusterer import HDC
 from unreid.clustering.infomap import Infomap
 from unreid.clustering.keep_apart import KeepApart, keep_apart
 from unreid.clustering.kmeans import KMeans
+from unreid.clustering.per_camera import PerCameraDBSCAN
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.self_paced import SelfPacedDBSCAN
 from unreid.clustering.size_filter import SizeFilter
@@ -30,6 +31,7 @@ __all__ = [
     "Infomap",
     "KMeans",
     "KeepApart",
+    "PerCameraDBSCAN",
     "ScheduledClusterer",
     "SelfPacedDBSCAN",
     "SizeFilter",

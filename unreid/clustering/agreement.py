@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, needed_graph
-from unreid.clustering.dbscan import DensityClusterer, check_gap
+from unreid.clustering.base import CLUSTERERS
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
+from unreid.clustering.three_radii import ThreeRadii
 from unreid.structures import Clustering, PairGraph
 
 RULES = ("or", "and", "off")
@@ -29,7 +29,7 @@ def cluster_thresholds(values: Tensor, labels: Tensor, num_clusters: int, ratio:
 
 
 @CLUSTERERS.register("AgreementDBSCAN")
-class AgreementDBSCAN(DensityClusterer):
+class AgreementDBSCAN(ThreeRadii):
     """DBSCAN with reliabilities, from one pair graph built at the largest radius.
 
     ``extras`` of the clustering: ``r_comp`` and ``r_indep`` float32 (N,), IoU of a sample's label-mates with those at
@@ -37,50 +37,23 @@ class AgreementDBSCAN(DensityClusterer):
     ``reliable`` bool (N,): whether a sample may enter a margin slot of the memory under ``rule``.
 
     Args:
-        eps, gap: the radius, and its distance to the tight and the loose one.
         rule: "or" (published; it rejects next to nothing, see ``docs``), "and" (the rule that filters), or "off".
         ratio: threshold of a cluster as a share of its best member.
-        min_samples, tol, metric, k1, k2: see :class:`~unreid.clustering.dbscan.DensityClusterer`.
+        radii: see :class:`~unreid.clustering.three_radii.ThreeRadii`.
     """
 
-    def __init__(
-        self,
-        eps: float = 0.6,
-        gap: float = 0.02,
-        min_samples: int = 4,
-        *,
-        tol: float = 1e-6,
-        rule: str = "or",
-        ratio: float = 0.2,
-        metric: str = "jaccard",
-        k1: int = 30,
-        k2: int = 6,
-    ) -> None:
+    def __init__(self, *radii: Any, rule: str = "or", ratio: float = 0.2, **density: Any) -> None:
         if rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
-        check_gap(eps, gap)
-        super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
-        self.gap = gap
+        super().__init__(*radii, **density)
         self.rule = rule
         self.ratio = ratio
 
     @classmethod
-    def from_config(cls, cfg: Any) -> AgreementDBSCAN:
-        node = cfg.CLUSTER
-        clusterer = cls(
-            node.EPS,
-            node.EPS_GAP,
-            node.MIN_SAMPLES,
-            tol=node.TOL,
-            rule=cfg.MEMORY.RELIABILITY,
-            ratio=node.REL_RATIO,
-        )
-        clusterer.relaxed = node.ICDBSCAN_RELAXED
+    def from_config(cls, cfg: Any) -> Self:
+        clusterer = super().from_config(cfg)
+        clusterer.rule = cfg.MEMORY.RELIABILITY
         return clusterer
-
-    @property
-    def radius(self) -> float:
-        return self.reach(self.eps + self.gap)
 
     def cluster(
         self,
@@ -91,10 +64,7 @@ class AgreementDBSCAN(DensityClusterer):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        graph = needed_graph(self, graph)
-        labels, core = self.labels_at(graph, self.eps)
-        tight, _ = self.labels_at(graph, self.eps - self.gap)
-        loose, _ = self.labels_at(graph, self.eps + self.gap)
+        (labels, core), tight, loose = self.three_labelings(graph)
         count = int(labels.max()) + 1 if len(labels) else 0
         extras = agreement(labels, tight, loose, count, rule=self.rule, ratio=self.ratio)
         core = None if core is None else core.cpu()

@@ -19,16 +19,12 @@ from unreid.utils.state import StateError, entries, require_labels
 
 DISTANCES = ("sqeuclidean", "euclidean")
 LINKAGES = ("min", "centroid", "max")
-ROUNDINGS = ("floor", "ceil")
 _EPSILON = 1e-9  # keeps a product such as 100 * 0.29 from losing a whole unit to rounding
 
 
-def merges_per_round(num_samples: int, merge_percent: float, rounding: str = "floor") -> int:
-    """Clusters removed by one merge, at least 1: ``N * merge_percent`` rounded down (code) or up (Algorithm 1)."""
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"unknown rounding {rounding!r}; known: {', '.join(ROUNDINGS)}")
-    exact = num_samples * merge_percent
-    return max(1, math.floor(exact + _EPSILON) if rounding == "floor" else math.ceil(exact - _EPSILON))
+def merges_per_round(num_samples: int, merge_percent: float) -> int:
+    """Clusters removed by one merge, at least 1: ``N * merge_percent`` rounded down, as in the published code."""
+    return max(1, math.floor(num_samples * merge_percent + _EPSILON))
 
 
 def num_rounds(merge_percent: float) -> int:
@@ -106,7 +102,6 @@ class BottomUpPartition:
         num_samples: N.
         merge_percent: share of N that one merge removes.
         size_penalty, distance, linkage, block, pool_factor: see :func:`merge_clusters`.
-        rounding: "floor" or "ceil", see :func:`merges_per_round`.
         rounds: training rounds; 0 for the rule of :func:`num_rounds`.
 
     Attributes:
@@ -123,7 +118,6 @@ class BottomUpPartition:
         size_penalty: float = 0.003,
         distance: str = "sqeuclidean",
         linkage: str = "min",
-        rounding: str = "floor",
         block: int = 1024,
         pool_factor: int = 8,
         rounds: int = 0,
@@ -131,7 +125,7 @@ class BottomUpPartition:
         if not 0 < merge_percent < 1:
             raise ValueError(f"merge_percent must lie between 0 and 1, got {merge_percent}")
         self.labels = torch.arange(num_samples)
-        self.merges = merges_per_round(num_samples, merge_percent, rounding)
+        self.merges = merges_per_round(num_samples, merge_percent)
         self.rounds = rounds or num_rounds(merge_percent)
         self._options: dict[str, Any] = {
             "size_penalty": size_penalty,
@@ -151,7 +145,6 @@ class BottomUpPartition:
             size_penalty=node.SIZE_PENALTY,
             distance=node.MERGE.DISTANCE,
             linkage=node.MERGE.LINKAGE,
-            rounding=node.MERGE.ROUNDING,
             rounds=node.ROUNDS,
         )
 

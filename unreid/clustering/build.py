@@ -7,14 +7,15 @@ from typing import Any
 
 from unreid.clustering.base import CLUSTERERS, Clusterer
 from unreid.clustering.constrained_dbscan import ConstrainedDBSCAN
+from unreid.clustering.corrected import CorrectedClusterer
 from unreid.clustering.dbscan import DBSCAN
-from unreid.clustering.follow_answers import FollowAnswers
 from unreid.clustering.keep_apart import KeepApart
 from unreid.clustering.scheduled import ScheduledClusterer
 from unreid.clustering.size_filter import SizeFilter
-from unreid.clustering.sklearn_adapter import PREFIX, SklearnClusterer
+from unreid.clustering.sklearn_adapter import SklearnClusterer
 from unreid.constraints.links import Links
 from unreid.utils.errors import UserError
+from unreid.utils.estimators import PREFIX
 
 
 def build_clusterer(cfg: Any) -> Clusterer:
@@ -45,7 +46,7 @@ def _named(name: str, cfg: Any) -> Clusterer:
 
 def inner_clusterers(clusterer: Clusterer | None) -> Iterator[Clusterer]:
     """The clusterers that do the work inside one that a config composed."""
-    if isinstance(clusterer, SizeFilter | KeepApart | FollowAnswers):
+    if isinstance(clusterer, CorrectedClusterer):
         yield from inner_clusterers(clusterer.clusterer)
     elif isinstance(clusterer, ScheduledClusterer):
         for _, stage in clusterer.stages:

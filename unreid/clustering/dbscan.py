@@ -14,7 +14,6 @@ from unreid.clustering.keep_apart import check_links
 from unreid.neighbors.builder import PairGraphBuilder
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
-from unreid.utils.errors import UserError
 from unreid.utils.state import StateError, entries
 
 
@@ -89,12 +88,6 @@ def _lowest_by_scipy(i: Tensor, j: Tensor, n: int) -> Tensor:
     return torch.from_numpy(first[inverse.reshape(-1)].astype(np.int64))
 
 
-def check_gap(eps: float, gap: float) -> None:
-    """Raises :class:`UserError` unless ``eps - gap`` is a radius."""
-    if not 0 <= gap < eps:
-        raise UserError(f"CLUSTER.EPS_GAP must be at least 0 and below CLUSTER.EPS = {eps}, not {gap}.")
-
-
 class DensityClusterer(Clusterer):
     """What the clusterers around :func:`dbscan` share: the density, the graph of ``fit``, and cannot-links.
 
@@ -147,7 +140,7 @@ class DBSCAN(DensityClusterer):
     Args:
         eps, min_samples, tol, metric, k1, k2: see :class:`DensityClusterer`.
         adaptive: replace ``eps`` in the first round by :func:`~unreid.clustering.adaptive_eps.adaptive_eps`.
-        rho, eps_zero_tol: of the adaptive eps.
+        rho: of the adaptive eps.
     """
 
     def __init__(
@@ -158,7 +151,6 @@ class DBSCAN(DensityClusterer):
         tol: float = 1e-6,
         adaptive: bool = False,
         rho: float = 1.6e-3,
-        eps_zero_tol: float = 1e-6,
         metric: str = "jaccard",
         k1: int = 30,
         k2: int = 6,
@@ -166,20 +158,12 @@ class DBSCAN(DensityClusterer):
         super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
         self.adaptive = adaptive
         self.rho = rho
-        self.eps_zero_tol = eps_zero_tol
         self.fixed: float | None = None
 
     @classmethod
     def from_config(cls, cfg: Any) -> DBSCAN:
         node = cfg.CLUSTER
-        clusterer = cls(
-            node.EPS,
-            node.MIN_SAMPLES,
-            tol=node.TOL,
-            adaptive=node.ADAPTIVE,
-            rho=node.RHO,
-            eps_zero_tol=node.EPS_ZERO_TOL,
-        )
+        clusterer = cls(node.EPS, node.MIN_SAMPLES, adaptive=node.ADAPTIVE, rho=node.RHO)
         clusterer.relaxed = node.ICDBSCAN_RELAXED
         return clusterer
 
@@ -200,7 +184,7 @@ class DBSCAN(DensityClusterer):
         if not self.adaptive:
             return self.eps
         if self.fixed is None:
-            self.fixed = min(adaptive_eps(graph, rho=self.rho, zero_tol=self.eps_zero_tol), graph.radius)
+            self.fixed = min(adaptive_eps(graph, rho=self.rho), graph.radius)
         return self.fixed
 
     def cluster(

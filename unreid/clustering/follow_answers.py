@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,48 +12,25 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unreid.clustering.base import Clusterer
+from unreid.clustering.corrected import CorrectedClusterer
 from unreid.constraints.answers import Answers
-from unreid.structures import Clustering, PairGraph
+from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
 
 
-class FollowAnswers(Clusterer):
+class FollowAnswers(CorrectedClusterer):
     """Another clusterer's labels, with a person's answers in force; see :func:`follow_answers`.
 
     ``extras`` of the clustering: ``answered``, how many samples changed their cluster for it.
     """
 
     def __init__(self, clusterer: Clusterer, answers: Answers) -> None:
-        self.clusterer = clusterer
+        super().__init__(clusterer)
         self.answers = answers
-        self.graph_builder = clusterer.graph_builder
 
-    @property
-    def radius(self) -> float | None:
-        return self.clusterer.radius
-
-    def at(self, round: int) -> Clusterer:
-        stage = self.clusterer.at(round)
-        return self if stage is self.clusterer else FollowAnswers(stage, self.answers)
-
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        found = self.clusterer.cluster(features, graph, round=round, seed=seed, camids=camids)
-        return follow_answers(found, features, self.answers)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.clusterer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.clusterer.load_state_dict(state)
+    def correct(self, clustering: Clustering, features: Tensor) -> Clustering:
+        return follow_answers(clustering, features, self.answers)
 
 
 def follow_answers(clustering: Clustering, features: Tensor, answers: Answers) -> Clustering:

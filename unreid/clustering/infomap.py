@@ -36,7 +36,7 @@ class Infomap(Clusterer):
     @classmethod
     def from_config(cls, cfg: Any) -> Infomap:
         node = cfg.CLUSTER
-        return cls(node.EPS, node.MIN_SAMPLES, tol=node.TOL)
+        return cls(node.EPS, node.MIN_SAMPLES)
 
     @property
     def radius(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +10,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from unreid.clustering.base import Clusterer
+from unreid.clustering.corrected import CorrectedClusterer
 from unreid.constraints.links import Links
-from unreid.structures import Clustering, PairGraph
+from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
 
 
-class KeepApart(Clusterer):
+class KeepApart(CorrectedClusterer):
     """Another clusterer's labels, with no pair of ``links`` in one cluster; see :func:`keep_apart`.
 
     ``extras`` of the clustering: ``kept_apart``, how many members became outliers.
@@ -26,31 +26,11 @@ class KeepApart(Clusterer):
     links: Links
 
     def __init__(self, clusterer: Clusterer, links: Links) -> None:
-        self.clusterer = clusterer
+        super().__init__(clusterer)
         self.links = links
-        self.graph_builder = clusterer.graph_builder
 
-    @property
-    def radius(self) -> float | None:
-        return self.clusterer.radius
-
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        found = self.clusterer.cluster(features, graph, round=round, seed=seed, camids=camids)
-        return keep_apart(found, features, self.links)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.clusterer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.clusterer.load_state_dict(state)
+    def correct(self, clustering: Clustering, features: Tensor) -> Clustering:
+        return keep_apart(clustering, features, self.links)
 
 
 def keep_apart(clustering: Clustering, features: Tensor, links: Links) -> Clustering:

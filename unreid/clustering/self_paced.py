@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, needed_graph
-from unreid.clustering.dbscan import DensityClusterer, check_gap
+from unreid.clustering.base import CLUSTERERS
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
+from unreid.clustering.three_radii import ThreeRadii
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.state import entries
 
@@ -79,46 +79,21 @@ def self_paced_labels(
 
 
 @CLUSTERERS.register("SelfPacedDBSCAN")
-class SelfPacedDBSCAN(DensityClusterer):
+class SelfPacedDBSCAN(ThreeRadii):
     """DBSCAN whose unreliable members and outliers become classes of their own: all samples train.
 
     The threshold is fixed in the first round and belongs to the state. ``extras``: ``released`` bool (N,) and
     ``clusters``, the number of classes with several samples.
 
     Args:
-        eps, gap: the radius, and its distance to the tight and the loose one.
         quantile: of the ids kept by independence in the first round.
-        min_samples, tol, metric, k1, k2: see :class:`~unreid.clustering.dbscan.DensityClusterer`.
+        radii: see :class:`~unreid.clustering.three_radii.ThreeRadii`.
     """
 
-    def __init__(
-        self,
-        eps: float = 0.6,
-        gap: float = 0.02,
-        min_samples: int = 4,
-        *,
-        tol: float = 1e-6,
-        quantile: float = 0.9,
-        metric: str = "jaccard",
-        k1: int = 30,
-        k2: int = 6,
-    ) -> None:
-        check_gap(eps, gap)
-        super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
-        self.gap = gap
+    def __init__(self, *radii: Any, quantile: float = 0.9, **density: Any) -> None:
+        super().__init__(*radii, **density)
         self.quantile = quantile
         self.threshold: float | None = None
-
-    @classmethod
-    def from_config(cls, cfg: Any) -> SelfPacedDBSCAN:
-        node = cfg.CLUSTER
-        clusterer = cls(node.EPS, node.EPS_GAP, node.MIN_SAMPLES, tol=node.TOL, quantile=node.SELF_PACED_QUANTILE)
-        clusterer.relaxed = node.ICDBSCAN_RELAXED
-        return clusterer
-
-    @property
-    def radius(self) -> float:
-        return self.reach(self.eps + self.gap)
 
     def cluster(
         self,
@@ -129,10 +104,7 @@ class SelfPacedDBSCAN(DensityClusterer):
         seed: int = 0,
         camids: Tensor | None = None,
     ) -> Clustering:
-        graph = needed_graph(self, graph)
-        normal, tight, loose = (
-            self.labels_at(graph, eps)[0] for eps in (self.eps, self.eps - self.gap, self.eps + self.gap)
-        )
+        (normal, _), tight, loose = self.three_labelings(graph)
         found = self_paced_labels(normal, tight, loose, self.threshold, self.quantile)
         self.threshold = found.threshold
         several = int((torch.bincount(found.labels) > 1).sum())

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from unreid.clustering.base import Clusterer
-from unreid.structures import Clustering, PairGraph
+from unreid.clustering.corrected import CorrectedClusterer
+from unreid.structures import Clustering
 
 
-class SizeFilter(Clusterer):
+class SizeFilter(CorrectedClusterer):
     """Another clusterer's labels without clusters of fewer than ``min_size`` members."""
 
     def __init__(self, clusterer: Clusterer, min_size: int) -> None:
-        self.clusterer = clusterer
+        super().__init__(clusterer)
         self.min_size = min_size
-        self.graph_builder = clusterer.graph_builder
 
-    @property
-    def radius(self) -> float | None:
-        return self.clusterer.radius
-
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        found = self.clusterer.cluster(features, graph, round=round, seed=seed, camids=camids)
-        return drop_small_clusters(found, self.min_size)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.clusterer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.clusterer.load_state_dict(state)
+    def correct(self, clustering: Clustering, features: Tensor) -> Clustering:
+        return drop_small_clusters(clustering, self.min_size)
 
 
 def drop_small_clusters(clustering: Clustering, min_size: int) -> Clustering:

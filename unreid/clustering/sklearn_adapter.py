@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
-import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +12,8 @@ from unreid.clustering.base import Clusterer, needed_graph
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
+from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse_arguments
 
-PREFIX = "sklearn/"
 INPUTS = ("auto", "features", "graph", "connectivity")
 _NEAREST = 1e-6  # below it distances are rounding; HDBSCAN loses links of length 0 and then its way
 _FARTHEST = 1.0  # distance of links between components: that of Jaccard pairs which share no neighbour
@@ -48,18 +44,12 @@ class SklearnClusterer(Clusterer):
     def __init__(
         self, name: str, arguments: dict[str, Any] | None = None, *, eps: float = 0.6, input: str = "auto"
     ) -> None:
-        self.kind = _estimator(name)
+        self.kind = estimator(name)
         self.eps = eps
         self.arguments = dict(arguments or {})
-        accepted = inspect.signature(self.kind).parameters
-        unknown = [key for key in self.arguments if key not in accepted]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], accepted, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(accepted)}."
-            raise UserError(f"CLUSTER.SKLEARN.ARGUMENTS: {name} takes no {unknown[0]}; {hint}")
-        self.input = self._input(input, set(accepted))
-        self._takes = set(accepted)
-        if "eps" in accepted:
+        self._takes = accepted_arguments(self.kind, self.arguments)
+        self.input = self._input(input, self._takes)
+        if "eps" in self._takes:
             self.arguments.setdefault("eps", eps)
 
     @classmethod
@@ -143,39 +133,6 @@ class SklearnClusterer(Clusterer):
         if not can[wanted]:
             raise UserError(f"{self.kind.__name__} of scikit-learn takes no {wanted}: set CLUSTER.SKLEARN.INPUT auto.")
         return wanted
-
-
-def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
-    """``["min_cluster_size=5", "linkage=average"]`` as keyword arguments; values are literals or plain text.
-
-    Raises:
-        UserError: a text without ``=`` or with an empty name.
-    """
-    arguments: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name.strip().isidentifier():
-            raise UserError(f"CLUSTER.SKLEARN.ARGUMENTS takes texts such as min_cluster_size=5, not {text!r}.")
-        try:
-            arguments[name.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            arguments[name.strip()] = value.strip()
-    return arguments
-
-
-def _estimator(name: str) -> Any:
-    import sklearn.cluster
-
-    names = [
-        entry
-        for entry in sklearn.cluster.__all__
-        if inspect.isclass(getattr(sklearn.cluster, entry)) and hasattr(getattr(sklearn.cluster, entry), "fit_predict")
-    ]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {PREFIX}{near[0]}? " if near else ""
-        raise UserError(f"scikit-learn has no clusterer {name}. {hint}There are: {', '.join(names)}.")
-    return getattr(sklearn.cluster, name)
 
 
 def _with_neighbours(matrix: Any, wanted: int) -> np.ndarray:

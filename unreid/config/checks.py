@@ -54,6 +54,13 @@ def one_kind_of_bn(cfg: Any) -> str:
     return ""
 
 
+def domains_without_synchronised_bn(cfg: Any) -> str:
+    """SyncBN knows no halves of a batch."""
+    if cfg.MODEL.SYNC_BN and cfg.MODEL.DOMAIN_BN:
+        return "MODEL.SYNC_BN and MODEL.DOMAIN_BN exclude each other: switch one off."
+    return ""
+
+
 def recalibration_without_cameras(cfg: Any) -> str:
     """The batches that BN statistics are re-estimated from are images alone."""
     if cfg.MODEL.RECALIBRATE_BN and cfg.MODEL.BACKBONE.CAMERAS:
@@ -95,14 +102,6 @@ def nesterov_needs_momentum(cfg: Any) -> str:
     """Nesterov's step is a look ahead along the momentum."""
     if cfg.OPTIM.OPT.lower() == "sgd" and cfg.OPTIM.NESTEROV and cfg.OPTIM.MOMENTUM == 0:
         return "OPTIM.NESTEROV needs OPTIM.MOMENTUM above 0."
-    return ""
-
-
-def hdc_iterations(cfg: Any) -> str:
-    """The stopping rule starts before the limit."""
-    low, high = cfg.CLUSTER.HDC.MIN_ITER, cfg.CLUSTER.HDC.MAX_ITER
-    if low > high:
-        return f"CLUSTER.HDC.MIN_ITER ({low}) must not exceed CLUSTER.HDC.MAX_ITER ({high})."
     return ""
 
 
@@ -170,12 +169,12 @@ CHECKS: tuple[Check, ...] = (
     batch_splits_into_bn_chunks,
     batch_splits_into_sub_batches,
     one_kind_of_bn,
+    domains_without_synchronised_bn,
     recalibration_without_cameras,
     jaccard_radius_below_one,
     expansion_within_neighbourhood,
     schedule_steps,
     nesterov_needs_momentum,
-    hdc_iterations,
     hdc_on_its_own_distances,
     tight_radius_above_zero,
     frames_grow,

@@ -180,12 +180,8 @@ def find(node: yacs.config.CfgNode, key: str) -> Any:
     return found
 
 
-def nearest_key(node: yacs.config.CfgNode, key: str) -> str | None:
-    """The valid key most like a wrong one: its sibling, near as a whole, or the same name under another section."""
-    return _nearest((known for known, _ in leaves(node)), key)
-
-
-def _nearest(keys: Iterable[str], key: str) -> str | None:
+def nearest_key(keys: Iterable[str], key: str) -> str | None:
+    """Of the valid keys the one most like a wrong one: its sibling, near as a whole, or the same name elsewhere."""
     section, _, name = key.lower().rpartition(".")
 
     def likeness(candidate: str) -> float:
@@ -215,7 +211,7 @@ def _unknown_key(node: CfgNode, setting: Setting) -> str:
     if key.startswith("-"):
         return f"{said} options come before the overrides."
     others = (other for other, _ in leaves(node) if other != key)  # a wrong attribute is in the tree itself
-    near = _nearest(others, key) if len(key) <= MAX_KEY else None
+    near = nearest_key(others, key) if len(key) <= MAX_KEY else None
     return f"{said} did you mean {near}?" if near else f"{said} `unreid config` prints all keys."
 
 

@@ -102,15 +102,43 @@ RENAMED: dict[str, Moved | Ignored | Only] = {
 RENAMED_SECTIONS: dict[str, Ignored] = {"BACKBONE": _UNREAD, "HYBRIDMEMORY": _UNREAD}
 
 _INNER = Ignored("it changed memory and time by little, and results not at all")
-GONE: dict[str, Ignored] = {
+_FIXED = "it was a constant of the method that no published run changed"
+_EXACT = "for a better search take the exact CLUSTER.KNN.BACKEND torch or torch_bf16"
+GONE: dict[str, Ignored | Only] = {
     "METHOD.BUC.MERGE.BLOCK": _INNER,
     "METHOD.BUC.MERGE.POOL_FACTOR": _INNER,
     "CLUSTER.HDC.BLOCK": _INNER,
+    "CLUSTER.BACKEND": Ignored("the device decides: scipy on a CPU, torch elsewhere, with the same result"),
+    "CLUSTER.TOL": Only(1e-6, "structural ties at a radius are decided alike on every machine"),
+    "CLUSTER.EPS_ZERO_TOL": Only(1e-6, "smaller distances are duplicates"),
+    "CLUSTER.REL_RATIO": Only(0.2, _FIXED),
+    "CLUSTER.SELF_PACED_QUANTILE": Only(0.9, _FIXED),
+    "CLUSTER.KNN.NPROBE": Only(
+        32, "the exact CLUSTER.KNN.BACKEND torch or torch_bf16 takes the place of a wider search"
+    ),
+    "CLUSTER.KNN.EF_SEARCH": Only(
+        128, "the exact CLUSTER.KNN.BACKEND torch or torch_bf16 takes the place of a wider search"
+    ),
+    "CLUSTER.CA.K2_FIRST": Only(3, _FIXED),
+    "CLUSTER.HDC.MIN_ITER": Only(10, _FIXED),
+    "CLUSTER.HDC.N_TOL": Only(4, _FIXED),
+    "CLUSTER.HDC.N_SIGMA": Only(1.0, _FIXED),
+    "CLUSTER.HDC.CONF_SCALE": Only(5.0, _FIXED),
+    "MEMORY.CONVEX": Only(False, "the published mix is the only one"),
+    "MEMORY.RENORMALIZE": Only(False, "the published update is the only one"),
+    "METHOD.PPLR.HARD_NEGATIVES": Only(50, _FIXED),
+    "METHOD.PPLR.TEMP": Only(0.07, _FIXED),
+    "METHOD.AUXUSL.DETACH_WATL_WEIGHT": Only(False, "the published gradient is the only one"),
+    "METHOD.BUC.MERGE.ROUNDING": Only("floor", "the rounding of the published code is the only one"),
+    "TEST.RERANK.SQUARE_INPUT": Only(True, "re-ranking squares as published"),
+    "LOG.CHECK_RANKS": Only(False, "name the hook instead: HOOKS \"['RankCheck']\""),
 }
 """Keys of earlier layouts of this tree, which configs of finished runs still hold."""
 
 OLD_VALUES: dict[str, dict[str, str]] = {
     "OPTIM.SCHED": {"single_step": "step", "warmupmultisteplr": "multistep"},
+    "MODEL.LOSSES.ID_OPTION": {"1": "cross_entropy", "2": "label_smoothing", "3": "ranked_label_smoothing"},
+    "MODEL.LOSSES.TRI_OPTION": {"1": "triplet", "2": "watl"},
 }
 
 
@@ -155,7 +183,8 @@ def _translate_key(setting: Setting) -> Iterator[Setting]:
         if literal(setting.value) != entry.value:
             got = shown(str(literal(setting.value)))
             raise UserError(f"{setting.key} can only be {entry.value}, got {got} ({setting.origin}): {entry.reason}.")
-        _warn(setting, f"ignored: {entry.reason}")
+        if setting.key not in GONE:  # configs of finished runs hold every key of their time
+            _warn(setting, f"ignored: {entry.reason}")
     else:
         try:
             value = entry.convert(literal(setting.value)) if entry.convert else setting.value

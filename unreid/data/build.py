@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unreid.config.pixels import pixel_statistics
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.batches import EpochBatches
 from unreid.data.cache import ImageCache, usable_processors
@@ -18,7 +19,7 @@ from unreid.data.loader import TrainLoader
 from unreid.data.reading import CorruptImages, Resize
 from unreid.data.samplers import SAMPLERS, Sampler
 from unreid.data.transforms import TestTransform, TrainTransform
-from unreid.structures import Tracklet
+from unreid.structures import RoundPlan, Tracklet
 from unreid.utils.registry import Registry
 
 TRANSFORMS: Registry[Callable[[Any], TrainTransform]] = Registry("transform")
@@ -52,6 +53,7 @@ def strong_transform(cfg: Any) -> TrainTransform:
     """Everything that ``INPUT`` asks for: flip, pad, crop, jitter, erasing."""
     inputs = cfg.INPUT
     jitter = inputs.CJ
+    mean, std = pixel_statistics(cfg)
     recipe = AugmentRecipe(
         size=tuple(inputs.SIZE_TRAIN),
         flip_prob=inputs.FLIP_PROB if inputs.DO_FLIP else 0.0,
@@ -67,8 +69,8 @@ def strong_transform(cfg: Any) -> TrainTransform:
     return TrainTransform(
         Resize(tuple(inputs.SIZE_TRAIN), inputs.INTERPOLATION),
         recipe,
-        mean=tuple(inputs.PIXEL_MEAN),
-        std=tuple(inputs.PIXEL_STD),
+        mean=mean,
+        std=std,
         erase_fill=tuple(inputs.REA.MEAN),
         padding_mode=inputs.PADDING_MODE,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
@@ -78,10 +80,11 @@ def strong_transform(cfg: Any) -> TrainTransform:
 def build_test_transform(cfg: Any) -> TestTransform:
     """The transform of feature extraction."""
     inputs = cfg.INPUT
+    mean, std = pixel_statistics(cfg)
     return TestTransform(
         Resize(tuple(inputs.SIZE_TEST), inputs.INTERPOLATION),
-        mean=tuple(inputs.PIXEL_MEAN),
-        std=tuple(inputs.PIXEL_STD),
+        mean=mean,
+        std=std,
         channels_last=cfg.OPTIM.CHANNELS_LAST,
     )
 
@@ -108,52 +111,62 @@ def build_sampler(cfg: Any, labels: np.ndarray | Tensor, camids: np.ndarray, nam
     return kind.from_config(cfg, np.asarray(labels), camids)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where batches are made.
+
+    Attributes:
+        device: of the batches.
+        cache: the run's cache (with its policy for unreadable images), or None.
+        rank, world_size: this process and all of them, which share every batch.
+    """
+
+    device: torch.device | str = "cpu"
+    cache: ImageCache | None = None
+    rank: int = 0
+    world_size: int = 1
+
+
 def build_train_loader(
     cfg: Any,
     tracklets: Sequence[Tracklet],
-    targets: np.ndarray | Tensor,
-    *,
-    device: torch.device | str = "cpu",
+    plan: RoundPlan,
     views: Sequence[str] = ("strong",),
-    sampler: str | None = None,
-    batch_size: int | None = None,
-    iters: int | None = None,
+    *,
+    place: Place = Place(),
     channel_jitter: float | None = None,
-    cache: ImageCache | None = None,
-    rank: int = 0,
-    world_size: int = 1,
+    seed: int | None = None,
 ) -> TrainLoader:
     """The loader of a round.
 
     Args:
-        targets: int64 (N,) over the full list; -1 is left out. ``arange(N)`` with the "shuffle" sampler and two
-            "strong" views gives the batches of instance discrimination.
+        plan: its targets, steps, sampler and batch size. ``arange(N)`` with the "shuffle" sampler and two "strong"
+            views gives the batches of instance discrimination.
         views: names of the views, see :func:`build_train_transform`.
-        sampler, batch_size, iters, channel_jitter: replace what the config says; iters 0 means one pass.
-        cache: the run's cache (with its policy for unreadable images).
+        channel_jitter, seed: replace what the config says.
     """
-    loader = cfg.DATALOADER
+    loader, cache, seed = cfg.DATALOADER, place.cache, cfg.SEED if seed is None else seed
     camids = np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
     return TrainLoader(
         tracklets,
-        targets,
+        plan.targets,
         EpochBatches(
-            build_sampler(cfg, targets, camids, sampler),
-            batch_size or loader.TRAIN_BATCH_SIZE,
-            loader.ITERS if iters is None else iters,
-            cfg.SEED,
+            build_sampler(cfg, plan.targets, camids, plan.sampler),
+            plan.batch_size or loader.TRAIN_BATCH_SIZE,
+            plan.iters,
+            seed,
         ),
         [build_train_transform(cfg, view, channel_jitter) for view in views],
-        seed=cfg.SEED,
+        seed=seed,
         clip_len=loader.TRAIN_SEQ_LEN,
         frame_mode=loader.TRAIN_FRAMES,
         last_window=loader.LAST_WINDOW,
-        device=device,
+        device=place.device,
         workers=min(loader.NUM_WORKERS, usable_processors()),
         cache=cache,
         corrupt=cache.corrupt if cache else build_corrupt(cfg),
-        rank=rank,
-        world_size=world_size,
+        rank=place.rank,
+        world_size=place.world_size,
     )
 
 

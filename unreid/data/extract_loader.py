@@ -110,6 +110,11 @@ class ExtractLoader:
         yield from prefetch(self._readable(answers), self._prepare, tuple, self.device)
 
     @property
+    def frames(self) -> int:
+        """Images that an iteration gives, the unreadable ones included."""
+        return len(self._rows)
+
+    @property
     def unreadable(self) -> np.ndarray:
         """int64, tracklets without a readable frame: after an iteration, those whose features are missing."""
         return self.indices[~self._read[self.indices]]

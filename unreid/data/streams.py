@@ -20,6 +20,7 @@ class Stream(IntEnum):
     TRAIN_FRAMES = 12
     EXTRACT_FRAMES = 13
     AUGMENT = 14
+    SOURCE = 15
 
 
 def stream_generator(stream: Stream, *keys: int) -> np.random.Generator:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unreid.config import CfgNode
+from unreid.config.node import leaves
 from unreid.data.build import build_cache
 from unreid.data.datasets.base import ReIDDataset
 from unreid.data.datasets.scorable import check_scorable
@@ -29,13 +31,17 @@ from unreid.evaluation.evaluator import Evaluator
 from unreid.methods import METHODS, InstanceDiscrimination, Method, build_method
 from unreid.models.batch_norm import recalibrate_bn
 from unreid.models.embedding import EmbeddingModel
+from unreid.models.folded_norms import settle
 from unreid.models.memory_format import set_memory_format
 from unreid.models.pretrained import published_weights
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.errors import UserError
-from unreid.utils.events import ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
+from unreid.utils.events import WRITERS, ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
 
 logger = logging.getLogger(__name__)
+
+SETTLING_IMAGES = 512
+"""Images whose statistics stand for the training list's."""
 
 
 def build_model(cfg: CfgNode, device: torch.device, num_samples: int = 0, *, pretrained: bool = True) -> EmbeddingModel:
@@ -62,12 +68,9 @@ def build_writers(
     writers: list[Writer] = [ConsoleWriter(), JsonWriter(output_dir, resume_step, resume_rows)]
     if cfg.LOG.TENSORBOARD:
         writers.append(TensorBoardWriter(output_dir / "tensorboard", resume_step))
+    makers = dict.fromkeys(WRITERS.get(name) for name in cfg.LOG.WRITERS)  # each once, however it is spelt
+    writers += [make(output_dir, dict(leaves(cfg)), resume_step) for make in makers]
     return writers
-
-
-def build_storage(cfg: CfgNode, output_dir: Path, resume_step: int | None = None) -> EventStorage:
-    """An event storage with its writers, which begin their files at once."""
-    return EventStorage(build_writers(cfg, output_dir, resume_step), step=resume_step or 0)
 
 
 def build_evaluate(cfg: CfgNode, tests: list[ReIDDataset], extraction: Extraction, feature: str) -> Evaluate | None:
@@ -112,7 +115,7 @@ def assemble(cfg: CfgNode, output_dir: Path, device: torch.device, *, train: boo
     data = build_data(cfg, train)
     model = build_model(cfg, device, len(data.tracklets), pretrained=not (loaded or init))
     if init:
-        load_model(init, model)
+        load_model(init, model, start=True)
     cache = build_cache(cfg, device) if train else None
     extraction = Extraction(cfg, device, cache)
     feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature
@@ -137,10 +140,17 @@ def build_trainer(
     """
     run = assemble(cfg, output_dir, device, train=True, loaded=resumed)
     model, tracklets, cache = run.model, run.data.tracklets, run.extraction.cache
+    if not resumed:
+        _settle_norms(cfg, model, partial(unlabelled_batches, cfg, tracklets, device=device, cache=cache))
     if cfg.MODEL.RECALIBRATE_BN and not resumed:
         count = cfg.MODEL.RECALIBRATE_BN
         recalibrate_bn(model, unlabelled_batches(cfg, tracklets, count, device=device, cache=cache))
     method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in tracklets])
+    source = run.data.source
+    if source is not None:
+        method.take_source(
+            source.labels, lambda feature: run.extraction(method.encoder, source.tracklets, feature, round=0).values
+        )
     constraints = build_train_constraints(cfg, run.data)
     if constraints is not None:
         method.constrain(constraints)
@@ -159,6 +169,7 @@ def build_trainer(
             device=device,
             cache=cache,
             channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
+            source=None if is_warmup else source,
         ),
         extract=lambda encoder, feature, round: run.extraction(encoder, tracklets, feature, round=round),
         optimizer=lambda: build_optimizer(cfg, model),
@@ -176,6 +187,15 @@ def build_trainer(
         relabel_every=cfg.CLUSTER.EVERY,
         seed=cfg.SEED,
     )
+
+
+def _settle_norms(cfg: CfgNode, model: EmbeddingModel, batches: Callable[[int], Iterable[Tensor]]) -> None:
+    """Gives BatchNorm layers that an export has folded away the statistics of a few hundred training images."""
+    layers = settle(model, batches(max(2, math.ceil(SETTLING_IMAGES / cfg.DATALOADER.TRAIN_BATCH_SIZE))))
+    if layers:
+        logger.info(
+            "%d folded BatchNorm layers got the statistics of the training images; features stay the same", layers
+        )
 
 
 def check_numbers(cfg: CfgNode, samples: int) -> None:
@@ -209,10 +229,10 @@ def build_hooks(run: Run, extra: Sequence[Hook] = ()) -> list[Hook]:
 def hook_names(cfg: CfgNode) -> list[str | None]:
     """Names of a run's hooks, in calling order; None: the place of hook objects that the caller brings."""
     # A diverged loss must stop the run before anything is evaluated or saved.
-    first = ["Signal", "LossGuard", *(["RankCheck"] if cfg.LOG.CHECK_RANKS else []), "Diagnostics"]
+    first = ["Signal", "LossGuard", "Diagnostics"]
     # In this order after an epoch: scores, their history, further hooks, the rows of all that in the metrics, the
     # checkpoint that holds it. The epoch itself was saved before (epoch_trained), its rows in the metrics before that.
-    first += ["Evaluation", "History"]
+    first += ["Evaluation", "LabelWatch", "History"]
     last = ["Scalars", "Checkpoint", "PseudoLabels"]
     last += [name for name, wanted in (("Progress", cfg.LOG.PROGRESS), ("RankedList", cfg.TEST.RANKED_LIST)) if wanted]
     built_in = {HOOKS.get(name) for name in (*first, *last)}
@@ -234,8 +254,9 @@ def _distribute(cfg: CfgNode, model: nn.Module, methods: list[Method], device: t
         student = wrapper(
             student,
             device_ids=[device.index] if device.type == "cuda" else None,
-            # The warm-up and the cluster-memory methods leave classifiers and part heads alone.
-            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS),
+            # The warm-up and the cluster-memory methods leave classifiers and part heads alone, the warm-up also the
+            # source's BatchNorm.
+            find_unused_parameters=bool(cfg.MODEL.CLASSIFIER or cfg.MODEL.PARTS or cfg.MODEL.DOMAIN_BN),
             **quiet,
         )
     for method in methods:

@@ -10,7 +10,8 @@ from torch import nn
 
 from unreid.engine.stored_state import check_state
 from unreid.models.checkpoint_format import Checkpoint, is_own, unpack
-from unreid.models.convert import load_weights
+from unreid.models.checkpoint_keys import is_classifier
+from unreid.models.convert import is_head, load_weights
 from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save, load_checkpoint
@@ -72,15 +73,10 @@ def read_run(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def load_run(path: str | Path) -> dict[str, Any]:
-    """The trainer state of a full checkpoint; see :func:`read_run`."""
-    state = read_run(path).trainer
-    assert state is not None
-    return state
-
-
-def load_model(path: str | Path, model: nn.Module) -> dict[str, Any]:
+def load_model(path: str | Path, model: nn.Module, *, start: bool = False) -> dict[str, Any]:
     """Loads the evaluated network of a checkpoint into ``model``, strictly; its classifier, if any, is left alone.
+
+    ``start``: training begins there, so that part heads and a camera embedding may differ as well.
 
     Files of the reference repositories are converted on the fly where their layout is unambiguous; a bare state dict of
     one of this project's networks is taken as it is.
@@ -92,5 +88,5 @@ def load_model(path: str | Path, model: nn.Module) -> dict[str, Any]:
         UserError: the file is missing, unreadable, or does not fit the configured model.
     """
     content = read_file(path)
-    load_weights(content, model, path)
+    load_weights(content, model, path, heads=is_head if start else is_classifier)
     return dict(content["results"]) if is_own(content) and "results" in content else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,13 @@ def run_main(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``unreid train | eval | config | list | demo | render | mine | convert | review``; returns the exit status."""
+    """``unreid COMMAND ...``; returns the exit status."""
+    arguments = command_line()[0].parse_args(argv)
+    return guarded(lambda: arguments.run(arguments))
+
+
+def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser of ``unreid``, and those of its commands by name."""
     parser = argparse.ArgumentParser(
         prog="unreid",
         description="Unsupervised object re-identification.",
@@ -50,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (TRAIN, EVAL, *COMMANDS):
         command.add_to(commands)
-    arguments = parser.parse_args(argv)
-    return guarded(lambda: arguments.run(arguments))
+    return parser, commands.choices
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:

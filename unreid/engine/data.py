@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from unreid.constraints import record_keys
-from unreid.data.build import build_extract_loader, build_train_loader
+from unreid.data.build import Place, build_extract_loader, build_train_loader
 from unreid.data.cache import ImageCache
 from unreid.data.datasets import build_dataset, train_view
 from unreid.data.datasets.base import DATASETS, ReIDDataset
+from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
+from unreid.data.streams import Stream, stream_generator
 from unreid.evaluation.extract import extract_features
 from unreid.structures import GroundTruth, RoundPlan, Tracklet
 from unreid.utils.distributed import (
@@ -27,6 +29,7 @@ from unreid.utils.distributed import (
     get_world_size,
 )
 from unreid.utils.errors import DivergedError, UserError
+from unreid.utils.progress import task, tracked
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -34,49 +37,114 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The labelled side of domain adaptation.
+
+    Attributes:
+        tracklets: S records; their cameras follow those of the training list.
+        labels: int64 (S,), identities 0..C-1.
+    """
+
+    tracklets: list[Tracklet]
+    labels: Tensor
+
+
 @dataclass
 class Data:
-    """An unlabelled training list, its truth (for diagnostics only), the test sets, and the training list's keys."""
+    """An unlabelled training list, its truth (for diagnostics only), the test sets, and the training list's keys.
+
+    ``source`` is a labelled list beside it, of other datasets, or None.
+    """
 
     tracklets: list[Tracklet]
     truth: GroundTruth | None
     tests: list[ReIDDataset]
     keys: list[str] = field(default_factory=list)
+    source: Source | None = None
 
 
-def build_data(cfg: CfgNode, train: bool = True) -> Data:
-    """Parses the datasets of the config, each once, even where it both trains and tests.
+@dataclass(frozen=True)
+class Datasets:
+    """The datasets of a config by their part in it; one that has two parts is one object."""
 
-    One process of every machine goes first: what a dataset renders on its first use is there for the others. No image
-    of a test set is trained on, whichever training set lists it.
+    train: list[ReIDDataset]
+    tests: list[ReIDDataset]
+    sources: list[ReIDDataset]
+
+    @property
+    def all(self) -> list[ReIDDataset]:
+        """Each once."""
+        return list({id(dataset): dataset for dataset in (*self.train, *self.tests, *self.sources)}.values())
+
+
+def read_datasets(cfg: CfgNode, train: bool = True) -> Datasets:
+    """Parses the datasets of the config, each once; without ``train`` only the test sets.
+
+    One process of every machine goes first: what a dataset renders on its first use is there for the others.
 
     Raises:
-        UserError: a dataset is named twice or cannot be read, nothing is left to train on, or the camera embedding has
-            too few rows.
+        UserError: a dataset is named twice or cannot be read, or a source is a training set too.
     """
     names = _distinct("DATASETS.NAMES", cfg.DATASETS.NAMES) if train else []
     tests = _distinct("DATASETS.TESTS", cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
+    sources = _distinct("DATASETS.SOURCES", cfg.DATASETS.SOURCES) if train else []
+    _distinct("DATASETS.NAMES and DATASETS.SOURCES", names + sources)  # the target's labels are nobody's business
     with first_of_node():
-        datasets = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests)}
+        found = {name: build_dataset(name, cfg) for name in dict.fromkeys(names + tests + sources)}
+    return Datasets(*([found[name] for name in part] for part in (names, tests, sources)))
+
+
+def build_data(cfg: CfgNode, train: bool = True) -> Data:
+    """What a run reads. No image of a test set is trained on, whichever training set lists it.
+
+    Raises:
+        UserError: see :func:`read_datasets`; nothing is left to train on, the camera embedding has too few rows, or a
+            source has no identities.
+    """
+    datasets = read_datasets(cfg, train)
     tracklets: list[Tracklet] = []
     truth = None
     if train:
-        for dataset in datasets.values():
-            dataset.log_statistics()
-        tracklets, truth = train_view([datasets[name] for name in names], cfg.SEED, list(datasets.values()))
+        with task("reading the datasets"):
+            for dataset in datasets.all:
+                dataset.log_statistics()
+            tracklets, truth = train_view(datasets.train, cfg.SEED, datasets.all)
         if (truth.pids < 0).all():
             truth = None
+    cameras = 1 + max((t.camid for t in tracklets), default=-1)
+    source = read_source(datasets.sources, cfg.SEED, datasets.all, cameras) if datasets.sources else None
     testable = []
-    for name in tests:
-        if datasets[name].has_test:
-            testable.append(datasets[name])
+    for dataset in datasets.tests:
+        if dataset.has_test:
+            testable.append(dataset)
         else:
-            logger.warning("%s has no query and gallery: its evaluation is skipped", name)
+            logger.warning("%s has no query and gallery: its evaluation is skipped", dataset.name)
     if cfg.MODEL.BACKBONE.CAMERAS:
-        lists = [tracklets, *(split.tracklets for dataset in testable for split in (dataset.query, dataset.gallery))]
+        splits = [split for dataset in testable for split in (dataset.query, dataset.gallery)]
+        lists = [tracklets, source.tracklets if source else [], *(split.tracklets for split in splits)]
         check_cameras(cfg.MODEL.BACKBONE.CAMERAS, lists)
-    keys = record_keys(tracklets, [datasets[name].folder for name in names])
-    return Data(tracklets, truth, testable, keys)
+    keys = record_keys(tracklets, [dataset.folder for dataset in datasets.train])
+    return Data(tracklets, truth, testable, keys, source)
+
+
+def read_source(sources: list[ReIDDataset], seed: int, tests: list[ReIDDataset], first_camera: int) -> Source:
+    """The records of the source datasets whose identity is known, and these identities.
+
+    Args:
+        tests: sets whose query and gallery are kept out of training.
+        first_camera: number of the first camera.
+
+    Raises:
+        UserError: no record has an identity.
+    """
+    view = train_view(sources, seed, tests)
+    labels = torch.from_numpy(view.truth.pids)
+    known = torch.nonzero(labels >= 0).flatten()
+    if not len(known):
+        raise UserError(f"DATASETS.SOURCES {', '.join(d.name for d in sources)} holds no identity to learn from.")
+    records = [view.tracklets[i] for i in known.tolist()]
+    return Source([replace(t, camid=t.camid + first_camera) for t in records], labels[known])
 
 
 def _distinct(key: str, names: list[str]) -> list[str]:
@@ -97,6 +165,10 @@ def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:
             f"The data have {cameras} cameras and MODEL.BACKBONE.CAMERAS is {rows}: set it to {cameras} or more, or to "
             "0 for no camera embedding."
         )
+
+
+def _images(batch: tuple[Tensor, Tensor]) -> int:
+    return len(batch[1])
 
 
 @dataclass(frozen=True)
@@ -147,7 +219,10 @@ class Extraction:
             first = int(share[0]) if len(share) else 0
             features = extract_features(
                 encoder,
-                ((images, owners - first) for images, owners in loader),
+                (
+                    (images, owners - first)
+                    for images, owners in tracked(loader, "features", loader.frames, "images", size=_images)
+                ),
                 feature=feature,
                 num_samples=len(share),
                 device=self.device,
@@ -183,22 +258,20 @@ def round_loader(
     cache: ImageCache | None,
     channel_jitter: float | None = None,
     whole: bool = False,
-) -> TrainLoader:
-    """The loader of a round; this process's share of every batch, or the ``whole`` batches."""
-    return build_train_loader(
-        cfg,
-        tracklets,
-        plan.targets,
-        views=views,
-        iters=plan.iters,
-        device=device,
-        sampler=plan.sampler,
-        batch_size=plan.batch_size,
-        cache=cache,
-        channel_jitter=channel_jitter,
-        rank=0 if whole else get_rank(),
-        world_size=1 if whole else get_world_size(),
-    )
+    source: Source | None = None,
+) -> TrainLoader | JointLoader:
+    """The loader of a round; this process's share of every batch, or the ``whole`` batches.
+
+    With a ``source`` every batch has one of the source beside it, in its own random order.
+    """
+    place = Place(device, cache) if whole else Place(device, cache, get_rank(), get_world_size())
+    target = build_train_loader(cfg, tracklets, plan, views, place=place, channel_jitter=channel_jitter)
+    if source is None:
+        return target
+    seed = int(stream_generator(Stream.SOURCE, cfg.SEED).integers(2**63))
+    size = target.batches.batch_size
+    beside = replace(plan, targets=source.labels, iters=len(target), sampler=None, batch_size=size)
+    return JointLoader(target, build_train_loader(cfg, source.tracklets, beside, views, place=place, seed=seed))
 
 
 def unlabelled_batches(

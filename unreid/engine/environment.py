@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import unreid
+from unreid.config.node import leaves
 from unreid.utils.io import atomic_write_text
 
 if TYPE_CHECKING:  # hooks alone need no config system
@@ -76,6 +77,7 @@ def write_run_header(output_dir: str | os.PathLike[str], cfg: CfgNode, prefix: s
     """
     folder = Path(output_dir)
     environment = collect_environment()
+    environment["origins"] = {key: origin for key, _ in leaves(cfg) if (origin := cfg.origin(key)) != "default"}
     atomic_write_text(folder / f"{prefix}{CONFIG_FILE}", recorded(cfg).dump())
     atomic_write_text(folder / f"{prefix}{ENVIRONMENT_FILE}", json.dumps(environment, indent=2) + "\n")
     logger.info("%s", environment["command"])

@@ -89,15 +89,15 @@ def _stdout_refuses() -> str:
 
 def _have_met() -> bool:
     """Whether the processes of the run have met; without torch they cannot have."""
-    distributed = sys.modules.get("unreid.utils.distributed")
-    return distributed is not None and distributed.have_met()
+    job = sys.modules.get("unreid.utils.job")
+    return job is not None and job.have_met()
 
 
 def _first_to_fail() -> bool:
     """Whether this process is the first of the run that fails; before they meet, the first of every machine is."""
     if not _have_met():
         return int(os.environ.get("LOCAL_RANK", "0")) == 0
-    return sys.modules["unreid.utils.distributed"].first_to_fail()
+    return sys.modules["unreid.utils.job"].first_to_fail()
 
 
 def _let_the_first_speak() -> bool:

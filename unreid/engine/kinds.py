@@ -1,16 +1,24 @@
 """The kinds of parts that a config names, and the names that the package's own parts are registered under.
 
-A registry fills itself when the modules of its parts are imported, and those import torch, which takes seconds. This
-table lets the start of a command answer at once; a test compares it with the registries.
+A registry fills itself when the modules of its parts are imported, and those import torch, which takes seconds. So that
+the start of a command can answer at once, the own names lie in ``own_names.json``, which this module writes from the
+registries: ``python -m unreid.engine.kinds``, part of ``make docs``. A test compares the two.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from unreid.utils.registry import Registry
+
+OWN_NAMES = Path(__file__).with_name("own_names.json")
+"""kind -> name -> aliases."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,10 @@ class Kind:
     Attributes:
         home: "module:attribute" of its registry.
         purpose: the config key that names such a part, and what it is for.
-        names: own names -> aliases.
     """
 
     home: str
     purpose: str
-    names: Mapping[str, Sequence[str]]
 
     def load(self) -> Registry:
         """The registry itself, filled by the package and the plug-ins imported so far."""
@@ -34,180 +40,37 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "method": Kind(
-        "unreid.methods:METHODS",
-        "METHOD.NAME: what is learnt, and what a training step is",
-        {
-            "AuxUSL": (),
-            "BUC": (),
-            "CAP": (),
-            "CCC": ("3C",),
-            "CDSM": (),
-            "ClusterContrast": ("cc",),
-            "ISE": (),
-            "O2CAP": (),
-            "PPLR": (),
-            "SpCL": (),
-        },
-    ),
+    "method": Kind("unreid.methods:METHODS", "METHOD.NAME: what is learnt, and what a training step is"),
     "part": Kind(
         "unreid.methods.parts:PARTS",
-        "METHOD.EXTRAS: losses, weights and made samples that any cluster-memory method can take",
-        {
-            "camera_entropy": ("cie",),
-            "support_samples": (),
-        },
+        "METHOD.EXTRAS: weights, made samples and losses that any cluster-memory method can take",
     ),
-    "clusterer": Kind(
-        "unreid.clustering:CLUSTERERS",
-        "CLUSTER.NAME: features to pseudo labels",
-        {
-            "AgreementDBSCAN": (),
-            "BottomUp": (),
-            "ConstrainedDBSCAN": ("ICDBSCAN",),
-            "DBSCAN": (),
-            "HDC": (),
-            "Infomap": (),
-            "KMeans": (),
-            "SelfPacedDBSCAN": (),
-        },
-    ),
-    "memory": Kind(
-        "unreid.memory:MEMORIES",
-        "MEMORY.NAME: the rows that a batch is contrasted with",
-        {
-            "ClusterMemory": (),
-            "DiversityMemory": (),
-            "ExclusiveTable": (),
-            "HybridMemory": (),
-            "ProxyMemory": (),
-        },
-    ),
-    "memory update rule": Kind(
-        "unreid.memory:UPDATE_RULES",
-        "MEMORY.UPDATE: which samples of a batch move a row",
-        {
-            "all": ("cm", "ori"),
-            "camera": ("cm_camera",),
-            "chd": ("hd_camera",),
-            "hard": ("cm_hard",),
-            "hard_camera": ("cm_hard_camera",),
-            "tccl": ("tccl_camera",),
-        },
-    ),
-    "diversity memory mode": Kind(
-        "unreid.memory:DIVERSITY_MODES",
-        "MEMORY.UPDATE of the DiversityMemory",
-        {
-            "cm": ("all",),
-            "cm_hard": ("hard",),
-            "cm_hybrid": ("cm_hybird",),
-            "v2": ("cm_hybrid_v2", "cm_hybird_v2"),
-            "v3": ("cm_hybrid_v3", "cm_hybird_v3"),
-            "v4": ("cm_hybrid_v4", "cm_hybird_v4"),
-            "v5": ("cm_hybrid_v5", "cm_hybird_v5"),
-        },
-    ),
-    "backbone": Kind(
-        "unreid.models:BACKBONES",
-        "MODEL.BACKBONE.NAME: the network",
-        {
-            "resnet18": (),
-            "resnet34": (),
-            "resnet50": (),
-            "resnet101": (),
-            "resnet50_ibn_a": (),
-            "resnet101_ibn_a": (),
-            "resnet50_ibn_b": (),
-            "resnet_tiny": (),
-            "vit_base": (),
-            "vit_small": (),
-        },
-    ),
-    "pooling": Kind(
-        "unreid.models:POOLINGS",
-        "MODEL.POOLING.NAME: feature map to vector",
-        {
-            "avg": (),
-            "avg+max": (),
-            "gem": (),
-            "max": (),
-        },
-    ),
-    "dataset": Kind(
-        "unreid.data.datasets:DATASETS",
-        "DATASETS.NAMES and DATASETS.TESTS",
-        {
-            "CUHK03NP": ("CUHK03-NP", "CUHK03"),
-            "CelebReID": ("Celeb-reID",),
-            "DukeMTMCVideoReID": ("DukeMTMC-VideoReID", "dukevideo"),
-            "DukeMTMCreID": ("duke",),
-            "ImageFolder": ("folder",),
-            "MARS": (),
-            "MSMT17": ("msmt",),
-            "Market1501": ("market",),
-            "PersonX": (),
-            "Synthetic": (),
-            "SyntheticVideo": (),
-            "VeRi776": ("VeRi",),
-        },
-    ),
-    "transform": Kind(
-        "unreid.data.build:TRANSFORMS",
-        "INPUT.TRANSFORM: the augmentation of a training image",
-        {
-            "base": (),
-            "strong": (),
-        },
-    ),
-    "sampler": Kind(
-        "unreid.data.samplers:SAMPLERS",
-        "DATALOADER.SAMPLER.NAME: the order of the samples",
-        {
-            "identity": (),
-            "multi_camera": ("RandomMultipleGallery",),
-            "no_camera": (),
-            "proxy": (),
-            "shuffle": (),
-        },
-    ),
-    "optimizer": Kind(
-        "unreid.engine.optim:OPTIMIZERS",
-        "OPTIM.OPT",
-        {
-            "adam": (),
-            "adamw": (),
-            "sgd": (),
-        },
-    ),
-    "schedule": Kind(
-        "unreid.engine.optim:SCHEDULES",
-        "OPTIM.SCHED: the learning rate over the epochs",
-        {
-            "constant": (),
-            "cosine": (),
-            "multistep": (),
-            "step": (),
-        },
-    ),
-    "hook": Kind(
-        "unreid.engine.hooks:HOOKS",
-        "HOOKS: what happens around the training loop",
-        {
-            "Checkpoint": (),
-            "Diagnostics": (),
-            "Evaluation": (),
-            "History": (),
-            "LossGuard": (),
-            "Progress": (),
-            "PseudoLabels": (),
-            "RankCheck": (),
-            "RankedList": (),
-            "Scalars": (),
-            "Signal": (),
-        },
+    "loss": Kind("unreid.losses:LOSSES", "METHOD.LOSSES, MODEL.LOSSES.ID_OPTION and TRI_OPTION: scalars of a batch"),
+    "clusterer": Kind("unreid.clustering:CLUSTERERS", "CLUSTER.NAME: features to pseudo labels"),
+    "memory": Kind("unreid.memory:MEMORIES", "MEMORY.NAME: the rows that a batch is contrasted with"),
+    "memory update rule": Kind("unreid.memory:UPDATE_RULES", "MEMORY.UPDATE: which samples of a batch move a row"),
+    "diversity memory mode": Kind("unreid.memory:DIVERSITY_MODES", "MEMORY.UPDATE of the DiversityMemory"),
+    "backbone": Kind("unreid.models:BACKBONES", "MODEL.BACKBONE.NAME: the network"),
+    "pooling": Kind("unreid.models:POOLINGS", "MODEL.POOLING.NAME: feature map to vector"),
+    "dataset": Kind("unreid.data.datasets:DATASETS", "DATASETS.NAMES, DATASETS.TESTS and DATASETS.SOURCES"),
+    "transform": Kind("unreid.data.build:TRANSFORMS", "INPUT.TRANSFORM: the augmentation of a training image"),
+    "sampler": Kind("unreid.data.samplers:SAMPLERS", "DATALOADER.SAMPLER.NAME: the order of the samples"),
+    "optimizer": Kind("unreid.engine.optim:OPTIMIZERS", "OPTIM.OPT"),
+    "schedule": Kind("unreid.engine.optim:SCHEDULES", "OPTIM.SCHED: the learning rate over the epochs"),
+    "hook": Kind("unreid.engine.hooks:HOOKS", "HOOKS: what happens around the training loop"),
+    "writer": Kind(
+        "unreid.utils.events:WRITERS", "LOG.WRITERS: where scalars go beside the log, metrics.jsonl and TensorBoard"
     ),
 }
+
+
+@cache
+def own_names(kind: str) -> Registry[None]:
+    """The names of the package's own parts of a kind; nothing else stands behind them."""
+    table: Registry[None] = Registry(kind)
+    for name, aliases in json.loads(OWN_NAMES.read_text(encoding="utf-8"))[kind].items():
+        table.register(name, *aliases)(None)
+    return table
 
 
 def find_kind(word: str) -> str:
@@ -223,6 +86,18 @@ def _words() -> Registry[str]:
     words: Registry[str] = Registry("kind of part")
     for kind in KINDS:
         word = kind.replace(" ", "-")
-        plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+        plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}es" if word.endswith("s") else f"{word}s"
         words.register(plural, word, kind)(kind)
     return words
+
+
+def registered() -> dict[str, dict[str, list[str]]]:
+    """What :data:`OWN_NAMES` holds, from the registries of a process that has imported no plug-in."""
+    tables = {kind: entry.load() for kind, entry in KINDS.items()}
+    return {kind: {name: list(table.aliases(name)) for name in table} for kind, table in tables.items()}
+
+
+if __name__ == "__main__":
+    lines = [f"{json.dumps(kind)}: {json.dumps(names)}" for kind, names in registered().items()]
+    OWN_NAMES.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    sys.stdout.write(f"wrote {OWN_NAMES}\n")

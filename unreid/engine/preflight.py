@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unreid.config import CfgNode
+from unreid.config.pixels import TIMM
 from unreid.engine.folder import AUTO, RunFolder, check_writable
 from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
 from unreid.utils.plugins import import_plugins
 
 logger = logging.getLogger(__name__)
+
+TRACKERS = {"wandb": "wandb", "w&b": "wandb", "mlflow": "mlflow"}
+"""Names in ``LOG.WRITERS`` -> the package that they need."""
 
 
 def run_folder(cfg: CfgNode) -> RunFolder:
@@ -46,6 +50,7 @@ def check_start(cfg: CfgNode) -> None:
     if not cfg.TEST.EVAL_ONLY:
         check_shares(cfg, int(os.environ.get("WORLD_SIZE", "1")))
         check_selected_round(cfg)
+        check_sources(cfg)
     folder = run_folder(cfg)
     folder.check()
     if cfg.TEST.EVAL_ONLY and cfg.RESUME == AUTO and folder.newest() is None:
@@ -63,14 +68,16 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
     """(what asks for it, package, what to do without it) of the optional packages that a run of this config imports."""
     cluster, backbone = cfg.CLUSTER, cfg.MODEL.BACKBONE.NAME
     needed = []
-    if backbone.lower().startswith("vit"):
+    if backbone.lower().startswith(("vit", TIMM)):
         needed.append((f"MODEL.BACKBONE.NAME {backbone}", "timm", "choose another backbone"))
     if cfg.TEST.EVAL_ONLY:
         return needed
     if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
-    if cluster.BACKEND == "numba":
-        needed.append(("CLUSTER.BACKEND numba", "numba", "set CLUSTER.BACKEND auto"))
+    for name in cfg.LOG.WRITERS:
+        package = TRACKERS.get(name.lower().replace("-", "").replace("_", ""))
+        if package:
+            needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.startswith("faiss"):
@@ -136,6 +143,21 @@ def check_shares(cfg: CfgNode, processes: int) -> None:
             raise UserError(f"{key} {value} is not a multiple of the {processes} processes.")
 
 
+def check_sources(cfg: CfgNode) -> None:
+    """Raises :class:`UserError` if what learns from a labelled source has none, or a method of ours cannot use one."""
+    sources, name = cfg.DATASETS.SOURCES, cfg.METHOD.NAME
+    adapting = name.lower().replace("-", "").replace("_", "") == "spcluda"
+    if cfg.MODEL.DOMAIN_BN and not sources:
+        raise UserError("MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off.")
+    if adapting and not sources:
+        raise UserError(f"METHOD.NAME {name} needs a labelled source: set DATASETS.SOURCES.")
+    if sources and not adapting and is_own("method", name):
+        raise UserError(
+            f"{name} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set METHOD.NAME "
+            "SpCL_UDA."
+        )
+
+
 def check_selected_round(cfg: CfgNode) -> None:
     """Raises :class:`UserError` if ``TEST.SELECT round:N`` names a round that never ends."""
     if not cfg.TEST.SELECT.startswith("round:") or not is_own("method", cfg.METHOD.NAME):
@@ -167,7 +189,7 @@ def check_datasets(cfg: CfgNode) -> None:
     """
     from unreid.data.datasets import DATASETS, Synthetic, SyntheticVideo, build_dataset
 
-    names = [] if cfg.TEST.EVAL_ONLY else list(cfg.DATASETS.NAMES)
+    names = [] if cfg.TEST.EVAL_ONLY else [*cfg.DATASETS.NAMES, *cfg.DATASETS.SOURCES]
     for name in dict.fromkeys([*names, *(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)]):
         if issubclass(DATASETS.get(name), (Synthetic, SyntheticVideo)):
             root = Path(cfg.DATASETS.ROOT)

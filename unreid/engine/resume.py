@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 DECISIVE = frozenset(
     {
         "METHOD.NAME",
+        "DATASETS.SOURCES",
+        "MODEL.DOMAIN_BN",
         "MODEL.BACKBONE.NAME",
         "MODEL.POOLING.NAME",
         "MODEL.EMBED_DIM",
@@ -34,9 +36,16 @@ DECISIVE = frozenset(
 """Keys without which the stored state has no meaning."""
 FREE = (
     *("OUTPUT_DIR", "RESUME", "PLUGINS", "PICKLE_PATH", "PRINT_PERIOD", "VERSION", "LOG.", "CHECKPOINT.", "TEST."),
-    *("MODEL.DEVICE", "MODEL.INIT_PATH", "MODEL.RECALIBRATE_BN", "MODEL.BACKBONE.PRETRAIN", "MODEL.BACKBONE.MIN_MATCH"),
+    *(
+        "MODEL.DEVICE",
+        "MODEL.INIT_PATH",
+        "MODEL.INIT_NETWORK",
+        "MODEL.RECALIBRATE_BN",
+        "MODEL.BACKBONE.PRETRAIN",
+        "MODEL.BACKBONE.MIN_MATCH",
+    ),
     *("DATASETS.ROOT", "DATASETS.TESTS", "DATALOADER.NUM_WORKERS", "DATALOADER.TEST_BATCH_SIZE", "DATALOADER.CACHE"),
-    *("OPTIM.COMPILE", "CLUSTER.MAX_EMPTY_ROUNDS", "CLUSTER.BACKEND", "CLUSTER.KNN.BACKEND"),
+    *("OPTIM.COMPILE", "CLUSTER.MAX_EMPTY_ROUNDS", "CLUSTER.KNN.BACKEND"),
 )
 """Keys (or their beginnings) that may change on the way: they do not change what is learnt, or no longer do."""
 

@@ -22,12 +22,14 @@ from unreid.engine.hooks.monitoring import last_good
 from unreid.engine.hooks.ranked_list import RANKED_LIST, write_ranked_list
 from unreid.engine.preflight import check_packages, check_start, run_folder
 from unreid.engine.resume import check_resumable
+from unreid.engine.start import adopt_network
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
-from unreid.utils.distributed import barrier, from_main, get_rank, init_from_env, is_main, one_voice, shutdown
+from unreid.utils.distributed import barrier, from_main, get_rank, is_main
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.events import EventStorage
 from unreid.utils.io import atomic_write_text
+from unreid.utils.job import init_from_env, one_voice, shutdown
 from unreid.utils.logging import log_to_folder, setup_logging
 from unreid.utils.plugins import import_installed, import_plugins
 from unreid.utils.seed import seed_everything
@@ -62,6 +64,7 @@ def train(cfg: CfgNode, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
     folder = run_folder(cfg)
     device = _begin(cfg)
     checkpoint = resume_path(cfg)
+    cfg = _with_its_network(cfg, checkpoint or cfg.MODEL.INIT_PATH)
     resumed = None
     if checkpoint:
         stored = read_run(checkpoint)
@@ -116,6 +119,7 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
     folder = run_folder(cfg)
     device = _begin(cfg)
     checkpoint = resume_path(cfg)
+    cfg = _with_its_network(cfg, checkpoint)
     assembled = assemble(cfg, folder.path, device, train=False, loaded=True)
     load_model(checkpoint, assembled.model)
     if assembled.evaluate is None:
@@ -165,6 +169,15 @@ def _begin(cfg: CfgNode) -> torch.device:
     check_packages(cfg, load=True)
     seed_everything(cfg.SEED)
     return device
+
+
+def _with_its_network(cfg: CfgNode, path: str) -> CfgNode:
+    """The config whose network is that of the file ``path``, where ``MODEL.INIT_NETWORK`` asks for it."""
+    if not (cfg.MODEL.INIT_NETWORK and path):
+        return cfg
+    cfg = adopt_network(cfg, path)
+    check_packages(cfg, load=True)
+    return cfg
 
 
 @contextmanager

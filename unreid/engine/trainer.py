@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
 from unreid.engine.hooks.base import Hook
 from unreid.engine.hooks.monitoring import MOMENT
@@ -24,6 +25,7 @@ from unreid.utils.agreement import Agreement
 from unreid.utils.distributed import get_rank, get_world_size
 from unreid.utils.errors import UserError
 from unreid.utils.events import EventStorage
+from unreid.utils.progress import tracked
 from unreid.utils.seed import generator_for
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Builders:
         learning_rate: position in epochs (a float) -> rate of the run's schedule.
     """
 
-    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader]
+    loader: Callable[[RoundPlan, tuple[str, ...], bool], TrainLoader | JointLoader]
     extract: Callable[[nn.Module, str, int], Features]
     optimizer: Callable[[], torch.optim.Optimizer]
     learning_rate: Callable[[float], float]
@@ -93,7 +95,7 @@ class Trainer:
         self.state = TrainState(round=0 if warmup is None else -1)
         self.saved = replace(self.state)
         self.plan: RoundPlan | None = None
-        self.loader: TrainLoader | None = None
+        self.loader: TrainLoader | JointLoader | None = None
         self.clustering: Clustering | None = None
         self.stop_requested: str | None = None
         self.stop_reason: str | None = None
@@ -151,7 +153,6 @@ class Trainer:
         clustering = self._label()
         self.plan = self.active.plan(clustering, max(state.round, 0)).suited_to(clustering)
         self.clustering = clustering
-        state.epoch_of_round = 0
         if self.plan.optimizer == "rebuild":
             self.optimizer = self.builders.optimizer()
         self._call("after_label", clustering, self.plan)
@@ -184,7 +185,9 @@ class Trainer:
         self._call("before_epoch")
         self.active.train_mode()
         with self.storage.phase("train"):
-            for batch in self.loader.epoch(state.epoch, state.step):
+            batches = self.loader.epoch(state.epoch, state.step)
+            name = f"epoch {state.epoch + 1} of {self.max_epochs}"
+            for batch in tracked(batches, name, self.iters, "steps", done=state.step):
                 self._run_step(batch)
                 if self.stop_reason is not None and state.step < self.iters:
                     return
@@ -207,7 +210,7 @@ class Trainer:
     def _end_round(self) -> None:
         self.state.round += 1
         self.state.epoch_of_round = 0
-        if self.state.round <= 0 or self.state.round % self.relabel_every == 0:
+        if self.state.round % self.relabel_every == 0:
             self.plan = None
             self._close_loader()
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
 from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
@@ -44,7 +45,7 @@ class Training(Protocol):
     state: TrainState
     saved: TrainState
     plan: RoundPlan | None
-    loader: TrainLoader | None
+    loader: TrainLoader | JointLoader | None
     clustering: Clustering | None
     hooks: list[Any]
     stop_reason: str | None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unreid.utils.arrays import ArrayLike, as_rows
 from unreid.utils.errors import InputError
+from unreid.utils.progress import tracked
 
 METRICS = ("squared_euclidean", "euclidean", "cosine")
 BLOCK_ENTRIES = 1 << 21
@@ -107,7 +108,8 @@ class DistanceBlocks:
 def row_slices(rows: int, columns: int, block: int | None = None) -> Iterator[slice]:
     """Cuts ``rows`` into slices of ``block`` rows (default: so many that a block has ``BLOCK_ENTRIES`` entries)."""
     step = block or max(1, BLOCK_ENTRIES // max(1, columns))
-    for start in range(0, rows, step):
+    starts = range(0, rows, step)
+    for start in tracked(starts, "distances", len(starts), "blocks"):
         yield slice(start, min(start + step, rows))
 
 

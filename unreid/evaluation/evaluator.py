@@ -15,8 +15,10 @@ from unreid.evaluation.camera_rerank import camera_rerank_features
 from unreid.evaluation.distance import DistanceBlocks, DistanceModifier, RowBlocks
 from unreid.evaluation.metrics import RankingResult, cmc_map
 from unreid.evaluation.rerank import rerank_features
+from unreid.neighbors import camera_centered
 from unreid.structures import Tracklet
 from unreid.utils.arrays import ArrayLike, as_rows
+from unreid.utils.errors import UserError
 
 if TYPE_CHECKING:
     from unreid.data.datasets.base import ReIDDataset, Split
@@ -61,6 +63,7 @@ class Evaluator:
             identity, all matches counted (see :func:`~unreid.evaluation.metrics.cmc_map`).
         ap: "step" or "trapezoid" (BUC); with the latter the scores hold "mAP_step" as well.
         metric: see :func:`~unreid.evaluation.distance.pairwise_distance`.
+        camera_centered: take from every feature its camera's mean over query and gallery, and normalise, first.
         rerank: score the re-ranked gallery, too; by neighbours, or by those of the own and of the other cameras.
         modifiers: constraints applied to the query x gallery distances, in this order. Re-ranking sees them there,
             while its query x query and gallery x gallery distances stay as they are.
@@ -87,6 +90,7 @@ class Evaluator:
         single_gallery_shot: bool = False,
         ap: str = "step",
         metric: str = "squared_euclidean",
+        camera_centered: bool = False,
         rerank: RerankSettings | CameraRerankSettings | None = None,
         modifiers: Sequence[DistanceModifier] = (),
         seed: int = 0,
@@ -96,25 +100,37 @@ class Evaluator:
         self.single_gallery_shot = single_gallery_shot
         self.ap = ap
         self.metric = metric
+        self.camera_centered = camera_centered
         self.rerank = rerank
         self.modifiers = tuple(modifiers)
         self.seed = seed
 
     @classmethod
     def from_config(cls, cfg: Any, dataset: ReIDDataset, modifiers: Sequence[DistanceModifier] = ()) -> Evaluator:
-        """The evaluator of ``dataset`` as ``cfg.TEST`` describes it."""
+        """The evaluator of ``dataset`` as ``cfg.TEST`` describes it.
+
+        Raises:
+            UserError: ``TEST.CAMERA_CENTERED``, and query and gallery come from one camera.
+        """
         node = cfg.TEST.RERANK
         settings: RerankSettings | CameraRerankSettings
-        settings = RerankSettings(node.K1, node.K2, node.LAMBDA, node.SQUARE_INPUT)
+        settings = RerankSettings(node.K1, node.K2, node.LAMBDA)
         if node.CAMERAS:
             cameras = cfg.CLUSTER.CA
             settings = CameraRerankSettings(cameras.K1_INTRA, cameras.K1_INTER, lambda_value=node.LAMBDA)
+        query, gallery = dataset.query, dataset.gallery
+        if cfg.TEST.CAMERA_CENTERED and len({record.camid for record in [*query.tracklets, *gallery.tracklets]}) == 1:
+            raise UserError(
+                f"TEST.CAMERA_CENTERED takes each camera's mean away, and query and gallery of {dataset.name} count as "
+                "one camera: name the cameras (DATASETS.FOLDER.CAMERA_REGEX or MANIFEST), or set it False."
+            )
         return cls(
-            dataset.query,
-            dataset.gallery,
+            query,
+            gallery,
             cross_camera_filter=dataset.cross_camera_filter,
             single_gallery_shot=dataset.single_gallery_shot,
             ap=cfg.TEST.AP,
+            camera_centered=cfg.TEST.CAMERA_CENTERED,
             rerank=settings if node.ENABLED else None,
             modifiers=modifiers,
             seed=cfg.SEED,
@@ -134,17 +150,25 @@ class Evaluator:
             UserError: no query has a match in the gallery.
         """
         query, gallery = as_rows(query, "query features"), as_rows(gallery, "gallery features")
-        readable = self._readable(gallery, "gallery")
+        readable, asked = self._readable(gallery, "gallery"), self._readable(query, "query")
+        if self.camera_centered:
+            query, gallery = self.centered(query, gallery)
         blocks = DistanceBlocks(query, gallery, self.metric, self.modifiers)
         complete = bool(readable.all())
         if self.rerank is None:
             columns = blocks if complete else lambda rows: blocks(rows)[:, readable]
-            return self._scores(self._rank(columns, query, readable))
+            return self._scores(self._rank(columns, asked, readable))
         q_g = blocks.dense() if complete else blocks.dense()[:, readable]
-        scores = self._scores(self._rank(q_g, query, readable))
+        scores = self._scores(self._rank(q_g, asked, readable))
         reranked = self._rerank(query, gallery[readable], q_g, readable)
-        again = self._scores(self._rank(reranked, query, readable))
+        again = self._scores(self._rank(reranked, asked, readable))
         return scores | {f"{name}{RERANKED}": value for name, value in again.items()}
+
+    def centered(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sides less the means of their cameras, which are taken over both."""
+        cameras = np.concatenate((_camids(self.query.tracklets), _camids(self.gallery.tracklets)))
+        both = camera_centered(torch.cat((query, gallery.to(query))), cameras)
+        return both[: len(query)], both[len(query) :].to(gallery.device)
 
     def _rerank(self, query: Tensor, gallery: Tensor, q_g: Tensor, readable: Tensor) -> Tensor:
         settings = self.rerank
@@ -153,10 +177,10 @@ class Evaluator:
         cameras = _camids(self.query.tracklets), _camids(self.gallery.tracklets)[readable.cpu().numpy()]
         return camera_rerank_features(query, gallery, *cameras, q_g=q_g, **vars(settings))
 
-    def _rank(self, distances: Tensor | RowBlocks, query: Tensor, readable: Tensor) -> RankingResult:
+    def _rank(self, distances: Tensor | RowBlocks, asked: Tensor, readable: Tensor) -> RankingResult:
         q_pids = self.query.truth.pids.copy()
         # An identity that nobody has: an unreadable query has no match and is skipped.
-        q_pids[~self._readable(query, "query").cpu().numpy()] = min(q_pids.min(), self.gallery.truth.pids.min()) - 1
+        q_pids[~asked.cpu().numpy()] = min(q_pids.min(), self.gallery.truth.pids.min()) - 1
         kept = readable.cpu().numpy()
         return cmc_map(
             distances,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unreid.evaluation.extract import extract_features
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
+from unreid.utils.progress import tracked
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -32,6 +33,7 @@ RETRIEVAL_FEATURES = {
     "O2CAP": "embedding",
     "PPLR": "embedding",
     "SpCL": "embedding",
+    "SpCLUDA": "embedding",
 }
 """What the methods of this package retrieve with, for configs and for checkpoints that do not say it themselves."""
 
@@ -221,6 +223,7 @@ class FeatureExtractor:
             yield part.float(), torch.arange(start, start + len(part))
 
     def _extract(self, count: int, batches: Any) -> Tensor:
+        batches = tracked(batches, "features", count, "images", size=lambda batch: len(batch[1]))
         return extract_features(self.model, batches, num_samples=count, device=self.device, **self._options)
 
 

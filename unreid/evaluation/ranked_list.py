@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unreid.evaluation.distance import DistanceBlocks
+from unreid.evaluation.metrics import cmc_map
+from unreid.evaluation.picture import Cell, sheet
+from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
 from unreid.utils.writing import atomic_write_bytes
 
 if TYPE_CHECKING:
     from unreid.data.datasets.base import Split
 
-CROP = (128, 64)
-"""Height and width of a drawn crop, in pixels."""
 SUFFIXES = (".jpg", ".png")
-BORDER, GAP, CAPTION = 3, 6, 16
-GREEN, RED, BLUE, INK, PAPER = (40, 160, 60), (205, 45, 45), (50, 90, 190), (30, 30, 30), (255, 255, 255)
+# Told apart by colour, by dashes and by a sign, in the colours of Okabe and Ito.
+QUERY, RIGHT, WRONG, UNKNOWN = (30, 30, 30), (0, 114, 178), (213, 94, 0), (140, 140, 140)
 
 
 def draw_ranked_list(
@@ -37,9 +38,10 @@ def draw_ranked_list(
 ) -> np.ndarray:
     """Writes a picture with one row per query: the query, then its nearest gallery crops.
 
-    A green border is the same identity, a red one another. Captions give the camera (1-based, as in file names) and
-    for gallery crops the squared Euclidean distance. Queries are spread evenly over the query list, among those that
-    have a match; gallery crops of the query's identity and camera are left out, as in the scores.
+    A solid blue frame and a tick are the same identity, a dashed orange frame and a cross another. Captions give the
+    camera (1-based, as in file names), the average precision of the query, for gallery crops the squared Euclidean
+    distance, and the file's name. Queries are spread evenly over the query list, among those that have a match; gallery
+    crops of the query's identity and camera are left out, as in the scores.
 
     Args:
         path: file to write, ``.jpg`` or ``.png``.
@@ -63,18 +65,81 @@ def draw_ranked_list(
     if not len(chosen):
         raise UserError("There is nothing to draw: no query has a match in the gallery.")
     nearest, dist = nearest_gallery(query, gallery, q_features, g_features, chosen, topk, filter_same_camera)
+    precision = _average_precision(query, gallery, q_features, g_features, chosen, filter_same_camera)
     rows = []
-    for i, columns, values in zip(chosen, nearest, dist):
+    for i, columns, values, ap in zip(chosen, nearest, dist, precision):
         record = query.tracklets[i]
-        cells = [_cell(record.paths[0], BLUE, f"query c{record.camid + 1}")]
+        cells = [Cell(record.paths[0], QUERY, f"c{record.camid + 1} AP {100 * ap:.0f}%")]
         for j, value in zip(columns, values):
             found = gallery.tracklets[j]
             right = gallery.truth.pids[j] == query.truth.pids[i]
-            cells.append(_cell(found.paths[0], GREEN if right else RED, f"c{found.camid + 1} {value:.2f}"))
+            caption = f"{'✓' if right else '✗'} c{found.camid + 1} {value:.2f}"
+            cells.append(Cell(found.paths[0], RIGHT if right else WRONG, caption, dashed=not right))
         rows.append(cells)
-    picture = _grid(rows)
+    picture = sheet(rows)
     _write(path, picture)
     return picture
+
+
+def draw_neighbours(
+    path: str | Path,
+    tracklets: Sequence[Tracklet],
+    features: Tensor,
+    *,
+    rows: int = 8,
+    topk: int = 10,
+    cameras: bool = True,
+) -> np.ndarray:
+    """The ranked list of samples that nobody has labelled: some of them, each with the nearest others.
+
+    No frame says what is right: nobody knows. Captions give the camera and the squared Euclidean distance.
+
+    Args:
+        path: file to write, ``.jpg`` or ``.png``.
+        tracklets, features: N samples and their features, float (N, D).
+        rows: samples shown at most, spread evenly.
+        topk: neighbours a row.
+        cameras: camera labels are real.
+
+    Returns:
+        The picture, uint8 (H, W, 3), RGB.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"a picture ends with {', '.join(SUFFIXES)}, unlike {path}")
+    if len(tracklets) < 2:
+        raise UserError("There is nothing to draw: there are fewer than two samples.")
+    chosen = _spread(np.arange(len(tracklets)), rows)
+    index = torch.from_numpy(chosen).to(features.device)
+    dist = DistanceBlocks(features[index], features)(slice(0, len(index)))
+    dist[torch.arange(len(index)), index] = torch.inf
+    values, columns = (part.cpu() for part in dist.sort(dim=1, stable=True))
+    lines = []
+    for i, line, near in zip(chosen.tolist(), values, columns):
+        own = tracklets[i]
+        cells = [Cell(own.paths[0], QUERY, f"c{own.camid + 1}" if cameras else "")]
+        for j, value in list(zip(near.tolist(), line.tolist()))[: min(topk, len(tracklets) - 1)]:
+            camera = f"c{tracklets[j].camid + 1} " if cameras else ""
+            cells.append(Cell(tracklets[j].paths[0], UNKNOWN, f"{camera}{value:.2f}"))
+        lines.append(cells)
+    picture = sheet(lines)
+    _write(path, picture)
+    return picture
+
+
+def _average_precision(
+    query: Split, gallery: Split, q_features: Tensor, g_features: Tensor, rows: np.ndarray, filter_same_camera: bool
+) -> np.ndarray:
+    """float64, of some queries."""
+    index = torch.from_numpy(np.asarray(rows))
+    return cmc_map(
+        DistanceBlocks(q_features[index.to(q_features.device)], g_features),
+        query.truth.pids[rows],
+        gallery.truth.pids,
+        _camids(query)[rows],
+        _camids(gallery),
+        filter_same_camera=filter_same_camera,
+    ).ap
 
 
 def nearest_gallery(
@@ -122,8 +187,8 @@ def cluster_sheet(paths: Sequence[str], labels: Tensor | np.ndarray, clusters: i
         all_members = np.flatnonzero(labels == name)
         shown = _spread(all_members, members)
         captions = [f"#{name}: {len(all_members)}"] + [""] * (len(shown) - 1)
-        rows.append([_cell(paths[i], BLUE, caption) for i, caption in zip(shown, captions)])
-    return _grid(rows)
+        rows.append([Cell(paths[i], UNKNOWN, caption) for i, caption in zip(shown, captions)])
+    return sheet(rows)
 
 
 def _with_match(query: Split, gallery: Split, filter_same_camera: bool) -> np.ndarray:
@@ -145,38 +210,6 @@ def _spread(items: np.ndarray, count: int) -> np.ndarray:
     """``count`` of the items (or all), evenly spread, the first included."""
     count = min(count, len(items))
     return items[np.arange(count) * len(items) // max(count, 1)]
-
-
-def _cell(path: str, colour: tuple[int, int, int], caption: str) -> np.ndarray:
-    """A framed crop over its caption; a crossed-out grey one where the file cannot be read."""
-    import cv2
-
-    from unreid.data.reading import read_image
-
-    height, width = CROP
-    try:
-        image: Any = cv2.resize(np.asarray(read_image(path)), (width, height), interpolation=cv2.INTER_AREA)
-    except UserError:
-        image = np.full((height, width, 3), 200, dtype=np.uint8)
-        cv2.line(image, (0, 0), (width, height), INK, 1)
-    framed = cv2.copyMakeBorder(image, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=colour)
-    cell = np.full((framed.shape[0] + CAPTION, framed.shape[1], 3), PAPER, dtype=np.uint8)
-    cell[: framed.shape[0]] = framed
-    cv2.putText(cell, caption, (1, cell.shape[0] - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.34, INK, 1, cv2.LINE_AA)
-    return cell
-
-
-def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """Cells of one size, with gaps, on white."""
-    height, width = CROP[0] + 2 * BORDER + CAPTION, CROP[1] + 2 * BORDER
-    columns = max((len(row) for row in rows), default=1)
-    shape = (max(len(rows), 1) * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3)
-    sheet = np.full(shape, PAPER, dtype=np.uint8)
-    for y, row in enumerate(rows):
-        for x, cell in enumerate(row):
-            top, left = GAP + y * (height + GAP), GAP + x * (width + GAP)
-            sheet[top : top + height, left : left + width] = cell
-    return sheet
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

@@ -19,6 +19,7 @@ neighbouring epochs.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.distance import DistanceBlocks, row_slices
@@ -54,6 +55,26 @@ def label_free_score(
     if criterion != "stability" and score:
         score *= max(0.0, simplified_silhouette(features, labels))
     return score
+
+
+def recipe_score(stability: float, silhouette: float, crossing: float | None) -> float:
+    """Quality of a recipe of clustering, judged by one clustering of each recipe on the same features.
+
+    The product of :func:`stability` against clusterings of random subsets, the simplified silhouette, and, where there
+    are cameras, how far clusters cross them (:class:`~unreid.evaluation.label_signs.CameraSigns`). Without the third,
+    tight clusters of one camera each win, which are the easy ones and teach nothing about cameras. What crosses more
+    than chance would is no better than chance.
+
+    Args:
+        stability: in [0, 1].
+        silhouette: in [-1, 1]; below 0 counts as 0.
+        crossing: 1 where clusters are as mixed as the data; None without cameras.
+
+    Returns:
+        In [0, 1], larger is better.
+    """
+    score = stability * max(0.0, silhouette)
+    return score if crossing is None else score * min(1.0, crossing)
 
 
 def stability(labels: ArrayLike, previous: ArrayLike) -> float:
@@ -93,24 +114,40 @@ def simplified_silhouette(features: ArrayLike, labels: ArrayLike, *, block: int 
     Raises:
         ValueError: the lengths differ.
     """
+    values = silhouette_values(features, labels, block=block)
+    return float(values.double().sum()) / max(len(values), 1)
+
+
+def silhouette_values(features: ArrayLike, labels: ArrayLike, *, block: int | None = None) -> Tensor:
+    """The same sample by sample: how well each fits its cluster.
+
+    Returns:
+        float32 (N,) on the device of the features, in [-1, 1]; 0 for outliers, clusters of one, and everywhere with
+        fewer than two clusters.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
     features, labels = as_rows(features), as_integers(labels)
     if len(features) != len(labels):
         raise InputError(f"{len(features)} features for {len(labels)} labels")
     labels = labels.to(features.device)
+    values = torch.zeros(len(labels), device=features.device)
     inside = labels >= 0
     names, member, sizes = torch.unique(labels[inside], return_inverse=True, return_counts=True)
     if len(names) < 2:
-        return 0.0
+        return values
     x = torch.nn.functional.normalize(features[inside].float())
     centroids = x.new_zeros(len(names), x.shape[1])
     centroids.index_add_(0, member, x)
     centroids /= sizes.unsqueeze(1)
     distances = DistanceBlocks(x, centroids, "euclidean")
-    total = x.new_zeros((), dtype=torch.float64)
+    found = x.new_zeros(len(x))
     for rows in row_slices(*distances.shape, block=block):
         dist, own = distances(rows), member[rows].unsqueeze(1)
         a = dist.gather(1, own).squeeze(1)
         b = dist.scatter(1, own, torch.inf).amin(dim=1)
         value = (b - a) / torch.maximum(a, b).clamp(min=torch.finfo(torch.float32).tiny)
-        total += value[sizes[member[rows]] > 1].double().sum()
-    return float(total) / len(labels)
+        found[rows] = value.where(sizes[member[rows]] > 1, 0.0)
+    values[inside] = found
+    return values

@@ -8,6 +8,7 @@ from typing import Any
 
 from unreid.config import CfgNode, get_cfg
 from unreid.config.node import find, leaves
+from unreid.config.pixels import TIMM
 from unreid.config.renamed import successor
 from unreid.config.values import coerce
 from unreid.models.base import BACKBONES
@@ -52,7 +53,7 @@ def read_stored_model(
         )
     cfg.merge_from_list(overrides)
     # How training splits BN over a batch means nothing here.
-    cfg.merge_from_list(["MODEL.BN_CHUNKS", 1, "MODEL.SYNC_BN", False])
+    cfg.merge_from_list(["MODEL.BN_CHUNKS", 1, "MODEL.SYNC_BN", False, "MODEL.DOMAIN_BN", False])
     cfg.freeze()
     _require_plugins(cfg, path)
     model = EmbeddingModel.from_config(cfg, pretrained=False)
@@ -83,7 +84,8 @@ def _published_hints(content: Any, path: str | Path) -> dict[str, Any]:
 
 def _require_plugins(cfg: CfgNode, path: str | Path) -> None:
     """The checkpoint's own plug-ins are not imported: that would run a file that its author names."""
-    if cfg.PLUGINS and cfg.MODEL.BACKBONE.NAME not in BACKBONES:
+    name = cfg.MODEL.BACKBONE.NAME
+    if cfg.PLUGINS and name not in BACKBONES and not name.startswith(TIMM):
         names = ", ".join(map(repr, cfg.PLUGINS))
         raise UserError(
             f"{path} needs the backbone {cfg.MODEL.BACKBONE.NAME}, which its plug-ins bring; importing them runs their "

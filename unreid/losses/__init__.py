@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from unreid.losses.base import LOSSES, Loss, LossInputs
 from unreid.losses.camera_entropy import CameraEntropy, camera_entropy, camera_entropy_weights
-from unreid.losses.identity import IdentityLoss, ranked_smoothed_cross_entropy, smoothed_cross_entropy
+from unreid.losses.identity import (
+    CrossEntropy,
+    LabelSmoothing,
+    RankedLabelSmoothing,
+    ranked_smoothed_cross_entropy,
+    smoothed_cross_entropy,
+)
 from unreid.losses.label_preserving import label_preserving_loss
 from unreid.losses.mutual_teaching import MutualTeachingLoss, Outputs
 from unreid.losses.nearest_clusters import nearest_clusters
@@ -19,7 +26,9 @@ from unreid.losses.proxies import (
 from unreid.losses.soft_entropy import soft_entropy
 from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
 from unreid.losses.triplet import (
+    SoftMarginTriplet,
     Triplets,
+    WeightedAdaptiveTriplet,
     hardest_triplets,
     soft_margin_triplet,
     soft_triplet,
@@ -29,11 +38,18 @@ from unreid.losses.triplet import (
 
 __all__ = [
     "CameraEntropy",
-    "IdentityLoss",
+    "CrossEntropy",
+    "LOSSES",
+    "LabelSmoothing",
+    "Loss",
+    "LossInputs",
     "MutualTeachingLoss",
     "Outputs",
+    "RankedLabelSmoothing",
+    "SoftMarginTriplet",
     "Supports",
     "Triplets",
+    "WeightedAdaptiveTriplet",
     "agreement_smoothed_loss",
     "camera_balanced_weights",
     "camera_entropy",

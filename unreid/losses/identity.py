@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.losses.base import LOSSES, Loss, LossInputs
+from unreid.losses.nearest_clusters import nearest_clusters
 from unreid.utils.arrays import ArrayLike, as_batch
-
-CROSS_ENTROPY, SMOOTHED, RANKED = 1, 2, 3  # values of MODEL.LOSSES.ID_OPTION
+from unreid.utils.state import StateError, entries, require_tensor
 
 
 def smoothed_cross_entropy(logits: ArrayLike, targets: ArrayLike, epsilon: float = 0.1) -> Tensor:
@@ -52,41 +55,71 @@ def ranked_smoothed_cross_entropy(
     return -((1.0 - epsilon) * own + epsilon / max(1, k or nearest.shape[1]) * near).mean()
 
 
-class IdentityLoss:
-    """The identity loss that ``MODEL.LOSSES.ID_OPTION`` names.
+@LOSSES.register("cross_entropy")
+class CrossEntropy(Loss):
+    """Mean cross-entropy of the classifier's logits."""
+
+    reads_logits = True
+
+    def __init__(self, epsilon: float = 0.0) -> None:
+        self.epsilon = epsilon
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        assert inputs.logits is not None
+        return smoothed_cross_entropy(inputs.logits, inputs.targets, self.epsilon)
+
+
+@LOSSES.register("label_smoothing", "lsce")
+class LabelSmoothing(CrossEntropy):
+    """Cross-entropy with label smoothing (LSCE); ``epsilon`` is ``MODEL.LOSSES.CE.EPSILON``."""
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> LabelSmoothing:
+        return cls(cfg.MODEL.LOSSES.CE.EPSILON)
+
+
+@LOSSES.register("ranked_label_smoothing", "rlsce")
+class RankedLabelSmoothing(Loss):
+    """The smoothing mass goes to the nearest clusters only (RLSCE, AuxUSL).
 
     Args:
-        option: 1 cross-entropy, 2 label smoothing (LSCE), 3 ranked label smoothing (RLSCE).
-        epsilon: smoothing mass of 2 and 3.
-        k: nearest clusters that share it in 3.
+        epsilon: smoothing mass, ``MODEL.LOSSES.CE.EPSILON``.
+        k: nearest clusters that share it, ``MODEL.LOSSES.ID_K``.
 
     Attributes:
-        nearest: int64 (C, <= k), nearest other clusters of the current round; needed by option 3.
-
-    Raises:
-        ValueError: an unknown option.
+        nearest: int64 (C, <= k), nearest other clusters of the current round.
     """
 
-    def __init__(self, option: int = CROSS_ENTROPY, *, epsilon: float = 0.1, k: int = 4) -> None:
-        if option not in (CROSS_ENTROPY, SMOOTHED, RANKED):
-            raise ValueError(f"the identity loss is 1 (CE), 2 (LSCE) or 3 (RLSCE), not {option}")
-        self.option = option
+    reads_logits = True
+
+    def __init__(self, epsilon: float = 0.1, k: int = 4) -> None:
         self.epsilon = epsilon
         self.k = k
         self.nearest: Tensor | None = None
 
-    @property
-    def ranks_clusters(self) -> bool:
-        """The loss reads :attr:`nearest`."""
-        return self.option == RANKED
+    @classmethod
+    def from_config(cls, cfg: Any) -> RankedLabelSmoothing:
+        return cls(cfg.MODEL.LOSSES.CE.EPSILON, cfg.MODEL.LOSSES.ID_K)
 
-    def __call__(self, logits: ArrayLike, targets: ArrayLike) -> Tensor:
-        """Scalar loss of float (B, C) logits and int64 (B,) targets."""
-        if self.option == RANKED:
-            if self.nearest is None:
-                raise ValueError("RLSCE needs the nearest clusters of the round")
-            return ranked_smoothed_cross_entropy(logits, targets, self.nearest, self.epsilon, self.k)
-        return smoothed_cross_entropy(logits, targets, self.epsilon if self.option == SMOOTHED else 0.0)
+    def begin_round(self, centres: Tensor) -> None:
+        self.nearest = nearest_clusters(centres, self.k)
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        if self.nearest is None:
+            raise ValueError("RLSCE needs the nearest clusters of the round: call begin_round() first")
+        assert inputs.logits is not None
+        return ranked_smoothed_cross_entropy(inputs.logits, inputs.targets, self.nearest, self.epsilon, self.k)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"nearest": self.nearest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        nearest = entries(state, "the state of RLSCE", {"nearest": (Tensor, type(None))})["nearest"]
+        if nearest is not None:
+            require_tensor(nearest, "'nearest' of RLSCE", torch.int64, (None, None))
+            if nearest.numel() and not 0 <= int(nearest.min()) <= int(nearest.max()) < len(nearest):
+                raise StateError("'nearest' of RLSCE names clusters that are not there")
+        self.nearest = nearest
 
 
 def _full(logits: Tensor) -> Tensor:

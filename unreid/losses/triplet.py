@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.losses.base import LOSSES, Loss, LossInputs
 from unreid.utils.arrays import ArrayLike, as_batch, as_rows
 
 MIN_SQUARED = 1e-12  # below it a squared distance is constant and has no gradient
@@ -72,12 +73,11 @@ def weighted_adaptive_triplet(
     *,
     margin: float = 0.5,
     lambda_: float = -1.0,
-    detach_weight: bool = False,
 ) -> Tensor:
     """WATL (AuxUSL, its eq. 5-6): ``mean exp(lambda t) t`` over violations ``t = d_ap - d_an + margin > 0``, else 0.
 
     The gradient flows through the weight: ``exp(lambda t) (1 + lambda t)``, so triplets beyond ``t = -1 / lambda`` are
-    pushed further apart. ``detach_weight`` stops it there.
+    pushed further apart.
 
     Args:
         positive, negative, valid: see :func:`soft_margin_triplet`.
@@ -85,7 +85,7 @@ def weighted_adaptive_triplet(
     """
     violation = F.relu(positive - negative + margin)  # relu also keeps exp finite where nothing is violated
     weight = torch.exp(lambda_ * violation)
-    return _mean((weight.detach() if detach_weight else weight) * violation, valid)
+    return _mean(weight * violation, valid)
 
 
 def soft_triplet(
@@ -101,6 +101,36 @@ def soft_triplet(
     target = torch.sigmoid((teacher_positive - teacher_negative).detach())
     gap = positive - negative
     return _mean(target * F.softplus(-gap) + (1.0 - target) * F.softplus(gap), valid)
+
+
+@LOSSES.register("triplet", "soft_margin_triplet")
+class SoftMarginTriplet(Loss):
+    """Batch-hard triplets with the soft margin: mean softplus(d_ap - d_an)."""
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        triplets = hardest_triplets(inputs.features, inputs.targets)
+        return self.of(*triplet_distances(inputs.features, triplets), triplets.valid)
+
+    def of(self, positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:
+        """Scalar of mined distances, (B,) each."""
+        return soft_margin_triplet(positive, negative, valid)
+
+
+@LOSSES.register("watl", "weighted_adaptive_triplet")
+class WeightedAdaptiveTriplet(SoftMarginTriplet):
+    """AuxUSL's weighted adaptive triplet loss (WATL), see :func:`weighted_adaptive_triplet`."""
+
+    def __init__(self, margin: float = 0.5, lambda_: float = -1.0) -> None:
+        self.margin = margin
+        self.lambda_ = lambda_
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> WeightedAdaptiveTriplet:
+        node = cfg.MODEL.LOSSES
+        return cls(node.TRI_MARGIN, node.TRI_LAMBDA)
+
+    def of(self, positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:
+        return weighted_adaptive_triplet(positive, negative, valid, margin=self.margin, lambda_=self.lambda_)
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

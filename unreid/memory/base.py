@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unreid.structures import Clustering
 from unreid.utils.arrays import ArrayLike, as_integers, as_rows, as_vector
-from unreid.utils.errors import InputError
+from unreid.utils.errors import InputError, UserError
 from unreid.utils.registry import Registry
 from unreid.utils.seed import generator_for
 from unreid.utils.state import StateError, entries, require_tensor
@@ -62,6 +62,13 @@ class Memory(nn.Module):
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> Memory:
         """The memory that ``cfg.MEMORY`` describes, for features of width ``dim``."""
         raise NotImplementedError
+
+    @classmethod
+    def refuse(cls, cfg: Any, *keys: str) -> None:
+        """Raises :class:`UserError` if one of these keys of ``MEMORY``, which this memory does not have, is set."""
+        for key in keys:
+            if cfg.MEMORY[key]:
+                raise UserError(f"MEMORY.{key} does not work with {cls.__name__}: set it to {type(cfg.MEMORY[key])()}.")
 
     @property
     def num_clusters(self) -> int:

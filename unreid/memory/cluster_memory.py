@@ -10,9 +10,8 @@ from torch import Tensor
 
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.contrast import contrastive_loss
-from unreid.memory.grouping import group_by_class
 from unreid.memory.negatives import sampled_contrastive_loss
-from unreid.memory.update_rules import UPDATE_RULES
+from unreid.memory.update_rules import UPDATE_RULES, write_by_rule
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
@@ -114,7 +113,6 @@ class ClusterMemory(Memory):
     ) -> None:
         if camids is None and "camids" in self.needs:
             raise ValueError("this update rule needs camids")
-        groups = group_by_class(targets, num_instances=num_instances, num_classes=self.num_clusters)
-        cameras = None if camids is None else camids[groups.table]
-        rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
-        self.bank.index_copy_(0, groups.label, rows)
+        write_by_rule(
+            *(self.rule, self.bank, features, targets, camids), momentum=self.momentum, num_instances=num_instances
+        )

@@ -68,9 +68,7 @@ class HybridMemory(Memory):
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> HybridMemory:
         """Reads ``MEMORY.{TEMP,MOMENTUM,STORAGE}`` and ``SEED``; refuses what this memory does not have."""
-        for key, value in (("NEGATIVES", cfg.MEMORY.NEGATIVES), ("SMOOTH", cfg.MEMORY.SMOOTH)):
-            if value:
-                raise UserError(f"MEMORY.{key} does not work with HybridMemory: set it to 0.")
+        cls.refuse(cfg, "NEGATIVES", "SMOOTH")
         if UPDATE_RULES.get(cfg.MEMORY.UPDATE) is not UPDATE_RULES.get("all"):
             raise UserError(
                 f"HybridMemory moves the row of every sample, so MEMORY.UPDATE {cfg.MEMORY.UPDATE} does not work: "

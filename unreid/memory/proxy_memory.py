@@ -17,8 +17,8 @@ from unreid.losses.proxies import (
 )
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.camera_proxies import camera_proxies
-from unreid.memory.grouping import distinct, group_by_class
-from unreid.memory.update_rules import UPDATE_RULES
+from unreid.memory.grouping import distinct
+from unreid.memory.update_rules import UPDATE_RULES, write_by_rule
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
@@ -33,7 +33,9 @@ class ProxyMemory(Memory):
     similarities ``s`` to all proxies and softmaxes of ``s / temp``:
 
     - "offline" (O2CAP, associations of the clustering): the proxies of the sample's cluster are its positives, equally;
-      against them the ``hard_negatives`` most similar proxies of other clusters.
+      against them the ``hard_negatives`` most similar proxies of other clusters; with ``negatives`` "seen" only those
+      of cameras that the sample's cluster has: in another camera one of them may be the same person, and a cluster of
+      one camera is no evidence against it.
     - "online" (O2CAP, associations of the moment): of every camera's best proxy by a mixed similarity (``balance`` of
       the sample's own, the rest its own proxy's), the ``online_positives`` best.
     - "intra" (CAP): cross-entropy against the proxies of the sample's own camera.
@@ -46,6 +48,7 @@ class ProxyMemory(Memory):
         intra, offline, online: which losses.
         inter_after: labellings before the offline and online losses begin (CAP: 5).
         hard_negatives: proxies that a positive competes with; fewer where there are fewer.
+        negatives: "all" or "seen", see above.
         online_positives: proxies of the online loss.
         balance: share of the sample's own similarity in the online choice.
         temp: softmax temperature.
@@ -81,6 +84,7 @@ class ProxyMemory(Memory):
         online: bool = True,
         inter_after: int = 0,
         hard_negatives: int = 50,
+        negatives: str = "all",
         online_positives: int = 3,
         balance: float = 0.15,
         temp: float = 0.07,
@@ -99,6 +103,7 @@ class ProxyMemory(Memory):
         self.intra, self.offline, self.online = intra, offline, online
         self.inter_after = inter_after
         self.hard_negatives = hard_negatives
+        self.only_seen = negatives == "seen"
         self.online_positives = online_positives
         self.balance = balance
         self.temp = temp
@@ -111,9 +116,7 @@ class ProxyMemory(Memory):
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ProxyMemory:
         """Reads ``MEMORY.{PROXY.*,TEMP,UPDATE,MOMENTUM}`` and ``SEED``; refuses what this memory does not have."""
-        for key, value in (("NEGATIVES", cfg.MEMORY.NEGATIVES), ("SMOOTH", cfg.MEMORY.SMOOTH)):
-            if value:
-                raise UserError(f"MEMORY.{key} does not work with ProxyMemory: set it to 0.")
+        cls.refuse(cfg, "NEGATIVES", "SMOOTH")
         node = cfg.MEMORY.PROXY
         return cls(
             dim,
@@ -122,6 +125,7 @@ class ProxyMemory(Memory):
             online=node.ONLINE,
             inter_after=node.INTER_AFTER,
             hard_negatives=node.HARD_NEGATIVES,
+            negatives=node.NEGATIVES,
             online_positives=node.ONLINE_POSITIVES,
             balance=node.BALANCE,
             temp=cfg.MEMORY.TEMP,
@@ -140,6 +144,13 @@ class ProxyMemory(Memory):
     def table(self) -> Tensor:
         """int64 (C, cameras): the proxy of a cluster in a camera; its largest one where it has no image there."""
         return self.own.view(-1, max(1, len(self.camera_sizes)))
+
+    @property
+    def seen(self) -> Tensor:
+        """bool (C, cameras): which cameras have an image of a cluster."""
+        seen = torch.zeros(self.num_clusters, max(1, len(self.camera_sizes)), dtype=torch.bool, device=self.own.device)
+        seen[self.cluster, self.camera] = True
+        return seen
 
     @property
     def rows(self) -> Tensor:
@@ -181,7 +192,10 @@ class ProxyMemory(Memory):
         if self.resets > self.inter_after:
             if self.offline:
                 positives = offline_positives(targets, self.cluster)
-                losses = losses + proxy_loss(logits, positives, similarity.detach(), self.hard_negatives)
+                allowed = similarity.detach()
+                if self.only_seen:
+                    allowed = allowed.masked_fill(~self.seen[targets][:, self.camera], -torch.inf)
+                losses = losses + proxy_loss(logits, positives, allowed, self.hard_negatives)
             if self.online:
                 mixed = self._mixed(similarity.detach(), own)
                 positives = online_positives(mixed, self.camera_sizes, self.online_positives)
@@ -206,10 +220,11 @@ class ProxyMemory(Memory):
         **fields: Any,
     ) -> None:
         own = self.own_proxies(targets, camids)
-        groups = group_by_class(own, num_instances=num_instances, num_classes=len(self.bank))
-        cameras = self.camera[own][groups.table]
-        rows = self.rule.function(self.bank[groups.label], features[groups.table], groups.valid, cameras, self.momentum)
-        self.bank.index_copy_(0, groups.label, rows)
+        write_by_rule(
+            *(self.rule, self.bank, features, own, self.camera[own]),
+            momentum=self.momentum,
+            num_instances=num_instances,
+        )
 
     def get_extra_state(self) -> dict[str, Any]:
         """See :class:`Memory`."""

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.memory.grouping import masked_argmin, pick
+from unreid.memory.grouping import group_by_class, masked_argmin, pick
 from unreid.utils.registry import Registry
 
 RuleFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
@@ -46,6 +46,28 @@ def update_rule(name: str, *aliases: str, needs: tuple[str, ...] = ()) -> Callab
         return function
 
     return add
+
+
+def write_by_rule(
+    rule: UpdateRule,
+    bank: Tensor,
+    features: Tensor,
+    classes: Tensor,
+    camids: Tensor | None,
+    *,
+    momentum: float,
+    num_instances: int | None,
+) -> None:
+    """Moves the rows (R, D) of a bank by a batch, in place: features (B, D) of the rows ``classes`` int64 (B,).
+
+    Args:
+        camids: int64 (B,), or None for rules that do not need cameras.
+        num_instances: see :func:`~unreid.memory.grouping.group_by_class`.
+    """
+    groups = group_by_class(classes, num_instances=num_instances, num_classes=len(bank))
+    cameras = None if camids is None else camids[groups.table]
+    rows = rule.function(bank[groups.label], features[groups.table], groups.valid, cameras, momentum)
+    bank.index_copy_(0, groups.label, rows)
 
 
 def blend(rows: Tensor, samples: Tensor, momentum: float) -> Tensor:

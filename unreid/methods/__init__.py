@@ -11,6 +11,7 @@ from unreid.methods.ise import ISE
 from unreid.methods.o2cap import CAP, O2CAP
 from unreid.methods.pplr import PPLR
 from unreid.methods.spcl import SpCL
+from unreid.methods.spcl_uda import SpCLUDA
 
 __all__ = [
     "BUC",
@@ -26,5 +27,6 @@ __all__ = [
     "InstanceDiscrimination",
     "Method",
     "SpCL",
+    "SpCLUDA",
     "build_method",
 ]

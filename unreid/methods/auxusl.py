@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreid.losses import MutualTeachingLoss, Outputs, nearest_clusters
+from unreid.losses import MutualTeachingLoss, Outputs
 from unreid.methods.base import METHODS, Method
 from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
-from unreid.utils.state import StateError, require, require_tensor
+from unreid.utils.state import StateError, entries, require
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -92,8 +92,7 @@ class AuxUSL(Method):
         centres, _ = segment_means(clustering.features, clustering.labels, self.num_clusters)
         for network in (self.model, self.teacher.model):
             _fill_classifier(network, F.normalize(centres, dim=1, eps=1e-12))
-        if self.loss.identity.ranks_clusters:
-            self.loss.identity.nearest = nearest_clusters(centres, self.loss.identity.k)
+        self.loss.begin_round(centres)
         return super().plan(clustering, round)
 
     # ------------------------------------------------------------------------------------------- training
@@ -138,18 +137,16 @@ class AuxUSL(Method):
     # ---------------------------------------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "num_clusters": self.num_clusters, "nearest": self.loss.identity.nearest}
+        losses = {"identity": self.loss.identity.state_dict(), "triplet": self.loss.triplet.state_dict()}
+        return {**super().state_dict(), "num_clusters": self.num_clusters, "losses": losses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         require(state["num_clusters"], "'num_clusters' of the method", int)
-        nearest = state["nearest"]
-        if nearest is not None:
-            require_tensor(nearest, "'nearest' of the method", torch.int64, (state["num_clusters"], None))
-            if nearest.numel() and not 0 <= int(nearest.min()) <= int(nearest.max()) < state["num_clusters"]:
-                raise StateError("'nearest' of the method names clusters that are not there")
+        losses = entries(state["losses"], "'losses' of the method", {"identity": dict, "triplet": dict})
         self.num_clusters = state["num_clusters"]
-        self.loss.identity.nearest = None if nearest is None else nearest.to(self.camids.device)
+        self.loss.identity.load_state_dict(losses["identity"])
+        self.loss.triplet.load_state_dict(losses["triplet"])
 
     def check_plan(self, plan: RoundPlan) -> None:
         needed = int(plan.targets.max()) + 1

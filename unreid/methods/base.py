@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from unreid.clustering import Clusterer, FollowAnswers, build_clusterer, constrain, inner_clusterers
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
 from unreid.models.ema import MeanTeacher
-from unreid.neighbors import PairGraphBuilder
+from unreid.neighbors import PairGraphBuilder, camera_centered
 from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import from_main, is_main
 from unreid.utils.errors import UserError
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METHODS: Registry[type[Method]] = Registry("method")
+
+CLUSTER_FEATURES = {"raw": "pooled", "l2": "pooled_l2"}
+"""What ``CLUSTER.FEATURE`` names; "method" is the method's own."""
 
 Extract = Callable[[str], Tensor]
 """``extract(feature)`` returns float32 (N, D): that feature of every training sample, from the current encoder."""
@@ -55,12 +58,14 @@ class Method:
         model: the bare student; ``student`` is what a step calls (the same, or its distributed wrapper).
         teacher: the mean teacher or None.
         epochs: planned epochs of the run.
+        labelling: what a round begins with, for people.
         ignored: config keys that this method has no use for; a config that sets them is refused.
     """
 
     cluster_feature = "embedding"
     retrieval_feature = "embedding"
-    ignored: tuple[str, ...] = ("METHOD.EXTRAS",)
+    labelling = "clustering"
+    ignored: tuple[str, ...] = ("METHOD.EXTRAS", "METHOD.LOSSES")
 
     def __init__(
         self,
@@ -74,10 +79,15 @@ class Method:
         graph_builder: PairGraphBuilder | None = None,
         iters_per_cluster: float = -1.0,
         cluster_feature: str = "method",
+        camera_centered: bool = False,
         reset_optimizer: bool = False,
         seed: int = 0,
     ) -> None:
-        """``camids`` is int64 (N,) over the training list; the config keys behind the rest bear the same names."""
+        """``camids`` is int64 (N,) over the training list; the config keys behind the rest bear the same names.
+
+        Raises:
+            UserError: ``camera_centered``, and all samples come from one camera.
+        """
         self.model = model
         self.student: Callable[..., Any] = model
         self.teacher = teacher
@@ -87,13 +97,19 @@ class Method:
         self.clusterer = clusterer
         self.graph_builder = graph_builder
         self.iters_per_cluster = iters_per_cluster
+        self.camera_centered = camera_centered
         self.reset_optimizer = reset_optimizer
         self.seed = seed
         self.modifiers: tuple[Modifier, ...] = ()
         self.views: tuple[str, ...] = ("strong",)
         self.phase: Phase = lambda name: nullcontext()
         if cluster_feature != "method":
-            self.cluster_feature = {"raw": "pooled", "l2": "pooled_l2"}[cluster_feature]
+            self.cluster_feature = CLUSTER_FEATURES[cluster_feature]
+        if camera_centered and bool((camids == camids[:1]).all()):
+            raise UserError(
+                f"CLUSTER.CAMERA_CENTERED takes each camera's mean away, and all {len(camids)} training samples count "
+                "as one camera: name the cameras (DATASETS.FOLDER.CAMERA_REGEX or MANIFEST), or set it False."
+            )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: nn.Module, camids: Tensor) -> Method:
@@ -113,6 +129,7 @@ class Method:
             "graph_builder": PairGraphBuilder.from_config(cfg),
             "iters_per_cluster": cfg.DATALOADER.ITERS_CLUSTER_MULTIPLIER,
             "cluster_feature": cfg.CLUSTER.FEATURE,
+            "camera_centered": cfg.CLUSTER.CAMERA_CENTERED,
             "reset_optimizer": cfg.OPTIM.RESET_EVERY_ROUND,
             "seed": cfg.SEED,
         }
@@ -137,6 +154,7 @@ class Method:
     def cluster(self, features: Tensor, round: int) -> Clustering:
         """Clusters float32 (N, D) features; the clustering keeps them, for the memory to be filled."""
         assert self.clusterer is not None
+        given, features = features, self.centered(features)
         graph, radius = None, self.clusterer.at(round).radius
         if radius is not None:
             with self.phase("neighbors"):
@@ -154,8 +172,14 @@ class Method:
         clustering, state = from_main(work)
         if not is_main():
             self.clusterer.load_state_dict(state)
-        clustering.features = features
+        clustering.features = given
+        if self.camera_centered:
+            clustering.centroids = None  # they lie among the centred features, and the memory among the given ones
         return clustering
+
+    def centered(self, features: Tensor) -> Tensor:
+        """The features that are clustered: those given, less their cameras' means where the config asks for it."""
+        return camera_centered(features, self.camids) if self.camera_centered else features
 
     def build_graph(self, features: Tensor, radius: float, round: int = 1) -> PairGraph:
         """The pair graph of a round, on the main process.
@@ -197,6 +221,21 @@ class Method:
             if constraints.links is not None:
                 answers = answers.with_links(constraints.links)
             self.clusterer = FollowAnswers(self.clusterer, answers)
+
+    def take_source(self, labels: Tensor, extract: Extract) -> None:
+        """Takes over the labelled source of domain adaptation; called once, before training, if there is one.
+
+        Args:
+            labels: int64 (S,), identities 0..C-1 over the source's list.
+            extract: its features from the current encoder.
+
+        Raises:
+            UserError: the method learns without labels only.
+        """
+        raise UserError(
+            f"{type(self).__name__} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or "
+            "set METHOD.NAME SpCL_UDA."
+        )
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         """Takes over a clustering (memory, classifier) and says how to train on it."""

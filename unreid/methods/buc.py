@@ -40,9 +40,17 @@ class BUC(Method):
         warmup_epochs: epochs of instance discrimination before the first round; they count as epochs of the run.
     """
 
-    ignored = ("METHOD.EXTRAS", "MODEL.EMA.ENABLED", "CLUSTER.NAME", "CLUSTER.FEATURE", "OPTIM.SUB_BATCH")
+    ignored = (
+        "METHOD.EXTRAS",
+        "METHOD.LOSSES",
+        "MODEL.EMA.ENABLED",
+        "CLUSTER.NAME",
+        "CLUSTER.FEATURE",
+        "OPTIM.SUB_BATCH",
+    )
     cluster_feature = "pooled_l2"
     retrieval_feature = "pooled_l2"
+    labelling = "merging"
 
     def __init__(
         self,
@@ -91,6 +99,7 @@ class BUC(Method):
             teacher=None,
             camids=camids,
             iters=0,
+            camera_centered=cfg.CLUSTER.CAMERA_CENTERED,
             seed=cfg.SEED,
         )
 
@@ -109,7 +118,7 @@ class BUC(Method):
 
     def _merge(self, features: Tensor) -> Tensor:
         with self.phase("cluster"):
-            return self.merger.merge(features)
+            return self.merger.merge(self.centered(features))
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         self.table.reset(clustering.features, clustering)

@@ -31,6 +31,6 @@ class CDSM(ClusterContrast):
             )
         method = super().from_config(cfg, model=model, camids=camids)
         assert isinstance(method, CDSM)
-        if cfg.METHOD.CDSM.TEACHER_VIEW == "base":
-            method.views = ("strong", "base")
+        if cfg.METHOD.CDSM.TEACHER_VIEW != "strong":
+            method.views = ("strong", cfg.METHOD.CDSM.TEACHER_VIEW)
         return method

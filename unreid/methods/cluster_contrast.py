@@ -15,7 +15,7 @@ from torch import Tensor
 from unreid.memory import build_memory
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS, Extract, Method
-from unreid.methods.parts import Part, Rows, build_parts, combined_weights, gather_rows, memory_fields
+from unreid.methods.parts import Part, Rows, build_parts, gather_rows, memory_fields, weighted
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows
 from unreid.utils.state import StateError, require, require_tensor
@@ -33,7 +33,7 @@ class ClusterContrast(Method):
     """
 
     own_parts: tuple[str, ...] = ()
-    ignored = ("OPTIM.SUB_BATCH",)
+    ignored: tuple[str, ...] = ("OPTIM.SUB_BATCH",)
 
     def __init__(
         self,
@@ -94,11 +94,11 @@ class ClusterContrast(Method):
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
         rows = gather_rows(self.student(batch.views[0], batch.clip_len, batch.camids).embedding, batch)
-        expanded = self.expand(rows, at)
+        expanded = weighted(self.parts, self.expand(rows, at))
         loss = self.memory(
             expanded.features,
             expanded.targets,
-            weights=combined_weights(self.parts, expanded),
+            weights=expanded.weights,
             **memory_fields(self.memory, expanded, self.reliable),
         )
         losses = {"memory": loss}
@@ -108,7 +108,7 @@ class ClusterContrast(Method):
             expanded = self.expand(self.teacher_rows(batch, rows), at)
         return StepOutput(losses, cache=expanded.detach())
 
-    def after_step(self, cache: Rows, at: Position) -> None:
+    def after_step(self, cache: Any, at: Position) -> None:
         self.memory.update(
             cache.features,
             cache.targets,

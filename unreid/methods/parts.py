@@ -6,16 +6,18 @@ method. ``METHOD.EXTRAS`` names the parts a config adds to those its method brin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from unreid.losses.base import Loss, LossInputs, weighted_losses
 from unreid.memory.base import Memory
 from unreid.structures import Batch, Position
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
+from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Rows:
         targets: int64 (R,), pseudo labels.
         camids, indices: int64 (R,); made rows inherit those of the sample they come from.
         real: number of image rows.
+        weights: float (R,), of the rows' losses, or None for ones.
         extras: what a part has computed on the way and needs again in its losses.
     """
 
@@ -41,11 +44,12 @@ class Rows:
     camids: Tensor
     indices: Tensor
     real: int
+    weights: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
     def detach(self) -> Rows:
         """The rows alone, for the memory's update."""
-        return replace(self, features=self.features.detach(), extras={})
+        return replace(self, features=self.features.detach(), weights=None, extras={})
 
 
 def gather_rows(features: Tensor, batch: Batch) -> Rows:
@@ -77,19 +81,36 @@ class Part:
         return {}
 
 
+class FurtherLosses(Part):
+    """The losses of ``METHOD.LOSSES``, on the images of a batch: name -> (weight, loss)."""
+
+    def __init__(self, losses: Mapping[str, tuple[float, Loss]]) -> None:
+        for name, (_, loss) in losses.items():
+            if loss.reads_logits:
+                raise UserError(f"METHOD.LOSSES: {name} reads a classifier, and this method has none: leave it out.")
+        self.chosen = losses
+
+    def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
+        images = slice(rows.real)
+        inputs = LossInputs(rows.features[images], rows.targets[images], camids=rows.camids[images])
+        return {name: weight * loss(inputs) for name, (weight, loss) in self.chosen.items()}
+
+
 def build_parts(cfg: CfgNode, own: Sequence[str] = ()) -> list[Part]:
-    """The method's own parts followed by those of ``METHOD.EXTRAS``, each once."""
+    """The method's own parts followed by those of ``METHOD.EXTRAS``, each once, and the losses of ``METHOD.LOSSES``."""
     names: list[str] = []
     for name in (*own, *cfg.METHOD.EXTRAS):
         if PARTS.get(name) not in [PARTS.get(known) for known in names]:
             names.append(name)
-    return [PARTS.get(name).from_config(cfg) for name in names]
+    parts = [PARTS.get(name).from_config(cfg) for name in names]
+    losses = weighted_losses(cfg, cfg.METHOD.LOSSES)
+    return [*parts, FurtherLosses(losses)] if losses else parts
 
 
-def combined_weights(parts: Sequence[Part], rows: Rows) -> Tensor | None:
-    """Product of the weights that the parts give, or None if none gives any."""
+def weighted(parts: Sequence[Part], rows: Rows) -> Rows:
+    """The rows with the product of the weights that the parts give."""
     found = [weights for part in parts if (weights := part.weights(rows)) is not None]
-    return torch.stack(found).prod(dim=0) if found else None
+    return replace(rows, weights=torch.stack(found).prod(dim=0)) if found else rows
 
 
 def memory_fields(memory: Memory, rows: Rows, reliable: Tensor | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class PPLR(Method):
         agreement: float32 (N, P), of every sample and part in this round.
     """
 
-    ignored = ("METHOD.EXTRAS", "OPTIM.SUB_BATCH", "MODEL.EMA.ENABLED", "CLUSTER.FEATURE")
+    ignored = (*Method.ignored, "OPTIM.SUB_BATCH", "MODEL.EMA.ENABLED", "CLUSTER.FEATURE")
 
     def __init__(
         self,
@@ -98,8 +98,6 @@ class PPLR(Method):
             aals_round=node.AALS_ROUND,
             cameras=node.CAMERAS,
             camera_weight=node.CAMERA_WEIGHT,
-            hard_negatives=node.HARD_NEGATIVES,
-            temp=node.TEMP,
             **cls.common_arguments(cfg, model=model, camids=camids),
         )
 

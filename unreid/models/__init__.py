@@ -1,7 +1,7 @@
 """Networks: backbones, pooling, the embedding model, its mean teacher, and the weight files they read."""
 
-from unreid.models import ibn, resnet, resnet_tiny, vit
-from unreid.models.base import BACKBONES, create_backbone, list_backbones, register_backbone
+from unreid.models import ibn, osnet, resnet, resnet_tiny, vit
+from unreid.models.base import BACKBONES, create_backbone, register_backbone
 from unreid.models.batch_norm import chunk_batch_norm, recalibrate_bn
 from unreid.models.ema import MeanTeacher
 from unreid.models.embedding import EmbeddingModel
@@ -16,7 +16,7 @@ __all__ = [
     "chunk_batch_norm",
     "create_backbone",
     "ibn",
-    "list_backbones",
+    "osnet",
     "recalibrate_bn",
     "register_backbone",
     "resnet",

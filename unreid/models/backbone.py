@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from unreid.models.base import BACKBONES
+from unreid.config.pixels import TIMM, pixel_statistics
+from unreid.models.base import find_backbone
 from unreid.models.pretrained import load_pretrained, warn_about_pixel_statistics
+from unreid.utils.errors import UserError
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -16,10 +18,19 @@ if TYPE_CHECKING:
 def build_backbone(cfg: CfgNode, *, pretrained: bool = True) -> nn.Module:
     """The backbone that ``cfg.MODEL.BACKBONE`` describes; options that a variant does not know are left out."""
     node = cfg.MODEL.BACKBONE
-    entry = BACKBONES.get(node.NAME)
+    for key, value, plain in (("CAMERAS", node.CAMERAS, 0), ("STRIDE", node.STRIDE, 16)):
+        if node.NAME.startswith(TIMM) and value != plain:
+            raise UserError(
+                f"MODEL.BACKBONE.{key} is for vit_small and vit_base, not for {node.NAME}: set it to {plain}."
+            )
+    entry = find_backbone(node.NAME)
     options = {
-        "last_stride": node.LAST_STRIDE,
+        "last_stride": node.LAST_STRIDE or 1,
+        "own_stride": node.LAST_STRIDE,
+        "output": node.OUTPUT,
+        "test_size": tuple(cfg.INPUT.SIZE_TEST),
         "stem_relu": node.STEM_RELU,
+        "stem_ceil": node.STEM_CEIL,
         "width": node.WIDTH,
         "image_size": tuple(cfg.INPUT.SIZE_TRAIN),
         "patch_stride": node.STRIDE,
@@ -34,5 +45,5 @@ def build_backbone(cfg: CfgNode, *, pretrained: bool = True) -> nn.Module:
             path=node.PRETRAIN_PATH,
             min_match=node.MIN_MATCH,
         )
-        warn_about_pixel_statistics(node.NAME, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+        warn_about_pixel_statistics(node.NAME, *pixel_statistics(cfg))
     return backbone

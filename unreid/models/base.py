@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from unreid.config.pixels import IMAGENET_MEAN, IMAGENET_STD, TIMM, timm_statistics
 from unreid.utils.registry import Registry
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Backbone(Protocol):
@@ -76,6 +74,22 @@ def register_backbone(name: str, *aliases: str, weights: WeightSource | None = N
     return add
 
 
+def find_backbone(name: str) -> BackboneEntry:
+    """The row of :data:`BACKBONES`, or one made for ``timm/NAME``.
+
+    Raises:
+        UserError: there is no such backbone.
+    """
+    if not name.startswith(TIMM):
+        return BACKBONES.get(name)
+    from unreid.models.timm_backbone import TimmBackbone
+
+    plain = name.removeprefix(TIMM)
+    statistics = timm_statistics(plain)
+    weights = WeightSource({}, *statistics) if statistics else None
+    return BackboneEntry(partial(TimmBackbone, plain), weights)
+
+
 def create_backbone(name: str, **options: Any) -> nn.Module:
     """The backbone ``name`` with random weights; ``options`` go to its builder (``TypeError`` if it has no such one).
 
@@ -83,9 +97,4 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
         >>> create_backbone("resnet_tiny", width=16).feature_dim
         128
     """
-    return BACKBONES.get(name).build(**options)
-
-
-def list_backbones(pattern: str = "*") -> list[str]:
-    """Registered names that match a shell pattern, sorted."""
-    return fnmatch.filter(BACKBONES, pattern)
+    return find_backbone(name).build(**options)

@@ -8,10 +8,13 @@ layout                       repositories                                       
 ``auxusl``                   AuxUSLReID: no ReLU in the stem, so one index less    ``base.3`` ... is ``layer1`` ...
 ``buc``                      BUC (it publishes none, but writes these names)       ``CNN.base.<torchvision name>``
 ===========================  ====================================================  =============================
+
+Those of other toolboxes and of pre-training stand in :mod:`unreid.models.public_layouts`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,25 +23,11 @@ import torch
 from torch import Tensor
 
 from unreid.models.base import create_backbone
+from unreid.models.folded_norms import unfold
+from unreid.models.osnet import name_of as osnet_name
+from unreid.models.public_layouts import PUBLIC, Layout, detect_public, public_hints, target_norms, vit_name
 from unreid.models.weight_files import find_state, unwrapped
 from unreid.utils.errors import UserError
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a repository names its tensors.
-
-    Attributes:
-        renames: (reference prefix, project prefix); the first that fits a name is taken.
-        dropped: reference prefixes without a counterpart.
-        prefix: put before every name in an export.
-        container: entry of an exported file that holds the state dict; "" for a bare one.
-    """
-
-    renames: tuple[tuple[str, str], ...]
-    dropped: tuple[str, ...] = ()
-    prefix: str = ""
-    container: str = ""
 
 
 def _sequential(layer1: int) -> tuple[tuple[str, str], ...]:
@@ -49,7 +38,7 @@ def _sequential(layer1: int) -> tuple[tuple[str, str], ...]:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "cc": Layout(_sequential(4), prefix="module.", container="state_dict"),
+    "cc": Layout(_sequential(4), prefix="module.", container="state_dict", prepare=target_norms),
     "3c": Layout(_sequential(4)),
     "auxusl": Layout(_sequential(3), container="state_dict"),
     "buc": Layout(
@@ -60,8 +49,10 @@ LAYOUTS: dict[str, Layout] = {
         ),
         dropped=("CNN.base.fc.",),
     ),
+    **PUBLIC,
 }
 ALIASES = {"ise": "cc", "cdsm": "cc", "spcl": "cc", "clustercontrast": "cc", "ccc": "3c"}
+ALIASES |= {"bot": "transreid", "luperson": "backbone", "moco": "backbone", "dino": "backbone"}
 
 _BLOCKS: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (2, 2, 2, 2)): "resnet18",
@@ -73,6 +64,9 @@ _COUNTER = "num_batches_tracked"
 _CUT_COUNTER = "num_batches_track"  # 3C strips characters where it means a prefix
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Converted:
     """A published checkpoint in this project's terms.
@@ -81,29 +75,18 @@ class Converted:
         layout: key of :data:`LAYOUTS`.
         state: project name -> tensor, complete but for a classifier that the file may lack.
         hints: config key -> value that the file needs to give the published features.
+        left_out: names in the file that have no place here: classifiers, heads of other losses, a second network.
     """
 
     layout: str
     state: dict[str, Tensor]
     hints: dict[str, Any]
+    left_out: tuple[str, ...] = ()
 
 
 def is_classifier(name: str) -> bool:
     """Whether a tensor belongs to the training samples of a run and not to the network that is evaluated."""
     return name.startswith("classifier.") or name == "part_heads.classifier"
-
-
-def is_reference_checkpoint(content: Any) -> bool:
-    """Whether the content of a file is a state dict, or wraps one, whose names one of the layouts explains."""
-    try:
-        return detect_layout(plain_names(find_state(content, "the file"))) is not None
-    except UserError:
-        return False
-
-
-def convert_state_dict(content: Any, layout: str = "auto") -> dict[str, Tensor]:
-    """Project names of a published checkpoint; see :func:`convert_checkpoint`."""
-    return convert_checkpoint(content, layout).state
 
 
 def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the file") -> Converted:
@@ -128,9 +111,12 @@ def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the fi
         raise UserError(
             f"The tensor names of {origin} (such as {next(iter(state))!r}) belong to none of the known repositories."
         )
-    renamed = _rename(state, LAYOUTS[found], origin)
+    renamed, left_out = _rename(LAYOUTS[found].prepare(state), LAYOUTS[found], origin)
+    if found == "torchreid" and osnet_name(state):
+        renamed = _unfolded(renamed)
     name = check_backbone(renamed, origin)
-    return Converted(found, renamed, _hints(found, name, renamed))
+    hints = _hints(found, name, renamed) | public_hints(found, state, renamed)
+    return Converted(found, _with_neck(renamed, origin), hints, left_out)
 
 
 def detect_layout(state: Mapping[str, Tensor]) -> str | None:
@@ -141,7 +127,7 @@ def detect_layout(state: Mapping[str, Tensor]) -> str | None:
     if any(key.startswith("CNN.base.") for key in state):
         return "buc"
     if "base.0.weight" not in state:
-        return None
+        return detect_public(state)
     if "base.3.0.conv1.weight" in state:
         return "auxusl"
     return "cc" if "base.4.0.conv1.weight" in state else None
@@ -154,18 +140,12 @@ def check_backbone(state: Mapping[str, Tensor], origin: str = "the file") -> str
         UserError: they form none of the known ones exactly: a tensor too many, missing or misshaped.
     """
     tensors = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
-    bottleneck = "layer1.0.conv3.weight" in tensors
-    depth = tuple(len({k.split(".")[1] for k in tensors if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
-    name = _BLOCKS.get((bottleneck, depth))
-    if name is None:
-        kind = "bottleneck" if bottleneck else "basic"
-        raise UserError(f"{origin} holds no known backbone: its stages have {depth} {kind} blocks.")
-    if "layer1.0.bn1.IN.weight" in tensors:
-        name += "_ibn_a"
-    elif "bn1.running_mean" not in tensors:
-        name += "_ibn_b"
+    name = osnet_name(tensors) or vit_name(tensors) or _resnet_name(tensors, origin)
     with torch.device("meta"):
         expected = create_backbone(name).state_dict()
+    positions = expected.get("pos_embed")
+    if positions is not None and "pos_embed" in tensors:
+        expected["pos_embed"] = tensors["pos_embed"]  # of whatever grid: they are interpolated
     for problem, keys in (
         ("lacks", [k for k in expected if k not in tensors]),
         ("has the unexpected", [k for k in tensors if k not in expected]),
@@ -178,6 +158,27 @@ def check_backbone(state: Mapping[str, Tensor], origin: str = "the file") -> str
     return name
 
 
+def _resnet_name(tensors: Mapping[str, Tensor], origin: str) -> str:
+    bottleneck = "layer1.0.conv3.weight" in tensors
+    depth = tuple(len({k.split(".")[1] for k in tensors if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
+    name = _BLOCKS.get((bottleneck, depth))
+    if name is None:
+        kind = "bottleneck" if bottleneck else "basic"
+        raise UserError(f"{origin} holds no known backbone: its stages have {depth} {kind} blocks.")
+    if "layer1.0.bn1.IN.weight" in tensors:
+        return f"{name}_ibn_a"
+    return name if "bn1.running_mean" in tensors else f"{name}_ibn_b"
+
+
+def _unfolded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the BatchNorm layers of an OSNet that an export has folded into its convolutions."""
+    backbone = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    with torch.device("meta"):
+        net = create_backbone(osnet_name(backbone))
+    rest = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+    return {f"backbone.{k}": v for k, v in unfold(backbone, net).items()} | rest
+
+
 def export_state_dict(state: Mapping[str, Tensor], layout: str) -> dict[str, Any]:
     """A file content in a published layout, from tensors with this project's names; inverse of the conversion.
 
@@ -188,6 +189,8 @@ def export_state_dict(state: Mapping[str, Tensor], layout: str) -> dict[str, Any
     if named not in LAYOUTS:
         raise UserError(f"Layout {layout!r} is not known: use {', '.join([*LAYOUTS, *ALIASES])}.")
     rules = LAYOUTS[named]
+    if not rules.exported:
+        raise UserError(f"Files of the layout {named} can be read and not written.")
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         for theirs, ours in rules.renames:
@@ -206,24 +209,49 @@ def plain_names(state: Mapping[str, Tensor], origin: str = "the file") -> dict[s
     return {whole.get(key, key): value for key, value in plain.items()}
 
 
-def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> dict[str, Tensor]:
+def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors under this project's names, and the names that have no place here."""
     renamed: dict[str, Tensor] = {}
-    unknown = []
+    unknown: list[str] = []
+    left_out: list[str] = []
     for key, value in state.items():
-        if key.startswith(layout.dropped):
-            continue
         rule = next(((theirs, ours) for theirs, ours in layout.renames if key.startswith(theirs)), None)
-        if rule is None:
-            unknown.append(key)
-        else:
+        if key.startswith(layout.dropped) or _of_source(key):
+            left_out.append(key)
+        elif rule is not None:
             renamed[rule[1] + key.removeprefix(rule[0])] = value
+        else:
+            (left_out if layout.neckless else unknown).append(key)
     if unknown:
         raise UserError(f"{origin} has {len(unknown)} tensors without a place in the network, such as {unknown[0]!r}.")
     for key in [key for key in renamed if key.endswith(".running_var")]:
         renamed.setdefault(key.replace("running_var", _COUNTER), torch.zeros((), dtype=torch.int64))
-    if "bottleneck.running_mean" not in renamed:
+    if "bottleneck.running_mean" not in renamed and not layout.neckless:
         raise UserError(f"{origin} has no bottleneck (feat_bn), so it holds a bare backbone: use PRETRAIN_PATH for it.")
-    return renamed
+    return renamed, tuple(left_out)
+
+
+def _of_source(key: str) -> bool:
+    """Whether a tensor is of the source's BatchNorm in a domain-adapted network; the target's has plain names."""
+    return ".BN_S." in key or ".dsbn." in key
+
+
+def _with_neck(state: dict[str, Tensor], origin: str) -> dict[str, Tensor]:
+    """With a BN neck that changes no direction where the file has none."""
+    if "bottleneck.running_mean" in state:
+        return state
+    width = len(state["embedding.weight"]) if "embedding.weight" in state else _width(state)
+    logger.warning("%s holds no BN neck: it begins as the identity", origin)
+    ones, zeros = torch.ones(width), torch.zeros(width)
+    neck = {"weight": ones, "bias": zeros, "running_mean": zeros.clone(), "running_var": ones.clone()}
+    neck[_COUNTER] = torch.zeros((), dtype=torch.int64)
+    return state | {f"bottleneck.{key}": value for key, value in neck.items()}
+
+
+def _width(state: Mapping[str, Tensor]) -> int:
+    """Channels of the backbone's last map."""
+    with torch.device("meta"):
+        return int(create_backbone(check_backbone(state)).feature_dim)  # type: ignore[arg-type]
 
 
 def _hints(layout: str, backbone: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -239,5 +267,10 @@ def _hints(layout: str, backbone: str, state: Mapping[str, Tensor]) -> dict[str,
         "MODEL.EMBED_BIAS": "embedding.bias" in state or "embedding.weight" not in state,
         "MODEL.FRAME_POOL": "before_bottleneck" if layout == "buc" else "after_bottleneck",
         "MODEL.BN_BIAS": layout == "buc",
+        "MODEL.NECK_RELU": False,
     }
+    if layout == "backbone":
+        del hints["MODEL.BACKBONE.LAST_STRIDE"], hints["MODEL.POOLING.NAME"]  # left to whoever trains on
+        if vit_name({key.removeprefix("backbone."): value for key, value in state.items()}):
+            hints["MODEL.POOLING.NAME"] = "avg"
     return hints

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from unreid.models.checkpoint_keys import (
     is_classifier,
     plain_names,
 )
+from unreid.models.domain_bn import fit_domains
 from unreid.models.pooling import GeneralizedMeanPooling
 from unreid.models.pretrained import best_prefix
 from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
@@ -26,7 +27,10 @@ from unreid.utils.io import atomic_save
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 6  # names in a line of the log
 _OWN = ("backbone.", "bottleneck.")
+CHOICES = ("MODEL.BACKBONE.LAST_STRIDE", "MODEL.NECK_RELU")
+"""Keys that may differ from what a file was trained with: a warning only."""
 
 
 def convert_file(
@@ -96,25 +100,38 @@ def weights_for(content: Any, model: nn.Module, origin: str | Path = "the file")
     elif detect_layout(plain_names(find_state(content, origin))) is not None:
         converted = convert_checkpoint(content, origin=str(origin))
         state, hints = converted.state, converted.hints
-        logger.info("%s: converted from the layout %s", origin, converted.layout)
+        if converted.layout == "backbone":  # what follows the backbone is as configured, and new
+            own_rest = {key: value for key, value in model.state_dict().items() if not key.startswith("backbone.")}
+            state = {key: value for key, value in state.items() if key.startswith("backbone.")} | own_rest
+        left_out = without(converted.left_out)
+        logger.info("%s: converted from the layout %s%s", origin, converted.layout, left_out and f", {left_out}")
     else:
         state, hints = _custom(find_state(content, origin), model, origin), {}
     require_fit(state, hints, model, str(origin))
     return state
 
 
-def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: str = "the configured model") -> None:
-    """Puts the network of a file into ``model``, strictly; a classifier, in the file or the model, is left alone.
+def load_weights(
+    content: Any,
+    model: nn.Module,
+    origin: str | Path,
+    *,
+    what: str = "the configured model",
+    heads: Callable[[str], bool] = is_classifier,
+) -> None:
+    """Puts the network of a file into ``model``, strictly; its heads, in the file or the model, are left alone.
 
     Args:
         content: what ``read_file`` returned.
         origin, what: names of the file and of the model for messages.
+        heads: whether a tensor may be in one of both only.
 
     Raises:
         UserError: the file does not fit the configured model, or holds weights that are not finite; nothing is changed.
     """
-    expected = {key: value for key, value in model.state_dict().items() if not is_classifier(key)}
-    weights = {key: value for key, value in weights_for(content, model, origin).items() if not is_classifier(key)}
+    expected = {key: value for key, value in model.state_dict().items() if not heads(key)}
+    found = fit_domains(weights_for(content, model, origin), expected)
+    weights = _on_own_grid({key: value for key, value in found.items() if not heads(key)}, model)
     common = [key for key in weights if key in expected]
     for problem, keys in (
         ("lacks", [key for key in expected if key not in weights]),
@@ -125,16 +142,35 @@ def load_weights(content: Any, model: nn.Module, origin: str | Path, *, what: st
         if keys:
             raise UserError(
                 f"{origin} does not fit {what}: it {problem} {keys[0]!r} ({len(keys)} tensors in all); "
-                "use the config it was trained with (MODEL.BACKBONE.NAME, MODEL.POOLING.NAME, MODEL.EMBED_DIM)."
+                "use the config it was trained with (MODEL.BACKBONE.NAME, MODEL.POOLING.NAME, MODEL.EMBED_DIM), or let "
+                "the file say it (MODEL.INIT_NETWORK True)."
             )
     require_finite(weights, origin)
+    left_out = [key for key in found if heads(key)]
+    if left_out:
+        logger.info("%s: %s", origin, without(left_out))
     model.load_state_dict({**model.state_dict(), **weights})
+
+
+def is_head(name: str) -> bool:
+    """Whether a network that training starts from may lack a tensor, or have it to no purpose."""
+    return is_classifier(name) or name.startswith("part_heads.") or name.startswith("backbone.camera_embed.")
+
+
+def _on_own_grid(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """With the position embeddings of a vision transformer interpolated to the patches of ``model``."""
+    adapt = getattr(model.backbone, "adapt_state_dict", None) if hasattr(model, "backbone") else None
+    if adapt is None:
+        return weights
+    own = {key.removeprefix("backbone."): value for key, value in weights.items() if key.startswith("backbone.")}
+    rest = {key: value for key, value in weights.items() if not key.startswith("backbone.")}
+    return {f"backbone.{key}": value for key, value in adapt(own).items()} | rest
 
 
 def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn.Module, origin: str) -> None:
     """Checks what shapes alone do not show: pooling, stem, strides and the place of the frame average.
 
-    The last stride leaves no trace in the tensors, so a difference there is a warning only.
+    What :data:`CHOICES` lists may be chosen otherwise for a training that starts there, which is a warning only.
 
     Raises:
         UserError: the file needs another value of a config key; names it.
@@ -147,7 +183,7 @@ def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn
     for key, value in describe(model).items():
         if hints.get(key, value) == value:
             continue
-        if key != "MODEL.BACKBONE.LAST_STRIDE":
+        if key not in CHOICES:
             raise UserError(f"{origin} was trained with {key} {hints[key]}, the config says {value}: set {key}.")
         logger.warning("%s comes from a repository with %s %s, the config says %s", origin, key, hints[key], value)
 
@@ -155,12 +191,25 @@ def require_fit(state: Mapping[str, Tensor], hints: Mapping[str, Any], model: nn
 def describe(model: nn.Module) -> dict[str, Any]:
     """The config values of a model that decide its features without deciding a shape."""
     backbone = model.backbone
-    found: dict[str, Any] = {"MODEL.FRAME_POOL": model.frame_pool}
+    found: dict[str, Any] = {"MODEL.FRAME_POOL": model.frame_pool, "MODEL.NECK_RELU": model.neck_relu}
     if hasattr(backbone, "stem_relu"):
         found["MODEL.BACKBONE.STEM_RELU"] = backbone.stem_relu
+    if hasattr(backbone, "stem_ceil"):
+        found["MODEL.BACKBONE.STEM_CEIL"] = backbone.stem_ceil
     if hasattr(backbone, "last_stride"):
         found["MODEL.BACKBONE.LAST_STRIDE"] = backbone.last_stride
     return found
+
+
+def without(names: Sequence[str]) -> str:
+    """What was left out, by the first words of the names; "" for nothing."""
+    if not names:
+        return ""
+    words = list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
+    if len(words) > SHOWN:
+        words = list(dict.fromkeys(name.split(".")[0] for name in names))
+    shown = ", ".join(words[:SHOWN]) + (" ..." if len(words) > SHOWN else "")
+    return f"{len(names)} tensors left out ({shown})"
 
 
 def _without_holder(state: dict[str, Tensor]) -> dict[str, Tensor]:

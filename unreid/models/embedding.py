@@ -16,6 +16,7 @@ from unreid.models.batch_norm import (
     chunks_per_process,
     synchronize_batch_norm,
 )
+from unreid.models.domain_bn import split_domains
 from unreid.models.part_heads import PartHeads
 from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
@@ -53,6 +54,7 @@ class EmbeddingModel(nn.Module):
         dropout: probability of dropout on the training feature.
         dropout_position: "after_norm" (Cluster Contrast, ISE, BUC) or "before_norm" (CDSM).
         bn_bias: the bottleneck's bias is trained; otherwise it stays 0.
+        neck_relu: ReLU after the bottleneck (torchreid's OSNet); every ``b`` of the table is then ``max(b, 0)``.
         frame_pool: "after_bottleneck" or "before_bottleneck", see the table.
         num_classes: rows of the classifier, which has no bias; 0: none.
         parts: horizontal stripes with heads of their own (see :class:`~unreid.models.part_heads.PartHeads`); 0: none.
@@ -76,6 +78,7 @@ class EmbeddingModel(nn.Module):
         dropout: float = 0.0,
         dropout_position: str = "after_norm",
         bn_bias: bool = False,
+        neck_relu: bool = False,
         frame_pool: str = "after_bottleneck",
         num_classes: int = 0,
         parts: int = 0,
@@ -98,6 +101,7 @@ class EmbeddingModel(nn.Module):
         self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False) if num_classes else None
         self.dropout_position = dropout_position
         self.frame_pool = frame_pool
+        self.neck_relu = neck_relu
         self.standardize = standardize
         self.freeze_at = freeze_at
         self._init_head()
@@ -134,6 +138,7 @@ class EmbeddingModel(nn.Module):
             dropout=node.DROPOUT,
             dropout_position=node.DROPOUT_POSITION,
             bn_bias=node.BN_BIAS,
+            neck_relu=node.NECK_RELU,
             frame_pool=node.FRAME_POOL,
             num_classes=num_classes if node.CLASSIFIER else 0,
             parts=node.PARTS,
@@ -145,6 +150,8 @@ class EmbeddingModel(nn.Module):
         if node.SYNC_BN:
             synchronize_batch_norm(model)
         chunk_batch_norm(model, chunks_per_process(node.BN_CHUNKS))
+        if node.DOMAIN_BN:
+            split_domains(model)
         return model
 
     @property
@@ -210,7 +217,8 @@ class EmbeddingModel(nn.Module):
         return self
 
     def _neck(self, pooled: Tensor) -> Tensor:
-        return self.bottleneck(self.embedding(pooled).to(pooled.dtype))
+        neck = self.bottleneck(self.embedding(pooled).to(pooled.dtype))
+        return F.relu(neck) if self.neck_relu else neck
 
     def _normalize(self, neck: Tensor) -> Tensor:
         """L2 normalisation with the dropout of the training feature before or after it."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from unreid.models.base import BACKBONES
+from unreid.config.pixels import TIMM
+from unreid.models.base import find_backbone
+from unreid.models.folded_norms import unfold
 from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
 from unreid.utils.distributed import barrier, is_main
 from unreid.utils.errors import UserError
@@ -89,15 +91,40 @@ def fill_backbone(
     Raises:
         UserError: less than ``min_match`` of the backbone's tensors fit; nothing is changed then.
     """
-    target = backbone.state_dict()
-    prefix = best_prefix(state, target)
-    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    adapt = getattr(backbone, "adapt_state_dict", None)
-    if adapt is not None:
+    network = getattr(backbone, "inner", backbone)
+    prefix = best_prefix(state, network.state_dict())
+    stripped = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    readings = [stripped, *getattr(backbone, "translations", lambda _: ())(state)]
+    compared: list[tuple[LoadReport, dict[str, Tensor]]] = []
+    for reading in readings:
         try:
-            found = adapt(found)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise UserError(f"{origin} does not fit the backbone: {str(error).splitlines()[0]}.") from error
+            compared.append(_compare(backbone, network, reading, state, prefix))
+        except (RuntimeError, ValueError, LookupError, AssertionError, AttributeError, TypeError) as error:
+            failed = error  # of several readings most fit nothing
+    if not compared:
+        reason = str(failed).splitlines()[0] if str(failed) else type(failed).__name__
+        raise UserError(f"{origin} does not fit the backbone: {reason}.") from failed
+    report, fitting = max(compared, key=lambda pair: pair[0].share)
+    if report.share < min_match:
+        raise UserError(
+            f"Only {report.share:.0%} of the backbone's tensors fit {origin} (MODEL.BACKBONE.MIN_MATCH asks for "
+            f"{min_match:.0%}): {report}. Check that MODEL.BACKBONE.NAME is the network the file was made for."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _compare(
+    backbone: nn.Module,
+    network: nn.Module,
+    reading: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    prefix: str,
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """What of ``state``, under the names of ``reading``, fits ``network``."""
+    target = network.state_dict()
+    adapt = getattr(backbone, "adapt_state_dict", dict)
+    found = unfold(adapt(reading), network)
     counted = [key for key in target if not key.endswith("num_batches_tracked")]
     fitting = {
         key: found[key]
@@ -106,20 +133,19 @@ def fill_backbone(
         and found[key].shape == target[key].shape
         and found[key].is_floating_point() == target[key].is_floating_point()
     }
+    used = {value.data_ptr() for value in fitting.values()}
     report = LoadReport(
         prefix=prefix,
         loaded=tuple(key for key in counted if key in fitting),
         missing=tuple(key for key in counted if key not in found),
         misshaped=tuple(key for key in counted if key in found and key not in fitting),
-        left_over=tuple(key for key in state if key.removeprefix(prefix) not in target or not key.startswith(prefix)),
+        left_over=tuple(
+            key
+            for key, value in state.items()
+            if value.data_ptr() not in used and (key.removeprefix(prefix) not in target or not key.startswith(prefix))
+        ),
     )
-    if report.share < min_match:
-        raise UserError(
-            f"Only {report.share:.0%} of the backbone's tensors fit {origin} (MODEL.BACKBONE.MIN_MATCH asks for "
-            f"{min_match:.0%}): {report}. Check that MODEL.BACKBONE.NAME is the network the file was made for."
-        )
-    backbone.load_state_dict(fitting, strict=False)
-    return report
+    return report, fitting
 
 
 def best_prefix(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
@@ -147,29 +173,38 @@ def published_weights(name: str, version: str = "V1") -> dict[str, Tensor]:
     Raises:
         UserError: there are none, or they cannot be downloaded.
     """
-    source = BACKBONES.get(name).weights
+    if name.startswith(TIMM):
+        from unreid.models.timm_network import published
+
+        return _download(lambda: published(name.removeprefix(TIMM)), name, "from the hub of timm")
+    source = find_backbone(name).weights
     if source is None or version not in source.versions:
         known = ", ".join(source.versions) if source else ""
         hint = f"MODEL.BACKBONE.PRETRAIN_VERSION can be {known}" if known else "set MODEL.BACKBONE.PRETRAIN False"
         raise UserError(f"There are no published weights {version} for {name}: {hint}, or give PRETRAIN_PATH a file.")
     place = source.versions[version]
+    return _download(lambda: _fetch(place), name, place)
+
+
+def _download(fetch: Callable[[], dict[str, Tensor]], name: str, place: str) -> dict[str, Tensor]:
     try:
         if not is_main():
             barrier()  # rank 0 fills the cache, the others read it
-        weights = _fetch(place)
+        weights = fetch()
         if is_main():
             barrier()
         return weights
     except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"The weights of {name} ({place}) could not be downloaded ({error}): put the file on this machine and "
+            f"The weights of {name} ({place}) could not be downloaded ({reason}): put the file on this machine and "
             "set MODEL.BACKBONE.PRETRAIN_PATH to it, or start from random weights with MODEL.BACKBONE.PRETRAIN False."
         ) from error
 
 
 def warn_about_pixel_statistics(name: str, mean: Sequence[float], std: Sequence[float]) -> None:
     """Logs a warning if the run normalises pixels otherwise than the training of the published weights did."""
-    source = BACKBONES.get(name).weights
+    source = find_backbone(name).weights
     if source and not (_close(source.mean, mean) and _close(source.std, std)):
         logger.warning("%s was trained with pixel mean %s and std %s; INPUT has others", name, source.mean, source.std)
 

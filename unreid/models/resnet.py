@@ -16,6 +16,7 @@ class ResNet(tv.ResNet):
         layers: blocks per stage.
         last_stride: stride of the last stage, 1 or 2; 1 doubles the map (16 x 8 for a 256 x 128 image).
         stem_relu: ReLU between ``bn1`` and ``maxpool``. The published AuxUSL weights were trained without it.
+        stem_ceil: ``maxpool`` overhangs at the lower right instead of padding all around, as in fast-reid.
 
     Attributes:
         feature_dim: channels of the map, 512 (basic blocks) or 2048 (bottlenecks).
@@ -28,11 +29,15 @@ class ResNet(tv.ResNet):
         *,
         last_stride: int = 1,
         stem_relu: bool = True,
+        stem_ceil: bool = False,
     ) -> None:
         super().__init__(block, layers)
         self.feature_dim: int = self.fc.in_features
         self.stem_relu = stem_relu
         self.last_stride = last_stride
+        self.stem_ceil = stem_ceil
+        if stem_ceil:
+            self.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         del self.avgpool, self.fc
         set_last_stride(self.layer4, last_stride)
 
@@ -75,24 +80,24 @@ def _torchvision(name: str, *versions: str) -> WeightSource:
 
 
 @register_backbone("resnet18", weights=_torchvision("ResNet18", "V1"))
-def resnet18(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+def resnet18(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
     """ResNet-18, 512 channels."""
-    return ResNet(tv.BasicBlock, [2, 2, 2, 2], last_stride=last_stride, stem_relu=stem_relu)
+    return ResNet(tv.BasicBlock, [2, 2, 2, 2], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
 
 
 @register_backbone("resnet34", weights=_torchvision("ResNet34", "V1"))
-def resnet34(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+def resnet34(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
     """ResNet-34, 512 channels."""
-    return ResNet(tv.BasicBlock, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu)
+    return ResNet(tv.BasicBlock, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
 
 
 @register_backbone("resnet50", weights=_torchvision("ResNet50", "V1", "V2"))
-def resnet50(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+def resnet50(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
     """ResNet-50, 2048 channels."""
-    return ResNet(tv.Bottleneck, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu)
+    return ResNet(tv.Bottleneck, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
 
 
 @register_backbone("resnet101", weights=_torchvision("ResNet101", "V1", "V2"))
-def resnet101(*, last_stride: int = 1, stem_relu: bool = True) -> ResNet:
+def resnet101(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
     """ResNet-101, 2048 channels."""
-    return ResNet(tv.Bottleneck, [3, 4, 23, 3], last_stride=last_stride, stem_relu=stem_relu)
+    return ResNet(tv.Bottleneck, [3, 4, 23, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)

@@ -15,6 +15,8 @@ from unreid.utils.errors import UserError
 
 PATCH = 16
 CAMERA_WEIGHT = 3.0
+PERSON_GRIDS = {128: ((256, 128), 16), 210: ((256, 128), 12), 192: ((384, 128), 16), 310: ((384, 128), 12)}
+"""Patches of published person models -> image size and step between patches."""
 _DINO = "https://dl.fbaipublicfiles.com/dino/"
 
 
@@ -75,7 +77,7 @@ class VisionTransformer(nn.Module):
         """
         patches = self.patch_embed.proj(x)
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.cls_token.expand(len(x), -1, -1), tokens), dim=1)
+        tokens = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), tokens), dim=1)
         height, width = patches.shape[2:]
         tokens = tokens + resample_positions(self.pos_embed, self.grid, (height, width))
         if self.camera_embed is not None:
@@ -114,15 +116,24 @@ def resample_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, 
     return torch.cat((first, rest.flatten(2).transpose(1, 2).to(first.dtype)), dim=1)
 
 
+def grid_of(patches: int) -> tuple[int, int] | None:
+    """Rows and columns of a published person model's patches, or None."""
+    if patches not in PERSON_GRIDS:
+        return None
+    (height, width), stride = PERSON_GRIDS[patches]
+    return (height - PATCH) // stride + 1, (width - PATCH) // stride + 1
+
+
 def guess_grid(count: int, own: tuple[int, int]) -> tuple[int, int]:
-    """Grid of ``count`` patches of a weight file: the network's own, square (ImageNet) or twice as high as wide.
+    """Grid of ``count`` patches of a weight file: the network's own, square (ImageNet), twice as high as wide, or that
+    of a published person model.
 
     Raises:
         UserError: none of them.
     """
     side, narrow = math.isqrt(count), math.isqrt(count // 2)
-    for grid in (own, (side, side), (2 * narrow, narrow)):
-        if grid[0] * grid[1] == count:
+    for grid in (own, (side, side), (2 * narrow, narrow), grid_of(count)):
+        if grid is not None and grid[0] * grid[1] == count:
             return grid
     raise UserError(f"The weight file has position embeddings of {count} patches, which is no known grid.")
 

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unreid.models.onnx_file import read_onnx
 from unreid.utils.errors import UserError
 from unreid.utils.torch_file import read_torch
 
 CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "student", "net", "network", "module", "weights")
 """Entries that hold the network in published files, in order of preference (DINO: the teacher)."""
+
+OWN_FORMAT = "unreid"
+"""What the metadata of a .safetensors file of this project say it is."""
 
 
 WRAPPERS = ("module", "_orig_mod")
@@ -21,16 +25,48 @@ WRAPPERS = ("module", "_orig_mod")
 
 
 def read_file(path: str | Path, *, trust: bool = False) -> Any:
-    """What ``torch.save`` wrote to ``path``, on the CPU.
+    """The content of a weight file, on the CPU.
 
     Args:
-        path: a .pth, .pt or .pth.tar file.
+        path: what ``torch.save`` wrote (.pth, .pt, .pth.tar), or .safetensors or .onnx, which hold tensors by name.
         trust: unpickle without limits. A prepared file can then run any code: only for files of one's own.
 
     Raises:
-        UserError: no such file, not a PyTorch file, or one that holds more than tensors and plain values.
+        UserError: no such file, not one of these formats, or one that holds more than tensors and plain values.
     """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".onnx":
+        return read_onnx(path)
+    if suffix == ".safetensors":
+        return read_safetensors(path)
     return read_torch(path, kind="weight file", trust=trust)
+
+
+def read_safetensors(path: str | Path) -> dict[str, Any]:
+    """The tensors of a .safetensors file; of one that says it is ours, what a checkpoint without a trainer holds.
+
+    Raises:
+        UserError: no such file, a damaged one, or the package safetensors is missing.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise UserError(
+            f"{path} needs the package safetensors, which is not installed: install it, or save the file as .pth."
+        ) from None
+    if not Path(path).is_file():
+        raise UserError(f"There is no weight file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            own = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is not a safetensors file, or it is cut off or damaged ({error}).") from None
+    if own.get("format") != OWN_FORMAT:
+        return state
+    texts = {name: own[name] for name in ("config", "feature") if own.get(name)}
+    version = int(own["version"]) if own.get("version", "").isdecimal() else own.get("version")
+    return {"format": OWN_FORMAT, "version": version, "model": state, **texts}
 
 
 def find_state(content: Any, path: str | Path) -> dict[str, Tensor]:

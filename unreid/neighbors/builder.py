@@ -53,7 +53,7 @@ class PairGraphBuilder:
 
     Attributes:
         metric: "jaccard", "ca_jaccard" (needs cameras), "euclidean" or "cosine"; for the last two only ``tol`` counts.
-        tol, k1, k2, k1_includes_self, backend, knn_backend, nprobe, ef_search: see
+        tol, k1, k2, k1_includes_self, backend, knn_backend: see
             :func:`~unreid.neighbors.jaccard.jaccard_graph`.
         cameras: sizes of "ca_jaccard", which has no use for ``k1`` and ``k2`` but in its ablations.
     """
@@ -65,50 +65,51 @@ class PairGraphBuilder:
     k1_includes_self: bool = True
     backend: str = "auto"
     knn_backend: str = "torch"
-    nprobe: int = 32
-    ef_search: int = 128
     cameras: CameraNeighbors = CameraNeighbors()
 
     @classmethod
     def from_config(cls, cfg: Any) -> PairGraphBuilder:
-        """Reads ``CLUSTER.{METRIC,TOL,K1,K2,K1_INCLUDES_SELF,BACKEND,KNN.*,CA.*}``."""
+        """Reads ``CLUSTER.{METRIC,K1,K2,K1_INCLUDES_SELF,KNN.BACKEND,CA.*}``."""
         node, cameras = cfg.CLUSTER, cfg.CLUSTER.CA
         return cls(
             metric=node.METRIC,
-            tol=node.TOL,
             k1=node.K1,
             k2=node.K2,
             k1_includes_self=node.K1_INCLUDES_SELF,
-            backend=node.BACKEND,
             knn_backend=node.KNN.BACKEND,
-            nprobe=node.KNN.NPROBE,
-            ef_search=node.KNN.EF_SEARCH,
             cameras=CameraNeighbors(
                 k1_intra=cameras.K1_INTRA,
                 k1_inter=cameras.K1_INTER,
                 k2_intra=cameras.K2_INTRA,
                 k2_inter=cameras.K2_INTER,
-                k2_first=cameras.K2_FIRST,
                 ckrnn=cameras.CKRNN,
                 clqe=cameras.CLQE,
             ),
         )
 
     def __call__(
-        self, features: ArrayLike, radius: float, *, camids: ArrayLike | None = None, round: int = 1
+        self,
+        features: ArrayLike,
+        radius: float,
+        *,
+        camids: ArrayLike | None = None,
+        round: int = 1,
+        shared: bool = True,
     ) -> PairGraph:
         """Every pair up to ``radius``, of (N, D) features that are the same on every process.
 
         Args:
             camids: int (N,); read by "ca_jaccard" only.
             round: of training, from 0; "ca_jaccard" takes other sizes in the first.
+            shared: the search is shared by the processes, which all call :meth:`assist`; False: done here alone.
 
         Raises:
             UserError: "ca_jaccard" without cameras.
         """
         features = as_features(features)
+        shared = shared and get_world_size() > 1
         if self.metric == CAMERA_JACCARD:
-            return self._camera_graph(features, radius, camids, round)
+            return self._camera_graph(features, radius, camids, round, shared)
         if self.metric != JACCARD:
             return metric_graph(features, metric=self.metric, radius=radius, tol=self.tol)
         return jaccard_graph(
@@ -119,8 +120,8 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            neighbors=self._search(features) if get_world_size() > 1 else None,
-            **self._options,
+            neighbors=self._search(features) if shared else None,
+            knn_backend=self.knn_backend,
         )
 
     def search(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -133,8 +134,6 @@ class PairGraphBuilder:
             min(k, len(features)),
             queries=_share(features) if get_world_size() > 1 else None,
             backend=self.knn_backend,
-            nprobe=self.nprobe,
-            ef_search=self.ef_search,
         )
         return all_gather_rows(distance), all_gather_rows(index)
 
@@ -145,11 +144,9 @@ class PairGraphBuilder:
         elif self.metric == CAMERA_JACCARD and camids is not None:
             self._camera_search(features, camids, round)
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"knn_backend": self.knn_backend, "nprobe": self.nprobe, "ef_search": self.ef_search}
-
-    def _camera_graph(self, features: Tensor, radius: float, camids: ArrayLike | None, round: int) -> PairGraph:
+    def _camera_graph(
+        self, features: Tensor, radius: float, camids: ArrayLike | None, round: int, shared: bool
+    ) -> PairGraph:
         if camids is None:
             raise UserError("CLUSTER.METRIC ca_jaccard needs the camera of every sample (camids).")
         camids = as_integers(camids, "camids", len(features)).to(features.device)
@@ -168,8 +165,8 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            lists=self._camera_search(features, camids, round) if get_world_size() > 1 else None,
-            **self._options,
+            lists=self._camera_search(features, camids, round) if shared else None,
+            knn_backend=self.knn_backend,
         )
 
     def _search(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,8 +179,6 @@ class PairGraphBuilder:
             *self.cameras.at(round).widths,
             queries=_share(features),
             backend=self.knn_backend,
-            nprobe=self.nprobe,
-            ef_search=self.ef_search,
         )
         return CameraLists(
             all_gather_rows(part.intra_distance),

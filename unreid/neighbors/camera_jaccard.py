@@ -46,8 +46,6 @@ def camera_jaccard_graph(
     lists: CameraLists | None = None,
     neighbors: tuple[Tensor, Tensor] | None = None,
     knn_backend: str = "torch",
-    nprobe: int = 32,
-    ef_search: int = 128,
     seed: int = 0,
 ) -> PairGraph:
     """All pairs with CA-Jaccard distance up to ``radius + tol``.
@@ -64,7 +62,7 @@ def camera_jaccard_graph(
         lists: what :func:`~unreid.neighbors.camera_lists.camera_lists` returns for these features, of widths
             ``list_widths(...)`` or more, to skip the search.
         neighbors: plain lists for the ablations, as :func:`unreid.neighbors.knn` returns them.
-        knn_backend, nprobe, ef_search, seed: of the search.
+        knn_backend, seed: of the search.
 
     Returns:
         The graph, on the device of the features.
@@ -87,12 +85,10 @@ def camera_jaccard_graph(
         logger.warning("all %d samples come from one camera: CA-Jaccard uses neighbours of the own camera alone", n)
     if (ckrnn or clqe) and lists is None:
         widths = list_widths(k1_intra, k1_inter, k2_intra, k2_inter)
-        lists = camera_lists(
-            features, camids, *widths, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed
-        )
+        lists = camera_lists(features, camids, *widths, backend=knn_backend, seed=seed)
     if not (ckrnn and clqe) and neighbors is None:
         width = min(n, k2 if ckrnn else k1 + 1)
-        neighbors = knn(features, width, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
+        neighbors = knn(features, width, backend=knn_backend, seed=seed)
     if ckrnn:
         assert lists is not None
         rows = _camera_supports(features, lists, min(k1_intra + 1, n), 0 if single else min(k1_inter + 1, n))

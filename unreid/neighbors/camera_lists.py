@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreid.neighbors.faiss_search import FAISS_BACKENDS, build_index, report_recall
+from unreid.neighbors.faiss_search import EF_SEARCH, FAISS_BACKENDS, NPROBE, build_index, report_recall
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Scorer, Spans, exact_search, full_precision, has_fast_bf16
 
@@ -51,8 +51,7 @@ def camera_lists(
     *,
     backend: str = "torch",
     queries: Tensor | None = None,
-    nprobe: int = 32,
-    ef_search: int = 128,
+    nprobe: int = NPROBE,
     seed: int = 0,
 ) -> CameraLists:
     """The lists of the rows ``queries``.
@@ -61,7 +60,7 @@ def camera_lists(
         features: float32 (N, D), finite.
         camids: int64 (N,), on the same device.
         k_intra, k_inter: widths, clamped to N.
-        backend, nprobe, ef_search, seed: as :func:`unreid.neighbors.knn`; the lists of the own camera are exact where
+        backend, nprobe, seed: as :func:`unreid.neighbors.knn`; the lists of the own camera are exact where
             the camera has few rows.
         queries: int64 (Q,), ascending; None: all rows.
     """
@@ -69,7 +68,7 @@ def camera_lists(
     order = camids.argsort(stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(n, device=order.device)
-    search = _Search(features[order], backend, nprobe, ef_search, seed)
+    search = _Search(features[order], backend, nprobe, seed)
     wanted = place if queries is None else place[queries]
     widths = min(k_intra, n), min(k_inter, n)
     lists = CameraLists(*_empty(features, len(wanted), widths[0]), *_empty(features, len(wanted), widths[1]))
@@ -113,10 +112,10 @@ def _fill(
 class _Search:
     """Nearest rows within ranges of the table, exact or from one faiss index that skips what is outside them."""
 
-    def __init__(self, table: Tensor, backend: str, nprobe: int, ef_search: int, seed: int) -> None:
+    def __init__(self, table: Tensor, backend: str, nprobe: int, seed: int) -> None:
         self.table = table
         self.backend = backend
-        self.nprobe, self.ef_search, self.seed = nprobe, ef_search, seed
+        self.nprobe, self.seed = nprobe, seed
         self._index: Any = None
         fast = backend == "torch_bf16" and has_fast_bf16(table.device)
         self._dtype = torch.bfloat16 if fast else torch.float32
@@ -158,7 +157,7 @@ class _Search:
         return distance, neighbor
 
     def _build(self, table: Tensor) -> Any:
-        return build_index(table, self.backend, nprobe=self.nprobe, ef_search=self.ef_search, seed=self.seed)
+        return build_index(table, self.backend, nprobe=self.nprobe, seed=self.seed)
 
     def _inside(self, spans: Spans) -> Any:
         """faiss's search parameters with a filter that lets the spans through."""
@@ -168,5 +167,5 @@ class _Search:
         ranges = [faiss.IDSelectorRange(start, stop) for start, stop in spans]
         inside = ranges[0] if len(ranges) == 1 else faiss.IDSelectorOr(*ranges)
         if self.backend == "faiss_hnsw":
-            return faiss.SearchParametersHNSW(efSearch=self.ef_search, sel=inside)
+            return faiss.SearchParametersHNSW(efSearch=EF_SEARCH, sel=inside)
         return faiss.SearchParametersIVF(nprobe=self._index.nprobe, sel=inside)

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Proposer, Scorer, Spans, certified_lists, exact_search
+from unreid.utils.progress import tracked
 
 logger = logging.getLogger(__name__)
 
 FAISS_BACKENDS = ("faiss_flat", "faiss_ivf", "faiss_hnsw")
+NPROBE = 32  # IVF lists that a query visits
+EF_SEARCH = 128  # width of a query's walk through the HNSW graph
 _BLOCK = 8192  # rows handed to faiss at once
 _MARGIN = 6  # candidates beyond k
 _RECALL_ROWS = 500
@@ -23,7 +26,14 @@ _RECALL_WARNING = 0.95
 
 
 def faiss_search(
-    features: Tensor, queries: Tensor, k: int, kind: str, *, nprobe: int = 32, ef_search: int = 128, seed: int = 0
+    features: Tensor,
+    queries: Tensor,
+    k: int,
+    kind: str,
+    *,
+    nprobe: int = NPROBE,
+    ef_search: int = EF_SEARCH,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Lists from a faiss index on the CPU; arguments and result as :func:`unreid.neighbors.knn`.
 
@@ -54,7 +64,8 @@ def _approximate_lists(features: Tensor, queries: Tensor, k: int, propose: Propo
     width = min(k + _MARGIN, len(features))
     distance = features.new_empty(len(queries), k)
     neighbor = queries.new_empty(len(queries), k)
-    for start in range(0, len(queries), _BLOCK):
+    starts = range(0, len(queries), _BLOCK)
+    for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
         rows = queries[start : start + _BLOCK]
         found = order_candidates(features, rows, propose(rows, width)[0], k)
         distance[start : start + _BLOCK], neighbor[start : start + _BLOCK] = found
@@ -65,7 +76,7 @@ def _approximate_lists(features: Tensor, queries: Tensor, k: int, propose: Propo
     return distance, neighbor
 
 
-def build_index(features: Tensor, kind: str, *, nprobe: int = 32, ef_search: int = 128, seed: int = 0) -> Any:
+def build_index(features: Tensor, kind: str, *, nprobe: int = NPROBE, ef_search: int = EF_SEARCH, seed: int = 0) -> Any:
     """A faiss index over all rows, filled block by block (``features`` may be memory-mapped).
 
     IVF has about ``4 sqrt(N)`` lists trained on at most 64 rows a list, the same for the same seed. HNSW has 32 links a
@@ -88,7 +99,7 @@ def build_index(features: Tensor, kind: str, *, nprobe: int = 32, ef_search: int
         index.nprobe = min(nprobe, lists)
         sample = np.sort(np.random.default_rng(seed).permutation(n)[: 64 * lists])
         index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
-    for part in features.split(_BLOCK):
+    for part in tracked(features.split(_BLOCK), "index", -(-n // _BLOCK), "blocks"):
         index.add(part.cpu().numpy())
     return index
 
@@ -103,8 +114,8 @@ def report_recall(
     recall = recall_of(neighbor[sample], exact)
     if recall < _RECALL_WARNING:
         logger.warning(
-            "%s found %.1f %% of the true neighbours; missed ones turn samples into outliers: raise CLUSTER.KNN.NPROBE "
-            "or CLUSTER.KNN.EF_SEARCH, or use the exact CLUSTER.KNN.BACKEND torch",
+            "%s found %.1f %% of the true neighbours; missed ones turn samples into outliers: use the exact "
+            "CLUSTER.KNN.BACKEND torch or torch_bf16",
             kind,
             100 * recall,
         )

@@ -53,8 +53,6 @@ def jaccard_graph(
     neighbors: tuple[Tensor, Tensor] | None = None,
     normalize: bool = False,
     knn_backend: str = "torch",
-    nprobe: int = 32,
-    ef_search: int = 128,
     seed: int = 0,
 ) -> PairGraph:
     """All pairs with Jaccard distance up to ``radius + tol``.
@@ -72,7 +70,7 @@ def jaccard_graph(
         neighbors: (distance, index) as :func:`unreid.neighbors.knn` returns them, at least as wide as the lists, to
             skip the search; they must belong to ``features`` (after normalisation).
         normalize: L2-normalise the rows first.
-        knn_backend, nprobe, ef_search, seed: of the search.
+        knn_backend, seed: of the search.
 
     Returns:
         The graph, on the device of the features.
@@ -89,7 +87,7 @@ def jaccard_graph(
         features = l2_normalize(features, dim=1)
     width, half, k2 = list_sizes(len(features), k1, k2, k1_includes_self)
     if neighbors is None:
-        neighbors = knn(features, width, backend=knn_backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
+        neighbors = knn(features, width, backend=knn_backend, seed=seed)
     distance, index = _checked_lists(neighbors, len(features), width)
     distance, index = distance.to(features.device), index.to(features.device)
     rows = support_weights(features, distance, index, half)
@@ -143,16 +141,13 @@ def list_sizes(n: int, k1: int, k2: int, k1_includes_self: bool) -> tuple[int, i
 
 
 def backend_of(name: str, device: torch.device) -> Backend:
-    """The back-end that ``CLUSTER.BACKEND`` names, checked against the device."""
+    """The back-end of a name, checked against the device."""
     if name == "auto":
         name = "scipy" if device.type == "cpu" else "torch"
-    if name == "numba":
-        logger.warning("the numba back-end is gone (it saved 0.1 s of 11 s at 12,936 samples): scipy takes its place")
-        name = "scipy"
     if name not in BACKENDS:
         raise UserError(f"There is no Jaccard backend {name!r}; choose one of {', '.join(('auto', *BACKENDS))}.")
     if name != "torch" and device.type != "cpu":
-        raise UserError(f"CLUSTER.BACKEND {name} works on a CPU, but the features are on {device}: use torch or auto.")
+        raise UserError(f"The Jaccard backend {name} works on a CPU, and the features are on {device}: use auto.")
     return BACKENDS[name]
 
 

@@ -7,7 +7,7 @@ import logging
 import torch
 from torch import Tensor
 
-from unreid.neighbors.faiss_search import FAISS_BACKENDS, faiss_search
+from unreid.neighbors.faiss_search import EF_SEARCH, FAISS_BACKENDS, NPROBE, faiss_search
 from unreid.neighbors.torch_search import exact_search, full_precision, has_fast_bf16
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
 from unreid.utils.errors import UserError
@@ -25,8 +25,8 @@ def knn(
     backend: str = "torch",
     queries: ArrayLike | None = None,
     block: int = 0,
-    nprobe: int = 32,
-    ef_search: int = 128,
+    nprobe: int = NPROBE,
+    ef_search: int = EF_SEARCH,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """The k nearest rows of every row, itself included, in one order on every device and with every block size.

@@ -12,6 +12,7 @@ from unreid.neighbors.torch_search import Scorer, full_precision
 from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features
 from unreid.utils.errors import UserError
+from unreid.utils.progress import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def metric_graph(features: ArrayLike, *, metric: str, radius: float, tol: float 
     square_limit = rows.new_tensor(2 * limit if metric == "cosine" else limit**2)
     block = max(1, _SCORE_BYTES.get(rows.device.type, 2**26) // (4 * n))
     found = []
-    for start in range(0, n, block):
+    starts = range(0, n, block)
+    for start in tracked(starts, "neighbours", len(starts), "blocks"):
         mine = torch.arange(start, min(start + block, n), device=rows.device)
         with full_precision():
             scores = scorer.scores(mine, start, n)

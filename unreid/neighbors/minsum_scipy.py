@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unreid.neighbors.support import SparseRows
+from unreid.utils.progress import tracked
 
 _TRIPLES = 2**19  # (i, column, j) triples expanded at once, by all threads
 
@@ -48,10 +49,10 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
     partners = column_partners(rows)
     threads = torch.get_num_threads()
     # A sparse product clears N counters, so that smaller blocks would make the time quadratic.
-    blocks = row_blocks(partners.before_row, max(_TRIPLES // threads, len(rows)))
+    blocks = list(row_blocks(partners.before_row, max(_TRIPLES // threads, len(rows))))
     work = partial(_block_pairs, rows, partners, limit=limit)
     with ThreadPoolExecutor(threads) as pool:  # numpy and scipy let go of the interpreter
-        found = list(pool.map(work, blocks))
+        found = list(tracked(pool.map(work, blocks), "Jaccard distances", len(blocks), "blocks"))
     i, j, distance = (torch.from_numpy(np.concatenate(part)) for part in zip(*found))
     return i, j, distance
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unreid.utils.progress import tracked
+
 
 def symmetric_candidates(
     squared: Callable[[slice, slice], Tensor], n: int, width: int, tile: int, device: torch.device
@@ -36,15 +38,15 @@ def symmetric_candidates(
         count = min(width, part.stop - part.start)
         best[part, :count], index[part, :count] = distance.topk(count, dim=1, largest=False)
         index[part, :count] += part.start
-    for number, rows in enumerate(parts):
-        for columns in parts[number + 1 :]:
-            distance = squared(rows, columns)
-            open_ = (distance < best[rows].amax(1)[:, None]) | (distance < best[columns].amax(1))
-            i, j = open_.nonzero(as_tuple=True)
-            value = distance[i, j]
-            _merge(best[rows], index[rows], i, j + columns.start, value)
-            by_column = j.argsort(stable=True)
-            _merge(best[columns], index[columns], j[by_column], i[by_column] + rows.start, value[by_column])
+    pairs = ((rows, columns) for number, rows in enumerate(parts) for columns in parts[number + 1 :])
+    for rows, columns in tracked(pairs, "neighbours", len(parts) * (len(parts) - 1) // 2, "tiles"):
+        distance = squared(rows, columns)
+        open_ = (distance < best[rows].amax(1)[:, None]) | (distance < best[columns].amax(1))
+        i, j = open_.nonzero(as_tuple=True)
+        value = distance[i, j]
+        _merge(best[rows], index[rows], i, j + columns.start, value)
+        by_column = j.argsort(stable=True)
+        _merge(best[columns], index[columns], j[by_column], i[by_column] + rows.start, value[by_column])
     return index, best.amax(1)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates, order_pairs, squared_norms
 from unreid.neighbors.symmetric_scan import symmetric_candidates
+from unreid.utils.progress import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,8 @@ def certified_lists(
     distance = features.new_empty(len(queries), k)
     index = queries.new_empty(len(queries), k)
     doubts = []
-    for start in range(0, len(queries), block):
+    starts = range(0, len(queries), block)
+    for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
         rows = queries[start : start + block]
         candidates, worst = propose(rows, width)
         found = order_candidates(features, rows, candidates, k)

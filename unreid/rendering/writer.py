@@ -19,6 +19,7 @@ from unreid.rendering.knobs import RENDERER_VERSION, WorldKnobs
 from unreid.rendering.plan import Plan
 from unreid.rendering.worker import develop, develop_in_processes
 from unreid.utils.errors import UserError
+from unreid.utils.progress import task
 from unreid.utils.writing import writing
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ def _render_beside(knobs: WorldKnobs, plan: Plan, folder: Path, record: dict[str
     try:
         for parent in sorted({path.rpartition("/")[0] for path in (*plan.paths(), *plan.extra)}):
             (unfinished / parent).mkdir(parents=True, exist_ok=True)
-        _render_rolls(knobs, plan, unfinished, workers)
+        with task("rendering", plan.images, "images", measure=lambda: _files(unfinished)):
+            _render_rolls(knobs, plan, unfinished, workers)
         for name, content in plan.extra.items():
             (unfinished / name).write_bytes(content)
         (unfinished / WORLD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -116,6 +118,11 @@ def _render_rolls(knobs: WorldKnobs, plan: Plan, folder: Path, workers: int | No
         develop_in_processes(knobs, plan.rolls, folder, wanted)
     else:
         develop(knobs, plan.rolls, folder)
+
+
+def _files(folder: Path) -> int:
+    """Files below a folder, which several processes fill."""
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _cores() -> int:

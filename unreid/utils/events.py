@@ -10,16 +10,21 @@ import torch
 from torch import Tensor
 
 from unreid.utils.phases import PhaseStats, PhaseTimer
-from unreid.utils.writers import ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
+from unreid.utils.progress import task
+from unreid.utils.trackers import MLflowWriter, WandbWriter
+from unreid.utils.writers import WRITERS, ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
 
 __all__ = [
     "ConsoleWriter",
     "EventStorage",
     "Events",
     "JsonWriter",
+    "MLflowWriter",
     "PhaseStats",
     "PhaseTimer",
     "TensorBoardWriter",
+    "WRITERS",
+    "WandbWriter",
     "Writer",
 ]
 
@@ -52,7 +57,7 @@ class EventStorage:
         self.latest: dict[str, float] = {}
         self._scalars: dict[str, _Scalar] = {}
         self._images: dict[str, Any] = {}
-        self._histograms: dict[str, Tensor] = {}
+        self._lasted: dict[str, float] = {}  # phase -> seconds of its last entry
 
     def put_scalar(self, name: str, value: float | Tensor, reduce: str = "mean") -> None:
         """Note a number.
@@ -83,10 +88,6 @@ class EventStorage:
             raise ValueError(f"an image is (H, W, 3), got {tuple(image.shape)}")
         self._images[name] = image
 
-    def put_histogram(self, name: str, values: Tensor) -> None:
-        """Note a distribution of values, any shape. TensorBoard only; the last one of a name counts."""
-        self._histograms[name] = values.detach()
-
     def noted(self, name: str) -> float | None:
         """The number noted under a name since the last write, reduced so far, or None; waits for a tensor's device."""
         entry = self._scalars.get(name)
@@ -94,11 +95,15 @@ class EventStorage:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[PhaseStats]:
-        """Measure a block and note ``phase/<name>/{seconds, peak_rss_mib, peak_cuda_mib}``."""
+        """Measure a block and note ``phase/<name>/{seconds, peak_rss_mib, peak_cuda_mib}``.
+
+        A long one is heard of while it lasts; how long it took the last time says what is left of it.
+        """
         try:
-            with self.phases.phase(name) as stats:
+            with task(name, expected=self._lasted.get(name)), self.phases.phase(name) as stats:
                 yield stats
         finally:
+            self._lasted[name] = stats.seconds
             self.put_scalar(f"phase/{name}/seconds", stats.seconds, "sum")
             self.put_scalar(f"phase/{name}/peak_rss_mib", stats.peak_rss, "max")
             if stats.peak_cuda is not None:
@@ -107,9 +112,9 @@ class EventStorage:
     def write(self) -> Events:
         """Give everything put since the last write to all writers, and forget it."""
         names, numbers = list(self._scalars), _read([entry.result() for entry in self._scalars.values()])
-        events = Events(self.step, dict(zip(names, numbers)), self._images, self._histograms)
+        events = Events(self.step, dict(zip(names, numbers)), self._images)
         self.latest.update(events.scalars)
-        self._scalars, self._images, self._histograms = {}, {}, {}
+        self._scalars, self._images = {}, {}
         for writer in self.writers:
             writer.write(events)
         return events

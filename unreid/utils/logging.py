@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +16,17 @@ ROOT = "unreid"
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 _OURS = "_unreid_handler"
 _UNWRITABLE = "backslashreplace"  # file names need not be text in any encoding
+
+
+class _Lines:
+    """When the log last had one, on the clock of ``time.monotonic``."""
+
+    last = 0.0
+
+
+def last_line() -> float:
+    """When a line was last written, on the clock of ``time.monotonic``; 0 before the first."""
+    return _Lines.last
 
 
 class _Console(logging.StreamHandler[TextIO]):
@@ -27,6 +39,10 @@ class _Console(logging.StreamHandler[TextIO]):
     def stream(self) -> TextIO:  # type: ignore[override]
         """The current standard output."""
         return sys.stdout
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _Lines.last = time.monotonic()
+        super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, with ``\\x..`` or ``\\u....`` for what the console's encoding cannot show."""
@@ -55,6 +71,7 @@ class _LogFile(logging.Handler):
         self._missing = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        _Lines.last = time.monotonic()
         try:
             if self._missing:
                 self._file.write(f"{self._missing} messages are missing here\n".encode())

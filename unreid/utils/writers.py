@@ -7,20 +7,25 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from unreid.utils.errors import UserError
 from unreid.utils.event_file import EventFile, summary_writer
+from unreid.utils.registry import Registry
 from unreid.utils.writing import AppendFile, atomic_write_text, refusal, writing
 
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
+
+MakeWriter = Callable[[str | os.PathLike[str], Mapping[str, Any], int | None], "Writer"]
+"""(folder of the run, config key -> value, steps already done or None) -> writer."""
+
+WRITERS: Registry[MakeWriter] = Registry("writer")
+"""Further places where the events of a run go, by the names that ``LOG.WRITERS`` takes."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,11 @@ class Events:
         step: optimiser steps done.
         scalars: name -> value, in the order they were first put.
         images: name -> uint8 (H, W, 3), RGB.
-        histograms: name -> values, any shape.
     """
 
     step: int
     scalars: dict[str, float]
     images: dict[str, Any] = field(default_factory=dict)
-    histograms: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Writer(Protocol):
@@ -95,7 +98,7 @@ class JsonWriter:
 
 
 class TensorBoardWriter:
-    """TensorBoard event files with scalars, images and histograms.
+    """TensorBoard event files with scalars and images.
 
     Args:
         log_dir: folder of the event files.
@@ -126,8 +129,6 @@ class TensorBoardWriter:
                 self._writer.add_scalar(name, value, events.step)
             for name, image in events.images.items():
                 self._writer.add_image(name, image, events.step, dataformats="HWC")
-            for name, values in events.histograms.items():
-                self._writer.add_histogram(name, values, events.step)
         except OSError as error:
             if not self._refused:
                 sentence = refusal(self._file.file.path, error)

@@ -34,7 +34,7 @@ def write_npz(
 
 
 def read_npz(path: str | Path) -> tuple[list[str], list[str], np.ndarray, str]:
-    """Paths, cameras, vectors float32 (N, D) and meta; :class:`ValueError` or :class:`KeyError` if they are not there."""
+    """Paths, cameras, vectors float32 (N, D), meta; :class:`ValueError` or :class:`KeyError` if they are not there."""
     try:
         arrays = read_arrays(path)
     except ArraysError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any
 
@@ -72,8 +71,12 @@ class HDC(Clusterer):
     def from_config(cls, cfg: Any) -> HDC:
         """Reads ``CLUSTER.NUM_CLUSTERS`` and ``CLUSTER.HDC.*``."""
         node = cfg.CLUSTER.HDC
-        names = {field.name for field in dataclasses.fields(HDCOptions)} - {"threshold", "block"}
-        options = HDCOptions(**{name: getattr(node, name.upper()) for name in names}, threshold=node.THRESHOLD or None)
+        options = HDCOptions(
+            similarity=node.SIMILARITY,
+            max_iter=node.MAX_ITER,
+            threshold=node.THRESHOLD or None,
+            normalize_centroid=node.NORMALIZE_CENTROID,
+        )
         return cls(
             cfg.CLUSTER.NUM_CLUSTERS,
             init=node.INIT,

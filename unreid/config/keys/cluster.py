@@ -6,7 +6,6 @@ from unreid.config.conditions import (
     EPOCHS,
     NAME,
     NEIGHBORS,
-    ROWS,
     STEPS,
     SWITCH,
     TEXT,
@@ -22,7 +21,9 @@ from unreid.config.key import Key, Section
 
 KEYS: dict[str, Key | Section] = {
     "CLUSTER.NAME": Key(
-        "DBSCAN", NAME, "DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ..."
+        "DBSCAN",
+        NAME,
+        "DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, PerCameraDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ...",
     ),
     "CLUSTER.METRIC": Key(
         "jaccard",
@@ -34,42 +35,36 @@ KEYS: dict[str, Key | Section] = {
         choice("method", "raw", "l2"),
         'clustered: "method" (the method\'s own), "raw" (pooled) or "l2" (normalised pooled)',
     ),
+    "CLUSTER.CAMERA_LINKS": Key(
+        1.0, between(0, 1), "PerCameraDBSCAN: share of the mutually nearest clusters of two cameras that are joined"
+    ),
+    "CLUSTER.CAMERA_CENTERED": Key(
+        False, SWITCH, "cluster the features less their camera's mean, normalised; any method and clusterer"
+    ),
     "CLUSTER.K1": Key(30, NEIGHBORS, "k-reciprocal neighbourhood"),
     "CLUSTER.K2": Key(6, NEIGHBORS, "local query expansion; 1 switches it off"),
     "CLUSTER.K1_INCLUDES_SELF": Key(True, SWITCH, "lists of k1 entries with self (Cluster Contrast) or k1 + 1 (3C)"),
     "CLUSTER.EPS": Key(0.6, above(0, 1e3), "DBSCAN radius"),
     "CLUSTER.EPS_GAP": Key(0.02, between(0, 1e3), "distance of the tight and loose radii (CDSM, SpCL)"),
-    "CLUSTER.TOL": Key(1e-6, between(0, 1), "added to every radius; 0: bare comparison"),
     "CLUSTER.MIN_SAMPLES": Key(4, at_least(1), "neighbours (self included) of a core point"),
     "CLUSTER.MIN_SIZE": Key(
         0, at_least(0), "clusters with fewer members become outliers (3C: 4 for HDC and k-means); 0: off"
     ),
     "CLUSTER.ADAPTIVE": Key(False, SWITCH, "fix eps in the first round from the smallest distances (AuxUSL)"),
     "CLUSTER.RHO": Key(1.6e-3, share(), "share of the smallest distances whose mean is the adaptive eps"),
-    "CLUSTER.EPS_ZERO_TOL": Key(1e-6, between(0, 1), "distances up to this do not count for the adaptive eps"),
     "CLUSTER.NUM_CLUSTERS": Key(750, between(1, 10**7), "clusters of KMeans and HDC"),
-    "CLUSTER.REL_RATIO": Key(
-        0.2, between(0, 1), "CDSM: share of the best member's reliability that is the threshold of a cluster"
-    ),
-    "CLUSTER.SELF_PACED_QUANTILE": Key(0.9, between(0, 1), "SpCL: quantile that fixes the independence threshold"),
     "CLUSTER.EVERY": Key(1, STEPS, "rounds between two clusterings"),
     "CLUSTER.MAX_EMPTY_ROUNDS": Key(5, STEPS, "rounds in a row without a usable clustering before the run stops"),
-    "CLUSTER.BACKEND": Key(
-        "auto", choice("auto", "scipy", "torch", "numba"), 'Jaccard backend: "auto", "scipy", "torch", "numba"'
-    ),
     "CLUSTER.KNN.BACKEND": Key(
         "torch",
         choice("torch", "torch_bf16", "faiss_flat", "faiss_ivf", "faiss_hnsw"),
         '"torch", "torch_bf16" (exact too), "faiss_flat", "faiss_ivf", "faiss_hnsw"',
     ),
-    "CLUSTER.KNN.NPROBE": Key(32, ROWS, "IVF lists visited"),
-    "CLUSTER.KNN.EF_SEARCH": Key(128, ROWS, "HNSW search width"),
     "CLUSTER.CA": Section("CA-Jaccard"),
     "CLUSTER.CA.K1_INTRA": Key(5, NEIGHBORS, "reciprocal neighbours in the own camera"),
     "CLUSTER.CA.K1_INTER": Key(20, NEIGHBORS, "reciprocal neighbours in the other cameras"),
     "CLUSTER.CA.K2_INTRA": Key(2, between(0, 10**5), "rows of the own camera that the query expansion averages"),
     "CLUSTER.CA.K2_INTER": Key(4, between(0, 10**5), "rows of the other cameras"),
-    "CLUSTER.CA.K2_FIRST": Key(3, NEIGHBORS, "both in the first round"),
     "CLUSTER.CA.CKRNN": Key(True, SWITCH, "ablation: off takes the plain reciprocal sets of K1"),
     "CLUSTER.CA.CLQE": Key(True, SWITCH, "ablation: off takes the plain query expansion of K2"),
     "CLUSTER.SKLEARN": Section("CLUSTER.NAME sklearn/NAME: any clusterer of scikit-learn"),
@@ -85,16 +80,10 @@ KEYS: dict[str, Key | Section] = {
         "k-means++2", choice("k-means++2", "k-means++", "random"), '"k-means++2", "k-means++" or "random"'
     ),
     "CLUSTER.HDC.MAX_ITER": Key(80, STEPS, "iterations at most"),
-    "CLUSTER.HDC.MIN_ITER": Key(10, EPOCHS, "iterations before the stopping rule counts"),
-    "CLUSTER.HDC.N_TOL": Key(4, STEPS, "iterations without a smaller shift before stopping"),
-    "CLUSTER.HDC.N_SIGMA": Key(
-        1.0, between(-100, 100), "peripheral: discrepancy above mean + N_SIGMA * std of the cluster"
-    ),
     "CLUSTER.HDC.THRESHOLD": Key(0.0, between(0, 1e3), "fixed peripheral threshold; 0: the adaptive rule"),
     "CLUSTER.HDC.SIMILARITY": Key(
         "euler_cosine", choice("euler_cosine", "cosine", "euclidean"), '"euler_cosine", "cosine" or "euclidean"'
     ),
-    "CLUSTER.HDC.CONF_SCALE": Key(5.0, between(0, 1e3), "factor in exp(-scale * d) of the sample-centroid confidence"),
     "CLUSTER.HDC.NORMALIZE_CENTROID": Key(False, SWITCH, "L2-normalise centroids in every iteration"),
     "CLUSTER.HDC.OUTLIER": Key(True, SWITCH, "peripheral samples leave the training set"),
     "CLUSTER.HDC.USE_CENTROIDS": Key(True, SWITCH, "the memory starts from HDC's centroids instead of plain means"),

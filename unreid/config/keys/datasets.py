@@ -9,6 +9,9 @@ KEYS: dict[str, Key | Section] = {
     "DATASETS.ROOT": Key("datasets", TEXT, "folder that holds the dataset folders", formerly=("DATASETS.DIR",)),
     "DATASETS.NAMES": Key(["Synthetic"], each(NAME), "training sets"),
     "DATASETS.TESTS": Key([], each(NAME, empty=True), "test sets; empty: the training sets"),
+    "DATASETS.SOURCES": Key(
+        [], each(NAME, empty=True), "labelled sets of domain adaptation (METHOD.NAME SpCL_UDA); empty: none"
+    ),
     "DATASETS.STRICT": Key(
         False, SWITCH, "refuse a dataset whose counts differ from the official ones (otherwise: warn)"
     ),
@@ -36,6 +39,9 @@ KEYS: dict[str, Key | Section] = {
     "DATASETS.SYNTHETIC.DISTRACTORS": Key(0, between(0, 10**5), "gallery images of id 0"),
     "DATASETS.SYNTHETIC.HEIGHT": Key(128, between(16, 4096), "rendered height in pixels"),
     "DATASETS.SYNTHETIC.WIDTH": Key(64, between(8, 4096), "rendered width in pixels"),
+    "DATASETS.SYNTHETIC_SOURCE": Section("SyntheticSource: another rendered world, its size that of SYNTHETIC"),
+    "DATASETS.SYNTHETIC_SOURCE.PRESET": Key("default", choice("default", "hard"), '"default" or "hard"'),
+    "DATASETS.SYNTHETIC_SOURCE.SEED": Key(1000, between(0, 2**32 - 1), "its world seed"),
     "DATASETS.SYNTHETIC_VIDEO": Section("the rendered tracklets; every key below is part of their folder's identity"),
     "DATASETS.SYNTHETIC_VIDEO.PRESET": Key("default", choice("default", "hard"), '"default" or "hard"'),
     "DATASETS.SYNTHETIC_VIDEO.SEED": Key(0, between(0, 2**32 - 1), "world seed: identities, cameras, walks, images"),

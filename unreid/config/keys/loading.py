@@ -43,7 +43,9 @@ KEYS: dict[str, Key] = {
         "3c", choice("3c", "cc"), 'small pools: "3c" (all, then again) or "cc" (with replacement)'
     ),
     "DATALOADER.SAMPLER.SINGLETON": Key(
-        "skip", choice("skip", "repeat", "emit"), 'clusters of one: "skip", "repeat" or "emit" (published, misaligned)'
+        "skip",
+        choice("skip", "repeat", "emit"),
+        'clusters of one: "skip", "repeat" (fill their group) or "emit" (one index, published; shifts later groups)',
     ),
     "INPUT.TRANSFORM": Key(
         "strong", NAME, 'train transform: "strong" (all of the following), or the name of a plug-in\'s'
@@ -52,6 +54,11 @@ KEYS: dict[str, Key] = {
     "INPUT.SIZE_TEST": Key([256, 128], each(PIXELS, length=2), "height, width"),
     "INPUT.INTERPOLATION": Key("bicubic", choice("bicubic", "bilinear"), '"bicubic" or "bilinear" resize'),
     "INPUT.PIXEL_MEAN": Key([0.485, 0.456, 0.406], each(between(0, 1), length=3), "RGB in [0, 1]"),
+    "INPUT.PIXEL_SOURCE": Key(
+        "auto",
+        choice("auto", "config"),
+        '"auto": those of a timm/ backbone\'s weights where both have their default; "config": always these two',
+    ),
     "INPUT.PIXEL_STD": Key([0.229, 0.224, 0.225], each(between(1e-3, 1e3), length=3), "RGB in [0, 1]"),
     "INPUT.DO_FLIP": Key(True, SWITCH, "horizontal flip"),
     "INPUT.FLIP_PROB": Key(0.5, between(0, 1), "its probability"),

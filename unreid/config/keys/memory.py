@@ -14,14 +14,10 @@ KEYS: dict[str, Key | Section] = {
     ),
     "MEMORY.TEMP": Key(0.05, TEMPERATURE, "softmax temperature"),
     "MEMORY.MOMENTUM": Key(0.1, between(0, 1), "weight of the old row in an update"),
-    "MEMORY.NUM_INSTANCES": Key(4, between(1, 1000), "diversity slots per cluster (CDSM)"),
+    "MEMORY.SLOTS": Key(4, between(1, 1000), "diversity slots per cluster (CDSM)", formerly=("MEMORY.NUM_INSTANCES",)),
     "MEMORY.HARD_WEIGHT": Key(
         0.5, between(0, 1), "weight w of the margin (v4, v5), hard (cm_hybrid) or mean (v2) part"
     ),
-    "MEMORY.CONVEX": Key(
-        False, SWITCH, "cm_hybrid: w * hard + (1 - w) * mean instead of the published w * (hard + (1 - w) * mean)"
-    ),
-    "MEMORY.RENORMALIZE": Key(False, SWITCH, "v4, v5: normalise rows after an update"),
     "MEMORY.SMOOTH": Key(0.0, decay(), "label smoothing of the memory loss"),
     "MEMORY.NEGATIVES": Key(0, at_least(0), "rows of other clusters sampled per step; 0: all"),
     "MEMORY.STORAGE": Key(
@@ -35,6 +31,11 @@ KEYS: dict[str, Key | Section] = {
     "MEMORY.PROXY.ONLINE": Key(True, SWITCH, "positives: the most similar proxies of different cameras (O2CAP)"),
     "MEMORY.PROXY.INTER_AFTER": Key(0, EPOCHS, "labellings before OFFLINE and ONLINE begin (CAP: 5)"),
     "MEMORY.PROXY.HARD_NEGATIVES": Key(50, between(1, 10**7), "most similar proxies that count as negatives"),
+    "MEMORY.PROXY.NEGATIVES": Key(
+        "all",
+        choice("all", "seen"),
+        'offline negatives: of "all" cameras, or of those that have "seen" the own cluster, where they are known',
+    ),
     "MEMORY.PROXY.ONLINE_POSITIVES": Key(3, NEIGHBORS, "positives of the online loss"),
     "MEMORY.PROXY.BALANCE": Key(0.15, between(0, 1), "share of the sample's own similarity in the online choice"),
     "MEMORY.RELIABILITY": Key(

@@ -15,20 +15,26 @@ from unreid.config.conditions import (
     between,
     choice,
     each,
+    matching,
 )
 from unreid.config.key import Key, Section
 
 KEYS: dict[str, Key | Section] = {
-    "METHOD.NAME": Key("ClusterContrast", NAME, "ClusterContrast, SpCL, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR"),
+    "METHOD.NAME": Key(
+        "ClusterContrast", NAME, "ClusterContrast, SpCL, SpCL_UDA, CDSM, ISE, CCC, AuxUSL, BUC, CAP, O2CAP, PPLR"
+    ),
     "METHOD.EXTRAS": Key(
         [],
         each(NAME, empty=True),
         'further parts for any cluster-memory method: "support_samples" (ISE), "camera_entropy" (3C)',
     ),
+    "METHOD.LOSSES": Key(
+        [],
+        each(matching(r"[^\s=][^=]*(=[0-9]{1,4}(\.[0-9]{1,9})?)?", "the name of a loss, or NAME=WEIGHT"), empty=True),
+        'further losses for any cluster-memory method, weights after "=": ["triplet=0.5"]',
+    ),
     "METHOD.CDSM.TEACHER_VIEW": Key(
-        "strong",
-        choice("strong", "base"),
-        'teacher sees the "strong" (published) or "base" (no crop, no erasing) image',
+        "strong", NAME, 'transform of what the teacher sees: "strong" (published) or "base" (no crop, no erasing)'
     ),
     "METHOD.ISE.TOPK": Key(1, between(1, 1000), "support samples per real sample (nearest other clusters)"),
     "METHOD.ISE.SUPPORT_BASE_LAMBDA": Key(1.0, WEIGHT, "base of the progressive interpolation degree"),
@@ -57,9 +63,6 @@ KEYS: dict[str, Key | Section] = {
         "share of the teacher's soft triplets in the triplet loss",
         formerly=("MUTUAL_TEACH.TRI_SOFT_WRIGHT", "MUTUAL_TEACH.TRI_SOFT_WEIGHT"),
     ),
-    "METHOD.AUXUSL.DETACH_WATL_WEIGHT": Key(
-        False, SWITCH, "stop the gradient through the weight of WATL (published: it flows)"
-    ),
     "METHOD.AUXUSL.EMA_STEP": Key(
         "global", choice("global", "epoch"), 'EMA counter: real "global" step or the published "epoch" formula'
     ),
@@ -68,8 +71,6 @@ KEYS: dict[str, Key | Section] = {
     "METHOD.PPLR.AALS_ROUND": Key(5, EPOCHS, "round from which parts are smoothed by agreement; before it by 0.1"),
     "METHOD.PPLR.CAMERAS": Key(False, SWITCH, "the contrast with the same cluster in other cameras"),
     "METHOD.PPLR.CAMERA_WEIGHT": Key(0.5, WEIGHT, "its weight (MSMT17: 1.0)"),
-    "METHOD.PPLR.HARD_NEGATIVES": Key(50, between(1, 10**7), "its most similar proxies of other clusters"),
-    "METHOD.PPLR.TEMP": Key(0.07, TEMPERATURE, "its softmax temperature"),
     "METHOD.BUC.MERGE_PERCENT": Key(0.05, between(1e-6, 0.99), "share of N that one merge removes"),
     "METHOD.BUC.SIZE_PENALTY": Key(0.003, WEIGHT, "lambda, weight of the size term"),
     "METHOD.BUC.ROUNDS": Key(0, EPOCHS, "training rounds; 0: floor(1 / MERGE_PERCENT) - 1"),
@@ -88,9 +89,6 @@ KEYS: dict[str, Key | Section] = {
         "sqeuclidean", choice("sqeuclidean", "euclidean"), '"sqeuclidean" (code) or "euclidean" (paper)'
     ),
     "METHOD.BUC.MERGE.LINKAGE": Key("min", choice("min", "centroid", "max"), '"min", "centroid" or "max"'),
-    "METHOD.BUC.MERGE.ROUNDING": Key(
-        "floor", choice("floor", "ceil"), 'clusters per merge: "floor" (code) or "ceil" (paper) of N * MERGE_PERCENT'
-    ),
     "WARMUP": Section("label-free start for random weights"),
     "WARMUP.EPOCHS": Key(
         0, EPOCHS, "the first epochs (of OPTIM.EPOCHS) spent on instance discrimination, before the first labelling"

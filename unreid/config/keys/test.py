@@ -21,6 +21,9 @@ KEYS: dict[str, Key] = {
     ),
     "TEST.AP": Key("step", choice("step", "trapezoid"), '"step" (standard) or "trapezoid" (BUC\'s)'),
     "TEST.FLIP": Key(False, SWITCH, "average the features of an image and its mirror image"),
+    "TEST.CAMERA_CENTERED": Key(
+        False, SWITCH, "rank by the features less their camera's mean over query and gallery, normalised"
+    ),
     "TEST.RANKED_LIST": Key(0, between(0, 1000), "queries drawn into ranked_list.jpg after training; 0: none"),
     "TEST.AMP": Key("off", choice("off", "bf16", "fp16"), 'extraction precision: "off", "bf16" or "fp16"'),
     "TEST.RERANK.ENABLED": Key(False, SWITCH, "k-reciprocal re-ranking"),
@@ -30,7 +33,6 @@ KEYS: dict[str, Key] = {
     "TEST.RERANK.CAMERAS": Key(
         False, SWITCH, "camera-aware re-ranking (CA-Jaccard) with CLUSTER.CA.K1_INTRA and K1_INTER"
     ),
-    "TEST.RERANK.SQUARE_INPUT": Key(True, SWITCH, "square the (already squared) distances, as published"),
     "TEST.OVERLAP_CONSTRAINT": Key(False, SWITCH, "TOC at test: + 1000 where two tracklets overlap in time"),
     "TEST.CONSTRAINT_PATH": Key("overlap_relation.pickle", TEXT, "its relation"),
     "TEST.CCE_OPTION": Key(False, SWITCH, "SCP at test"),

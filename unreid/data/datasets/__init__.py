@@ -13,7 +13,7 @@ from unreid.data.datasets.mars import MARS
 from unreid.data.datasets.msmt17 import MSMT17
 from unreid.data.datasets.personx import PersonX
 from unreid.data.datasets.statistics import Counts
-from unreid.data.datasets.synthetic import Synthetic
+from unreid.data.datasets.synthetic import Synthetic, SyntheticSource
 from unreid.data.datasets.synthetic_video import SyntheticVideo
 from unreid.data.datasets.train_view import TrainView, train_view
 from unreid.data.datasets.veri776 import VeRi776
@@ -33,6 +33,7 @@ __all__ = [
     "ReIDDataset",
     "Split",
     "Synthetic",
+    "SyntheticSource",
     "SyntheticVideo",
     "TrainView",
     "VeRi776",

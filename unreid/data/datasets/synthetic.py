@@ -52,10 +52,10 @@ class Synthetic(Market1501):
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
         """The world that ``cfg.DATASETS.SYNTHETIC`` describes."""
-        node = cfg.DATASETS.SYNTHETIC
+        node, world = cfg.DATASETS.SYNTHETIC, cls._world(cfg)
         knobs = WorldKnobs.preset(
-            node.PRESET,
-            seed=node.SEED,
+            world.PRESET,
+            seed=world.SEED,
             train_ids=node.TRAIN_IDS,
             test_ids=node.TEST_IDS,
             cameras=node.CAMERAS,
@@ -66,8 +66,24 @@ class Synthetic(Market1501):
         )
         return cls(cfg.DATASETS.ROOT, knobs, strict=cfg.DATASETS.STRICT)
 
+    @staticmethod
+    def _world(cfg: Any) -> Any:
+        """The node whose PRESET and SEED tell the world from others of its size."""
+        return cfg.DATASETS.SYNTHETIC
+
     def _expected(self, split: str) -> tuple[Counts, ...]:
         return (self._planned[self.split_folders[split]],)
+
+
+@DATASETS.register("SyntheticSource")
+class SyntheticSource(Synthetic):
+    """Another rendered world of the same size, for transfer: other people, cameras and light."""
+
+    name = "SyntheticSource"
+
+    @staticmethod
+    def _world(cfg: Any) -> Any:
+        return cfg.DATASETS.SYNTHETIC_SOURCE
 
 
 def _planned_counts(plan: Plan) -> dict[str, Counts]:

@@ -34,12 +34,14 @@ def run(arguments: argparse.Namespace) -> None:
     if target.is_dir():
         raise UserError(f"--out: {target} is a folder: name a file in it.")
     check_writable(target.parent, "The folder of --out")
-    from unreid.models.convert import convert_file
+    from unreid.models.convert import convert_file, without
 
     converted = convert_file(
         arguments.source, arguments.target, layout=arguments.layout, to=arguments.to, trust=arguments.trust
     )
     _say(f"{arguments.target}: {len(converted.state)} tensors, layout {converted.layout} -> {arguments.to}")
+    if converted.left_out:
+        _say(without(converted.left_out))
     if converted.hints and arguments.to == FORMAT:
         _say("evaluate it with " + " ".join(f"{key} {value}" for key, value in converted.hints.items()))
 

@@ -5,6 +5,7 @@ from unreid.engine.hooks.checkpoint import CheckpointHook, SignalHook
 from unreid.engine.hooks.diagnostics import DiagnosticsHook
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.engine.hooks.history import HistoryHook
+from unreid.engine.hooks.label_watch import LabelWatchHook
 from unreid.engine.hooks.monitoring import DivergedError, LossGuard, ProgressHook, ScalarHook
 from unreid.engine.hooks.pseudo_labels import PseudoLabelHook
 from unreid.engine.hooks.rank_check import RankCheckHook, RankMismatchError
@@ -19,6 +20,7 @@ __all__ = [
     "EvaluationHook",
     "HistoryHook",
     "Hook",
+    "LabelWatchHook",
     "Run",
     "LossGuard",
     "ProgressHook",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ import torch
 
 from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
+from unreid.evaluation.selection import label_free_score
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
-from unreid.utils.state import entries, require
+from unreid.utils.state import entries, require, require_labels
 from unreid.utils.writing import atomic_write_text, optional, replacing
 
 if TYPE_CHECKING:
@@ -29,7 +31,16 @@ QUALITY = {
     "pair_recall": "cluster/pair_recall",
     "label_free": "select/label_free",
 }
-QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free criterion"}
+STYLES = (  # the colours of Okabe and Ito, with a shape and a dash each
+    ("#0072b2", "o", "-"),
+    ("#d55e00", "s", "--"),
+    ("#009e73", "^", ":"),
+    ("#cc79a7", "D", "-."),
+    ("#e69f00", "v", "-"),
+    ("#56b4e9", "P", "--"),
+)
+MOST_COMPARISONS = 10**8  # of samples with centroids, which 2048 numbers each take seconds on a CPU
+QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free score"}
 
 
 @HOOKS.register("History")
@@ -37,9 +48,9 @@ class HistoryHook(Hook):
     """``rounds.csv``, rewritten after every epoch, and ``rounds.png``, drawn when the run ends.
 
     A row holds the round, the epochs done at its end, the number of clusters and outliers, the largest and the mean
-    cluster size; in percent what other hooks noted about the labels (precision and recall of pairs where identities
-    are known, the label-free criterion where it selects) and, where the round's end was evaluated, mAP and R1 of every
-    test set.
+    cluster size, and the samples that are alone in their cluster (all of them as BUC begins, SpCL's outliers); in
+    percent precision and recall of pairs, where identities are known, and the label-free score; and mAP and R1 of every
+    test set, where the round's end was evaluated.
 
     Args:
         folder: where the files go.
@@ -50,6 +61,7 @@ class HistoryHook(Hook):
         self.folder = folder
         self.evaluation = evaluation
         self.rows: list[dict[str, Any]] = []
+        self._previous: torch.Tensor | None = None
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:
@@ -60,6 +72,11 @@ class HistoryHook(Hook):
             return
         sizes = torch.bincount(clustering.labels[clustering.labels >= 0])
         noted = {column: self.trainer.storage.noted(name) for column, name in QUALITY.items()}
+        if noted["label_free"] is None:
+            noted["label_free"] = self._label_free(clustering)
+        self._previous = clustering.labels
+        if clustering.num_clusters == len(clustering.labels):  # there is no pair to be right or wrong
+            noted = dict.fromkeys(noted)
         self.rows.append(
             {
                 "round": self.trainer.state.round,
@@ -68,10 +85,18 @@ class HistoryHook(Hook):
                 "outliers": clustering.num_outliers,
                 "largest": int(sizes.max()) if len(sizes) else 0,
                 "mean_size": round(float(sizes.float().mean()), 2) if len(sizes) else 0.0,
+                "alone": int((sizes == 1).sum()),
                 **{column: round(100 * value, 2) for column, value in noted.items() if value is not None},
             }
         )
         self.trainer.storage.put_scalar("cluster/largest_share", self.rows[-1]["largest"] / len(clustering.labels))
+
+    def _label_free(self, clustering: Clustering) -> float | None:
+        """The criterion for the eye, where nothing is selected by it; None where it would take its time."""
+        comparisons = len(clustering.labels) * clustering.num_clusters
+        if not is_main() or clustering.features is None or comparisons > MOST_COMPARISONS:
+            return None
+        return label_free_score(clustering.features, clustering.labels, self._previous)
 
     def after_epoch(self) -> None:
         if not self.rows:
@@ -91,7 +116,7 @@ class HistoryHook(Hook):
             self._write()
         if is_main() and len(self.rows) > 1:
             with optional():
-                draw_rounds(self.rows, self.folder / "rounds.png")
+                draw_rounds(self.rows, self.folder / "rounds.png", self.trainer.method.labelling)
                 logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
 
     def _write(self) -> None:
@@ -106,30 +131,35 @@ class HistoryHook(Hook):
         return text.getvalue()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "labels": self._previous}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        rows = entries(state, "the history", {"rows": list})["rows"]
+        found = entries(state, "the history", {"rows": list}, {"labels": (torch.Tensor, type(None))})
+        rows, labels = found["rows"], found.get("labels")
+        if labels is not None:
+            require_labels(labels, "'labels' of the history", len(labels))
         for row in rows:
             needed = {"round": int, "epochs": int, "clusters": int, "outliers": int, "largest": int, "mean_size": float}
             require(row, "a row of the history", dict)
             entries(row, "a row of the history", needed, {key: float for key in row if isinstance(key, str)})
         self.rows = list(rows)
+        self._previous = labels
 
 
-def draw_rounds(rows: list[dict[str, Any]], path: Path) -> None:
+def draw_rounds(rows: list[dict[str, Any]], path: Path, labelling: str = "clustering") -> None:
     """Writes the picture of :func:`rounds_figure`."""
     with replacing(path) as file:
-        rounds_figure(rows).savefig(file, format="png", dpi=120)
+        rounds_figure(rows, labelling).savefig(file, format="png", dpi=120)
 
 
-def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
+def rounds_figure(rows: list[dict[str, Any]], labelling: str = "clustering") -> Figure:
     """What happens over the rounds: scores and quality of the labels in percent, clusters and outliers below.
 
     The labels are judged as a round begins, the network as it ends.
 
     Args:
         rows: as :class:`HistoryHook` keeps them.
+        labelling: what a round begins with.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -142,13 +172,12 @@ def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
     quality = {column: text for column, text in QUALITY_NAMES.items() if column in columns}
     if scores or quality:
         shares, counts = figure.subplots(2, sharex=True, height_ratios=(3, 2))
-        _lines(shares, rows, scores, marker="o")
-        _lines(shares, rows, quality, marker=".", linestyle=":")
+        _lines(shares, rows, {**scores, **quality})
         shares.set(ylabel="percent", ylim=(0, 100))
     else:
         counts = figure.subplots()
-    _lines(counts, rows, {"clusters": "clusters", "outliers": "outliers"}, marker=".")
-    counts.set(ylabel="number", xlabel="round of clustering")
+    _lines(counts, rows, counted(rows))
+    counts.set(ylabel="number", xlabel=f"round of {labelling}")
     counts.set_ylim(bottom=0)
     counts.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in figure.axes:
@@ -157,8 +186,21 @@ def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, rows: list[dict[str, Any]], named: dict[str, str], **style: str) -> None:
-    """A line a column, through the rounds that have it."""
-    for column, text in named.items():
+def counted(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Columns that count, and their names: a method without outliers, or one without lone samples, has no such line."""
+    alone = any(row.get("alone") for row in rows)
+    outliers = any(row["outliers"] for row in rows)
+    named = {"clusters": "clusters"}
+    if outliers or not alone:
+        named["outliers"] = "outliers"
+    if alone:
+        named["alone"] = "alone in a cluster"
+    return named
+
+
+def _lines(axes: Axes, rows: list[dict[str, Any]], named: dict[str, str]) -> None:
+    """A line a column, through the rounds that have it; told apart without colour, too."""
+    for (column, text), style in zip(named.items(), itertools.cycle(STYLES)):
         known = [row for row in rows if column in row]
-        axes.plot([row["round"] for row in known], [row[column] for row in known], label=text, **style)  # type: ignore[arg-type]
+        x, y = [row["round"] for row in known], [row[column] for row in known]
+        axes.plot(x, y, label=text, color=style[0], marker=style[1], linestyle=style[2], markersize=5)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
 from unreid.utils.errors import DivergedError
+from unreid.utils.progress import duration
 from unreid.utils.state import StateError, entries
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["DivergedError", "LossGuard", "ProgressHook", "ScalarHook", "last_good"]
 
@@ -171,12 +176,14 @@ class ScalarHook(Hook):
 
 @HOOKS.register("Progress")
 class ProgressHook(Hook):
-    """A progress bar over the whole run on a terminal; silent elsewhere."""
+    """A progress bar over the whole run on a terminal; a line of the log after every epoch says what time is left."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._began = (0.0, 0)  # clock and epochs done
 
     def before_train(self) -> None:
+        self._began = time.monotonic(), self.trainer.state.epoch
         if not (is_main() and sys.stderr.isatty()):
             return
         from tqdm import tqdm
@@ -193,6 +200,14 @@ class ProgressHook(Hook):
             self._bar.refresh()
         except OSError:  # the terminal is gone
             self._bar = None
+
+    def after_epoch(self) -> None:
+        epoch, epochs = self.trainer.state.epoch, self.trainer.max_epochs
+        clock, before = self._began
+        if epoch > before and epoch < epochs:
+            spent = time.monotonic() - clock
+            left = duration(spent / (epoch - before) * (epochs - epoch))
+            logger.info("epoch %d of %d done, %s so far, about %s left", epoch, epochs, duration(spent), left)
 
     def after_train(self) -> None:
         if self._bar is not None:

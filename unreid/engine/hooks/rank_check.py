@@ -1,4 +1,4 @@
-"""Compares what must be the same on every process (``LOG.CHECK_RANKS``)."""
+"""Compares what must be the same on every process (``HOOKS: [RankCheck]``)."""
 
 from __future__ import annotations
 

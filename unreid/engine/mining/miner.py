@@ -29,11 +29,12 @@ from unreid.constraints import (
 )
 from unreid.constraints.loading import CANNOT_LINK, OVERLAP, SAME_CAMERA, SPATIO_TEMPORAL
 from unreid.constraints.picture import draw_travel
-from unreid.data.datasets import build_dataset
 from unreid.data.datasets.base import ReIDDataset
+from unreid.engine.data import read_datasets
 from unreid.engine.mining.options import Mining, parse_pair
 from unreid.engine.mining.report import log_links, log_travel
 from unreid.utils.errors import UserError
+from unreid.utils.progress import task
 from unreid.utils.text import read_text
 from unreid.utils.writing import optional
 
@@ -136,11 +137,13 @@ def _mine_overlaps(job: _Job, records: Records, sides: tuple[Records, Records] |
     arguments: dict[str, Any] = {"min_overlap": options.min_overlap, "exclude": options.exclude_pairs}
     meta = {"parameters": {"min_overlap": options.min_overlap, "level": options.level}}
     meta["parameters"]["exclude_pairs"] = [[a + 1, b + 1] for a, b in options.exclude_pairs]
-    links = mine_overlaps(records, level=options.level, **arguments)
+    with task("overlaps of the training tracklets"):
+        links = mine_overlaps(records, level=options.level, **arguments)
     log_links("training", records, records, links)
     written = [job.save("CLUSTER.ICDBSCAN_CONSTRAINT_PATH", CANNOT_LINK, records, None, links=links, meta=meta)]
     if sides is not None:
-        links = mine_overlaps(*sides, **arguments)
+        with task("overlaps of query and gallery"):
+            links = mine_overlaps(*sides, **arguments)
         log_links("query x gallery", *sides, links)
         written.append(job.save("TEST.CONSTRAINT_PATH", OVERLAP, *sides, links=links, meta=meta))
     return written
@@ -188,7 +191,8 @@ def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTabl
             logger.warning("%s comes from a run with STS: it confirms what it was told", options.sts_from)
     pairs = passes_of_clusters(records, labels)
     try:
-        travel, examples = learn_travel(*pairs, cameras, min_count=options.min_count, **shape)
+        with task("walking times"):
+            travel, examples = learn_travel(*pairs, cameras, min_count=options.min_count, **shape)
     except ValueError as error:
         raise UserError(f"{options.sts_from} is too little to learn walking times from: {error}.") from None
     return travel, examples, source
@@ -215,10 +219,11 @@ def mining_datasets(cfg: CfgNode) -> tuple[ReIDDataset, ReIDDataset]:
     names, tests = list(cfg.DATASETS.NAMES), list(cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)
     if len(names) != 1 or len(tests) != 1:
         raise UserError(f"Relations are mined for one dataset at a time, not for {', '.join([*names, *tests])}.")
-    train = build_dataset(names[0], cfg)
+    found = read_datasets(cfg)
+    (train,), (test,) = found.train, found.tests
     if not train.has_cameras:
         raise UserError(f"{train.name} has no camera labels, so there is nothing to mine.")
-    return train, train if names == tests else build_dataset(tests[0], cfg)
+    return train, test
 
 
 def _train_records(dataset: ReIDDataset) -> Records:

@@ -16,7 +16,6 @@ from unreid.memory.diversity import terms as loss
 from unreid.memory.diversity import writing as rules
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
-from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
 from unreid.utils.state import StateError
 
@@ -112,10 +111,8 @@ class DiversityMemory(Memory):
     Args:
         dim: D.
         mode: "cm", "cm_hard", "cm_hybrid", "v2", "v3", "v4" or "v5" (the paper's), or a published spelling.
-        num_instances: S, margin slots a cluster (v2 .. v5).
+        slots: S, margin slots a cluster (v2 .. v5).
         hard_weight: w, weight of the margin (v4, v5), hard (cm_hybrid) or mean (v2) part.
-        convex: cm_hybrid: the convex mix instead of the published one.
-        renormalize: v4, v5: L2-normalise rows after an update (published: rows leave the unit sphere).
         temp, momentum, smooth: as in :class:`~unreid.memory.cluster_memory.ClusterMemory`.
         normalize_inputs: whether inputs and features are L2-normalised here.
         use_reliability: v5: whether the field ``reliable`` is asked for. It is a bool (B,) telling which samples may
@@ -129,10 +126,8 @@ class DiversityMemory(Memory):
         dim: int,
         *,
         mode: str = "v5",
-        num_instances: int = 4,
+        slots: int = 4,
         hard_weight: float = 0.5,
-        convex: bool = False,
-        renormalize: bool = False,
         temp: float = 0.05,
         momentum: float = 0.05,
         smooth: float = 0.0,
@@ -142,15 +137,13 @@ class DiversityMemory(Memory):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__(dim, normalize_inputs=normalize_inputs, seed=seed, device=device)
-        if num_instances < 1:
-            raise ValueError(f"num_instances must be at least 1, not {num_instances}")
+        if slots < 1:
+            raise ValueError(f"slots must be at least 1, not {slots}")
         self.mode = DIVERSITY_MODES.get(mode)
         self.needs = self.mode.needs if use_reliability else ()
-        self.slots = num_instances
-        self.blocks = self.mode.blocks[0] + self.mode.blocks[1] * num_instances
+        self.slots = slots
+        self.blocks = self.mode.blocks[0] + self.mode.blocks[1] * slots
         self.hard_weight = hard_weight
-        self.convex = convex
-        self.renormalize = renormalize
         self.temp = temp
         self.momentum = momentum
         self.smooth = smooth
@@ -158,15 +151,12 @@ class DiversityMemory(Memory):
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> DiversityMemory:
         """Reads ``MEMORY`` and ``SEED``; raises ``UserError`` for ``MEMORY.NEGATIVES``, which it does not have."""
-        if cfg.MEMORY.NEGATIVES:
-            raise UserError("MEMORY.NEGATIVES works with ClusterMemory and ExclusiveTable, not with DiversityMemory.")
+        cls.refuse(cfg, "NEGATIVES")
         return cls(
             dim,
             mode=cfg.MEMORY.UPDATE,
-            num_instances=cfg.MEMORY.NUM_INSTANCES,
+            slots=cfg.MEMORY.SLOTS,
             hard_weight=cfg.MEMORY.HARD_WEIGHT,
-            convex=cfg.MEMORY.CONVEX,
-            renormalize=cfg.MEMORY.RENORMALIZE,
             temp=cfg.MEMORY.TEMP,
             momentum=cfg.MEMORY.MOMENTUM,
             smooth=cfg.MEMORY.SMOOTH,
@@ -219,7 +209,7 @@ class DiversityMemory(Memory):
             cross_entropy(logits, targets, weights=weights, smooth=self.smooth)
             for logits in self.loss_logits(inputs, targets)
         ]
-        return self.mode.mix(values, self.hard_weight, self.convex)
+        return self.mode.mix(values, self.hard_weight)
 
     def _write(
         self,
@@ -237,6 +227,5 @@ class DiversityMemory(Memory):
             reliable=None if reliable is None else reliable[groups.table],
             slots=self.slots,
             momentum=self.momentum,
-            renormalize=self.renormalize,
         )
         self.mode.write(self._blocks(), batch)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 Terms = Callable[[Tensor, Tensor], list[Tensor]]
-Mix = Callable[[Sequence[Tensor], float, bool], Tensor]
+Mix = Callable[[Sequence[Tensor], float], Tensor]
 
 
 def every_block(similarity: Tensor, targets: Tensor) -> list[Tensor]:
@@ -40,24 +40,24 @@ def _replace_own(slots: Tensor, targets: Tensor, own: Tensor) -> Tensor:
     return slots.max(dim=1).values.scatter(1, targets.unsqueeze(1), own.unsqueeze(1))
 
 
-def total(values: Sequence[Tensor], weight: float, convex: bool) -> Tensor:
+def total(values: Sequence[Tensor], weight: float) -> Tensor:
     """Sum of the terms (CM, CMhard, v3); no weight enters."""
     return sum(values[1:], values[0])
 
 
-def hard_then_mean(values: Sequence[Tensor], weight: float, convex: bool) -> Tensor:
-    """CMhybrid: ``w (hard + (1 - w) mean)`` as published, or ``w hard + (1 - w) mean`` with ``convex``."""
+def hard_then_mean(values: Sequence[Tensor], weight: float) -> Tensor:
+    """CMhybrid: ``w (hard + (1 - w) mean)``, which is no convex mix, as published."""
     hard, mean = values
-    return weight * hard + (1.0 - weight) * mean if convex else weight * (hard + (1.0 - weight) * mean)
+    return weight * (hard + (1.0 - weight) * mean)
 
 
-def first_weighted(values: Sequence[Tensor], weight: float, convex: bool) -> Tensor:
+def first_weighted(values: Sequence[Tensor], weight: float) -> Tensor:
     """v2: ``w mean + (1 - w) instances``; w weighs the mean block."""
     mean, instances = values
     return weight * mean + (1.0 - weight) * instances
 
 
-def second_weighted(values: Sequence[Tensor], weight: float, convex: bool) -> Tensor:
+def second_weighted(values: Sequence[Tensor], weight: float) -> Tensor:
     """v4, v5: ``(1 - w) centre + w margin``."""
     centre, margin = values
     return (1.0 - weight) * centre + weight * margin

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from unreid.memory.diversity.selection import select_diverse
@@ -28,7 +27,6 @@ class SlotBatch:
         reliable: bool (P, K) or None.
         slots: S.
         momentum: weight of the old row.
-        renormalize: v4, v5: normalise rows after an update.
     """
 
     label: Tensor
@@ -37,7 +35,6 @@ class SlotBatch:
     reliable: Tensor | None
     slots: int
     momentum: float
-    renormalize: bool
 
 
 WriteRule = Callable[[Tensor, SlotBatch], None]
@@ -103,8 +100,8 @@ def _write_selected(bank: Tensor, batch: SlotBatch, lone: bool) -> None:
 
 
 def _linear(rows: Tensor, samples: Tensor, batch: SlotBatch) -> Tensor:
-    rows = batch.momentum * rows + (1.0 - batch.momentum) * samples
-    return F.normalize(rows, dim=-1) if batch.renormalize else rows
+    """Rows that leave the unit sphere, as published (v4, v5)."""
+    return batch.momentum * rows + (1.0 - batch.momentum) * samples
 
 
 def _first_samples(batch: SlotBatch) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,142 @@
+"""What the commands of the workbench share: the words MODEL and IMAGES, looked at before PyTorch is there."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unreid.config import load_config
+from unreid.engine.folder import BEST, CHECKPOINT
+from unreid.engine.kinds import own_names
+from unreid.engine.preflight import check_file, check_packages, check_weight_files
+from unreid.utils.errors import UserError
+from unreid.utils.plugins import import_plugins
+from unreid.workbench.crops import check_images, compiled
+
+if TYPE_CHECKING:
+    from unreid.workbench.encoder import Encoder
+
+MODEL_HELP = (
+    "a run's folder, a checkpoint, an exported file (.onnx, .torchscript, .safetensors), or a backbone: osnet_x1_0, "
+    "resnet50, timm/NAME ..."
+)
+_PACKAGES = {".onnx": "onnxruntime", ".safetensors": "safetensors"}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how a model is to be used."""
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images of a forward pass (64)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes (0: this one)")
+    parser.add_argument("--feature", default="", choices=["", "embedding", "pooled", "pooled_l2"], help="default: own")
+    parser.add_argument("--config-file", metavar="F", help="config of a checkpoint that holds none")
+    parser.add_argument("--plugins", nargs="*", default=[], metavar="P", help="files or modules that it needs")
+    add_set(parser)
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """``--set KEY VALUE``, as often as wanted."""
+    parser.add_argument(
+        "--set", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="change a config key; repeatable"
+    )
+
+
+def add_camera_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say where the cameras of images come from."""
+    parser.add_argument("--camera-regex", default="", metavar="R", help="its first group in the path is the camera")
+    parser.add_argument("--manifest", default="", metavar="CSV", help="columns path and camera instead")
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """``--set`` as ``[KEY, VALUE, ...]``."""
+    return [word for pair in arguments.set for word in pair]
+
+
+def check_model(arguments: argparse.Namespace) -> str:
+    """What ``MODEL`` means: the path of a file, or the name of a backbone.
+
+    Raises:
+        UserError: there is no such thing, a package that it needs is missing, or an option is out of range.
+    """
+    for option, value in (("--batch-size", arguments.batch_size), ("--workers", arguments.workers)):
+        if not int(option == "--batch-size") <= value <= 1 << 16:
+            raise UserError(f"{option} must be between {int(option == '--batch-size')} and {1 << 16}, not {value}.")
+    if arguments.config_file:
+        check_file(arguments.config_file, "--config-file")
+    model = Path(arguments.model)
+    if model.is_dir():
+        found = next((model / name for name in (BEST, CHECKPOINT) if (model / name).is_file()), None)
+        if found is None:
+            raise UserError(f"{model} is no run: it holds neither {BEST} nor {CHECKPOINT}.")
+        return str(found)
+    if model.exists():
+        check_file(str(model), "MODEL")
+        _need(_PACKAGES.get(model.suffix.lower(), ""), str(model))
+        load_config(arguments.config_file, overrides(arguments))
+        return str(model)
+    name = arguments.model
+    if model.suffix or (model.parent != Path(".") and not name.startswith("timm/")):
+        raise UserError(f"There is no model {name}: {MODEL_HELP}.")
+    import_plugins(arguments.plugins)
+    if not name.startswith("timm/") and not arguments.plugins:
+        own_names("backbone").get(name)
+    cfg = load_config(arguments.config_file, ["MODEL.BACKBONE.NAME", name, *overrides(arguments)])
+    check_packages(cfg)
+    check_weight_files(cfg)
+    return name
+
+
+def check_crops(arguments: argparse.Namespace) -> None:
+    """Whether there is such an image or folder, and whether the camera options can be used."""
+    check_images(arguments.images)
+    if arguments.camera_regex and arguments.manifest:
+        raise UserError("--camera-regex and --manifest both name the cameras: give one of them.")
+    compiled(arguments.camera_regex)
+    if arguments.manifest:
+        check_file(arguments.manifest, "--manifest")
+
+
+def check_output(path: str, overwrite: bool, what: str = "-o") -> None:
+    """Whether a file may be written."""
+    from unreid.engine.folder import check_writable
+
+    if Path(path).is_dir():
+        raise UserError(f"{what}: {path} is a folder: name a file in it.")
+    if Path(path).exists() and not overwrite:
+        raise UserError(f"{what}: {path} exists: choose another name, or give --overwrite.")
+    check_writable(Path(path).parent, f"The folder of {what}")
+
+
+def check_table(path: str) -> None:
+    """Whether a feature table's name is one, and whether the package that it needs is there."""
+    from unreid.workbench.feature_table import check_suffix
+
+    if check_suffix(path) == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise UserError(
+            f"{path} needs the package pyarrow, which is not installed: install unreid[workbench], or use a table that "
+            "ends in .npz."
+        )
+
+
+def open_encoder(arguments: argparse.Namespace, model: str, device: object) -> Encoder:
+    """The encoder, loaded."""
+    from unreid.workbench.encoder import load_encoder
+
+    return load_encoder(
+        model,
+        config_file=arguments.config_file,
+        overrides=overrides(arguments),
+        plugins=arguments.plugins,
+        feature=arguments.feature,
+        device=device,  # type: ignore[arg-type]
+    )
+
+
+def _need(package: str, asker: str) -> None:
+    groups: Sequence[str] = ("onnxruntime", "safetensors")
+    if package and importlib.util.find_spec(package) is None:
+        group = "export" if package in groups else "workbench"
+        raise UserError(f"{asker} needs the package {package}, which is not installed: install unreid[{group}].")

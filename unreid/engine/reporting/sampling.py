@@ -1,0 +1,69 @@
+"""Which samples a report looks at where there are more than it can wait for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unreid.data.datasets.base import Split
+
+CLUSTER = 60  # members of a cluster that are looked at
+
+
+def choose_train(labels: np.ndarray | None, count: int, most: int) -> np.ndarray:
+    """int64, ascending: whole clusters of every size as far as they fit, and outliers in proportion.
+
+    Args:
+        labels: int64 (N,), -1 outlier; None: evenly spread samples.
+        count: N.
+        most: samples wanted at most; 0: all.
+    """
+    if not most or count <= most:
+        return np.arange(count)
+    if labels is None:
+        return _spread(np.arange(count), most)
+    outliers = np.flatnonzero(labels < 0)
+    chosen = [_spread(outliers, round(most * len(outliers) / count))]
+    room = most - len(chosen[0])
+    names, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    by_size = names[np.argsort(-sizes, kind="stable")]
+    # The largest first, because it is shown; then every k-th, so that all sizes are there.
+    step = max(1, round((count - len(outliers)) / max(room, 1)))
+    order = [name for start in range(step) for name in by_size[start::step]]
+    for name in order:
+        members = _spread(np.flatnonzero(labels == name), CLUSTER)
+        if len(members) > room:
+            continue
+        chosen.append(members)
+        room -= len(members)
+    return np.sort(np.concatenate(chosen))
+
+
+def choose_queries(query: Split, gallery: Split, most: int, filtered: bool) -> np.ndarray:
+    """int64, ascending: evenly spread queries, among those that have a match if not all are wanted."""
+    count = len(query)
+    if not most or count <= most:
+        return np.arange(count)
+    cameras: dict[int, set[int]] = {}
+    for pid, tracklet in zip(gallery.truth.pids.tolist(), gallery.tracklets):
+        cameras.setdefault(pid, set()).add(tracklet.camid)
+    found = [
+        place
+        for place, (pid, tracklet) in enumerate(zip(query.truth.pids.tolist(), query.tracklets))
+        if cameras.get(pid, set()) - ({tracklet.camid} if filtered else set())
+    ]
+    return _spread(np.array(found or range(count), dtype=np.int64), most // 4 or 1)
+
+
+def choose_gallery(gallery: Split, pids: np.ndarray, most: int) -> np.ndarray:
+    """int64, ascending: everything of the identities ``pids``, and evenly spread others up to ``most``."""
+    count = len(gallery)
+    if not most or count <= most:
+        return np.arange(count)
+    needed = np.isin(gallery.truth.pids, pids)
+    matches, others = np.flatnonzero(needed), np.flatnonzero(~needed)
+    return np.sort(np.concatenate([matches, _spread(others, max(most - len(matches), most // 4))]))
+
+
+def _spread(items: np.ndarray, count: int) -> np.ndarray:
+    count = min(count, len(items))
+    return items[np.arange(count) * len(items) // max(count, 1)]

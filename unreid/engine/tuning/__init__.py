@@ -1,0 +1,1 @@
+"""Choosing the recipe of clustering for a dataset without labels: ``unreid tune``."""
