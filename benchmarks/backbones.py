@@ -1,7 +1,7 @@
 """Parameters, multiply-accumulates and speed of the backbones, as the table of the model zoo has them.
 
-    python -m benchmarks.backbones                       # the table's own list, 256 x 128, one thread
-    python -m benchmarks.backbones timm/convnext_tiny osnet_x0_25 --batch 16 --device cuda
+    python benchmarks/backbones.py                       # the table's own list, 256 x 128, one thread
+    python benchmarks/backbones.py timm/convnext_tiny osnet_x0_25 --batch 16 --device cuda
 
 Images a second: extraction (eval mode, no gradient), the better of the two memory formats, median of several batches.
 On one thread of a CPU the seconds are those of the processor, so that a busy machine does not count.
@@ -14,6 +14,7 @@ import statistics
 import time
 from typing import Any
 
+import checkout  # noqa: F401
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 

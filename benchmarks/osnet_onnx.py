@@ -1,6 +1,6 @@
 """Is our OSNet the published one? Features of an exported file through ONNX Runtime and through the engine's network.
 
-    python -m benchmarks.osnet_onnx osnet_x0_25_msmt17.onnx
+    python benchmarks/osnet_onnx.py osnet_x0_25_msmt17.onnx
 
 The file is one that torchreid's OSNet was exported to (public: osnet_x0_25_msmt17.onnx). Random images will do: every
 layer takes part. Needs the packages onnx and onnxruntime. Ends with 1 if a feature differs by more than 1e-4.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+import checkout  # noqa: F401
 import torch
 
 from unreid.models.base import create_backbone

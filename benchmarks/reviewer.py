@@ -5,9 +5,9 @@
 
 A run on the rendered world is reviewed as on the page: the most doubtful cluster first, and of it what is most
 doubtful: is its first neighbour the same identity, are its two halves, does a crop belong to it? The true labels
-answer, as the majority of a cluster or half has it. Once no doubt is above 0.1, clusters are looked through one after the other, from
-the least sure one on: every stranger that is taken out is an answer, and so is the confirmation at the end; then the
-unassigned crops. One question is one answer. After 50, 200 and 500 of them
+answer, as the majority of a cluster or half has it. Once no doubt is above 0.1, clusters are looked through one after
+the other, from the least sure one on: every stranger that is taken out is an answer, and so is the confirmation at the
+end; then the unassigned crops. One question is one answer. After 50, 200 and 500 of them
 the same training starts anew from the same seed with ``CLUSTER.REVIEW``.
 
 Two figures: agreement of the corrected labels with the truth (no training in between), beside that of a reviewer who is

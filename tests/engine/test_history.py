@@ -36,10 +36,10 @@ def test_a_row_holds_what_is_known_about_a_round(tmp_path: object) -> None:
         if state.round == 1:
             history.evaluation.last_results = {"epoch": 4, "World": {"mAP": 12.345, "R1": 50.0}}
         history.after_epoch()
-    sizes = {"clusters": 2, "outliers": 1, "largest": 3, "mean_size": 2.0}
+    sizes = {"clusters": 2, "outliers": 1, "largest": 3, "mean_size": 2.0, "alone": 1}
     quality = {"pair_precision": 50.0, "pair_recall": 33.33, "label_free": 25.0}
     assert history.rows[0] == {"round": 0, "epochs": 3, **sizes, **quality}
-    empty = {"clusters": 0, "outliers": 5, "largest": 0, "mean_size": 0.0}
+    empty = {"clusters": 0, "outliers": 5, "largest": 0, "mean_size": 0.0, "alone": 0}
     assert history.rows[1] == {"round": 1, "epochs": 4, **empty, "World mAP": 12.35, "World R1": 50.0}
     again = hook(tmp_path)
     again.load_state_dict(history.state_dict())

@@ -33,7 +33,7 @@ def check_clustering_stage(case: Case) -> None:
     assert clustering.core is not None and torch.equal(clustering.core.nonzero().flatten(), data["core_index"])
     check_reliabilities(clustering.labels, clustering.extras, data)
 
-    memory = DiversityMemory(data["features"].shape[1], mode="v5", num_instances=params["S"])
+    memory = DiversityMemory(data["features"].shape[1], mode="v5", slots=params["S"])
     memory.reset(data["features"], clustering)
     torch.testing.assert_close(memory.bank, data["memory_init"], rtol=0, atol=1e-6)
 

@@ -188,7 +188,7 @@ def check_diversity_memory(case: Case) -> None:
     memory = DiversityMemory(
         params["D"],
         mode=params["mode"],
-        num_instances=params["S"],
+        slots=params["S"],
         hard_weight=params["hard_weight"],
         temp=params["temp"],
         momentum=params["momentum"],
@@ -239,13 +239,13 @@ def check_memory_init(case: Case) -> None:
         ("v4", "v4"),
         ("v5", "v4"),
     ):
-        memory = DiversityMemory(params["D"], mode=mode, num_instances=params["S"])
+        memory = DiversityMemory(params["D"], mode=mode, slots=params["S"])
         memory.reset(data["features"], clustering)
         close(memory.bank, data[f"init_{name}"], atol=1e-6)
         if f"init_{name}_raw" in data:
             members = Members(data["features"], data["labels"], core, None, params["C"], params["S"], torch.Generator())
             close(memory.mode.fill(members).flatten(0, 1), data[f"init_{name}_raw"], atol=1e-6)
-    memory = DiversityMemory(params["D"], mode="v2", num_instances=params["S"])
+    memory = DiversityMemory(params["D"], mode="v2", slots=params["S"])
     memory.reset(data["features"], clustering)
     mean, instances = memory.bank.view(params["S"] + 1, params["C"], -1).split((1, params["S"]))
     close(mean[0], data["init_CM"], atol=1e-6)

@@ -32,7 +32,7 @@ DIM, SAMPLES, CLUSTERS = 16, 40, 6
 
 FACTORIES: dict[str, Callable[[], Memory]] = {
     **{f"cluster-{rule}": partial(ClusterMemory, DIM, update=rule) for rule in UPDATE_RULES},
-    **{f"diversity-{mode}": partial(DiversityMemory, DIM, mode=mode, num_instances=3) for mode in DIVERSITY_MODES},
+    **{f"diversity-{mode}": partial(DiversityMemory, DIM, mode=mode, slots=3) for mode in DIVERSITY_MODES},
     "hybrid": partial(HybridMemory, DIM),
     "exclusive": partial(ExclusiveTable, DIM, init="cluster_mean"),
     "proxy": partial(ProxyMemory, DIM, intra=True),

@@ -81,7 +81,7 @@ def test_updates_equal_their_definition(mode: str) -> None:
     @given(seeds, sizes, slot_counts)
     def check(seed: int, size: int, slots: int) -> None:
         batch = random_batch(seed, size, CLUSTERS, DIM)
-        memory = DiversityMemory(DIM, mode=mode, num_instances=slots, momentum=MOMENTUM)
+        memory = DiversityMemory(DIM, mode=mode, slots=slots, momentum=MOMENTUM)
         bank = unit(memory.blocks, CLUSTERS, DIM, generator=torch.Generator().manual_seed(seed))
         memory.bank = bank.flatten(0, 1).clone()
         reliable = batch["camids"] > 0
@@ -120,7 +120,7 @@ def slow_loss(mode: str, memory: DiversityMemory, x: Tensor, y: Tensor) -> float
 
 @pytest.mark.parametrize("mode", ["cm", "cm_hard", "cm_hybrid", "v2", "v3", "v4", "v5"])
 def test_losses_equal_their_definition(mode: str) -> None:
-    memory = DiversityMemory(DIM, mode=mode, num_instances=3, hard_weight=0.3, temp=0.2)
+    memory = DiversityMemory(DIM, mode=mode, slots=3, hard_weight=0.3, temp=0.2)
     memory.bank = unit(memory.blocks * CLUSTERS, DIM)
     batch = random_batch(1, 9, CLUSTERS, DIM)
     loss = memory(batch["x"], batch["y"])
@@ -144,7 +144,7 @@ def test_rows_leave_the_sphere_as_published(mode: str) -> None:
 @pytest.mark.parametrize(("mode", "written"), [("v4", 0), ("v5", 1)])
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_sample_or_identical_ones_write_at_most_one_slot(mode: str, written: int, count: int) -> None:
-    memory = DiversityMemory(DIM, mode=mode, num_instances=3)
+    memory = DiversityMemory(DIM, mode=mode, slots=3)
     memory.bank = unit(4 * CLUSTERS, DIM)
     before = memory.bank.view(4, CLUSTERS, DIM).clone()
     memory.update(unit(1, DIM).expand(count, -1), torch.full((count,), 2))
@@ -174,7 +174,7 @@ def test_first_content_is_made_of_consecutive_chunks_of_core_images(seed: int, s
     x = unit(30, DIM, generator=generator)
     labels = torch.cat((torch.arange(3), torch.randint(-1, 3, (27,), generator=generator)))
     core = torch.rand(30, generator=generator) < 0.5
-    memory = DiversityMemory(DIM, mode="v4", num_instances=slots)
+    memory = DiversityMemory(DIM, mode="v4", slots=slots)
     memory.reset(x, clustering_of(labels, core=core))
     bank = memory.bank.view(slots + 1, 3, DIM)
     for cluster in range(3):
@@ -192,7 +192,7 @@ def test_random_slots_are_members_and_a_function_of_the_seed() -> None:
     labels[:4] = -1
     banks = []
     for seed in (1, 1, 2):
-        memory = DiversityMemory(DIM, mode="v2", num_instances=5, seed=seed)
+        memory = DiversityMemory(DIM, mode="v2", slots=5, seed=seed)
         memory.reset(x, clustering_of(labels))
         banks.append(memory.bank)
         for slot in memory.bank.view(6, 3, DIM)[1:]:
@@ -231,7 +231,7 @@ def test_names_of_the_published_code() -> None:
 
 def test_builds_from_the_config() -> None:
     cfg = get_cfg()
-    cfg.MEMORY.NAME, cfg.MEMORY.UPDATE, cfg.MEMORY.NUM_INSTANCES = "DiversityMemory", "CMhybird_v5", 3
+    cfg.MEMORY.NAME, cfg.MEMORY.UPDATE, cfg.MEMORY.SLOTS = "DiversityMemory", "CMhybird_v5", 3
     memory = build_memory(cfg, DIM)
     assert isinstance(memory, DiversityMemory) and memory.blocks == 4 and memory.needs == ("reliable",)
     cfg.MEMORY.RELIABILITY = "off"
@@ -239,5 +239,5 @@ def test_builds_from_the_config() -> None:
     cfg.MEMORY.NEGATIVES = 5
     with pytest.raises(UserError, match="not with DiversityMemory"):
         build_memory(cfg, DIM)
-    with pytest.raises(ValueError, match="num_instances"):
-        DiversityMemory(DIM, num_instances=0)
+    with pytest.raises(ValueError, match="slots"):
+        DiversityMemory(DIM, slots=0)

@@ -18,7 +18,7 @@ RELIABLE = torch.tensor([1, 0, 1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0], dtype=tor
 
 
 def cdsm(*overrides: Any) -> Method:
-    parts = ("MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v5", "MEMORY.NUM_INSTANCES", 3)
+    parts = ("MEMORY.NAME", "DiversityMemory", "MEMORY.UPDATE", "v5", "MEMORY.SLOTS", 3)
     return toy_method(
         *("METHOD.NAME", "CDSM", "MODEL.EMA.ENABLED", True, "CLUSTER.NAME", "AgreementDBSCAN"),
         *("MEMORY.MOMENTUM", 0.05, *parts, *overrides),

@@ -176,7 +176,7 @@ BATCH = torch.tensor([6, 9, 7, 8, 11, 13, 10, 12, 1, 4, 2, 3])
 
 
 def test_supports_over_the_diversity_memory_are_built_from_its_centres_and_the_teacher() -> None:
-    parts = ("METHOD.NAME", "ISE", *DIVERSE, *AGREEMENT, *EMA, "MEMORY.NUM_INSTANCES", 2)
+    parts = ("METHOD.NAME", "ISE", *DIVERSE, *AGREEMENT, *EMA, "MEMORY.SLOTS", 2)
     method = toy_method(*parts, camids=CAMIDS)
     assert isinstance(method.memory, DiversityMemory) and isinstance(method.clusterer, AgreementDBSCAN)
     method.plan(toy_clustering(LABELS, reliable=torch.ones(len(LABELS), dtype=torch.bool)), 0)

@@ -138,8 +138,9 @@ def test_a_network_of_the_family_can_be_trained(family: str) -> None:
     torch.manual_seed(0)
     backbone = TimmBackbone(name, image_size=size)
     donor = timm.create_model(name, pretrained=False)
-    report = fill_backbone(backbone, donor.state_dict(), min_match=0.9)
-    assert len(report.misshaped) <= 0.1 * len(report.loaded)
+    bound = family == "mlp_mixer"  # layers across the patches, whose number is that of the weights' images
+    report = fill_backbone(backbone, donor.state_dict(), min_match=0.75 if bound else 0.9)
+    assert bound or len(report.misshaped) <= 0.1 * len(report.loaded)
     del donor
     stages = backbone.stages()
     parts = [part for parts in stages.values() for part in parts]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unreid.config import CfgNode
+from unreid.config.node import leaves
 from unreid.data.build import build_cache
 from unreid.data.datasets.base import ReIDDataset
 from unreid.data.datasets.scorable import check_scorable
@@ -35,7 +36,7 @@ from unreid.models.memory_format import set_memory_format
 from unreid.models.pretrained import published_weights
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.errors import UserError
-from unreid.utils.events import ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
+from unreid.utils.events import WRITERS, ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ def build_writers(
     writers: list[Writer] = [ConsoleWriter(), JsonWriter(output_dir, resume_step, resume_rows)]
     if cfg.LOG.TENSORBOARD:
         writers.append(TensorBoardWriter(output_dir / "tensorboard", resume_step))
+    makers = dict.fromkeys(WRITERS.get(name) for name in cfg.LOG.WRITERS)  # each once, however it is spelt
+    writers += [make(output_dir, dict(leaves(cfg)), resume_step) for make in makers]
     return writers
 
 

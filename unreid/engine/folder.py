@@ -34,6 +34,7 @@ _REST = (
     "rounds.png",
     "pseudo_labels.npz",
     "ranked_list.jpg",
+    "trackers.json",
     "tensorboard/events.out.tfevents.*",
 )
 _EVALUATION = ("evaluation.json", "eval_config.yaml", "eval_environment.json", "eval_log.txt", "eval_ranked_list.jpg")

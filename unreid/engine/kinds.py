@@ -58,6 +58,9 @@ KINDS: Mapping[str, Kind] = {
     "optimizer": Kind("unreid.engine.optim:OPTIMIZERS", "OPTIM.OPT"),
     "schedule": Kind("unreid.engine.optim:SCHEDULES", "OPTIM.SCHED: the learning rate over the epochs"),
     "hook": Kind("unreid.engine.hooks:HOOKS", "HOOKS: what happens around the training loop"),
+    "writer": Kind(
+        "unreid.utils.events:WRITERS", "LOG.WRITERS: where scalars go beside the log, metrics.jsonl and TensorBoard"
+    ),
 }
 
 

@@ -84,6 +84,7 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
         ("optimizer", cfg.OPTIM.OPT),
         ("schedule", cfg.OPTIM.SCHED),
         *(("hook", name) for name in cfg.HOOKS),
+        *(("writer", name) for name in cfg.LOG.WRITERS),
         *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.NAMES)),
         *(("dataset", name) for name in cfg.DATASETS.TESTS or cfg.DATASETS.NAMES),
         *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.SOURCES)),

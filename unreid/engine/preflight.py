@@ -23,6 +23,9 @@ from unreid.utils.plugins import import_plugins
 
 logger = logging.getLogger(__name__)
 
+TRACKERS = {"wandb": "wandb", "w&b": "wandb", "mlflow": "mlflow"}
+"""Names in ``LOG.WRITERS`` -> the package that they need."""
+
 
 def run_folder(cfg: CfgNode) -> RunFolder:
     """``OUTPUT_DIR`` of a run."""
@@ -71,6 +74,10 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
         return needed
     if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
+    for name in cfg.LOG.WRITERS:
+        package = TRACKERS.get(name.lower().replace("-", "").replace("_", ""))
+        if package:
+            needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.startswith("faiss"):

@@ -58,11 +58,13 @@ class Method:
         model: the bare student; ``student`` is what a step calls (the same, or its distributed wrapper).
         teacher: the mean teacher or None.
         epochs: planned epochs of the run.
+        labelling: what a round begins with, for people.
         ignored: config keys that this method has no use for; a config that sets them is refused.
     """
 
     cluster_feature = "embedding"
     retrieval_feature = "embedding"
+    labelling = "clustering"
     ignored: tuple[str, ...] = ("METHOD.EXTRAS", "METHOD.LOSSES")
 
     def __init__(

@@ -50,6 +50,7 @@ class BUC(Method):
     )
     cluster_feature = "pooled_l2"
     retrieval_feature = "pooled_l2"
+    labelling = "merging"
 
     def __init__(
         self,

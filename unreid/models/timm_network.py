@@ -122,7 +122,12 @@ def stages_of(net: Any) -> dict[str, list[nn.Module | nn.Parameter]]:
     """Stem and four parts, by timm's own grouping of the layers, or in the order of the network's children."""
     from timm.models import group_parameters
 
-    groups = group_parameters(net, net.group_matcher(coarse=True)) if hasattr(net, "group_matcher") else {}
+    groups: dict[Any, list[str]] = {}
+    if hasattr(net, "group_matcher"):
+        try:
+            groups = group_parameters(net, net.group_matcher(coarse=True))
+        except AssertionError:  # RDNet knows its single layers only
+            groups = group_parameters(net, net.group_matcher(coarse=False))
     if groups and len(groups) != 5:
         groups = group_parameters(net, net.group_matcher(coarse=False))
     if not groups:

@@ -77,7 +77,7 @@ class VisionTransformer(nn.Module):
         """
         patches = self.patch_embed.proj(x)
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.cls_token.expand(len(x), -1, -1), tokens), dim=1)
+        tokens = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), tokens), dim=1)
         height, width = patches.shape[2:]
         tokens = tokens + resample_positions(self.pos_embed, self.grid, (height, width))
         if self.camera_embed is not None:

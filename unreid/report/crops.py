@@ -47,16 +47,14 @@ class Crops:
     def image(self, path: str, alt: str) -> Html:
         """The picture of a file, or a box that says that there is none."""
         if path not in self._known:
-            self._known[path] = self._encode(path)
+            image = self._read(path)
+            self._known[path] = None if image is None else _small(image)
         found = self._known[path]
-        if found is None:
-            return tag("span", "unreadable" if path in self.unreadable else "left out", class_="hole")
-        return self._placed(*found, alt=alt)
+        return tag("span", "unreadable", class_="hole") if found is None else self._placed(*found, alt=alt)
 
     def picture(self, pixels: np.ndarray, alt: str) -> Html:
         """uint8 (H, W, 3), RGB, as an element."""
-        found = self._fit(Image.fromarray(pixels))
-        return tag("span", "left out", class_="hole") if found is None else self._placed(*found, alt=alt)
+        return self._placed(*_small(Image.fromarray(pixels)), alt=alt)
 
     def sheet(self, paths: Sequence[str], cell: tuple[int, int], columns: int) -> str | None:
         """A data URI with all pictures in a grid of cells (height, width), letter-boxed; None: it does not fit."""
@@ -69,17 +67,8 @@ class Crops:
                 image.thumbnail((width, height), Image.Resampling.BILINEAR)
                 left = place % columns * width + (width - image.width) // 2
                 canvas.paste(image, (left, place // columns * height + (height - image.height) // 2))
-        data = _jpeg(canvas)
-        return _uri(data) if self._spend(len(data)) else None
-
-    def _encode(self, path: str) -> tuple[str, int, int] | None:
-        image = self._read(path)
-        return None if image is None else self._fit(image)
-
-    def _fit(self, image: Image.Image) -> tuple[str, int, int] | None:
-        image.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-        data = _jpeg(image)
-        return (_uri(data), image.width, image.height) if self._spend(len(data)) else None
+        uri = _uri(_jpeg(canvas))
+        return uri if self._spend(len(uri)) else None
 
     def _read(self, path: str) -> Image.Image | None:
         from unreid.data.reading import read_image
@@ -91,15 +80,23 @@ class Crops:
             return None
 
     def _spend(self, count: int) -> bool:
-        if self._spent + count * 4 // 3 > self.budget:
+        if self._spent + count > self.budget:
             self.left_out += 1
             return False
-        self._spent += count * 4 // 3
+        self._spent += count
         return True
 
-    @staticmethod
-    def _placed(uri: str, width: int, height: int, *, alt: str) -> Html:
+    def _placed(self, uri: str, width: int, height: int, *, alt: str) -> Html:
+        """A picture costs its bytes wherever it stands: a page has no way to name it twice."""
+        if not self._spend(len(uri)):
+            return tag("span", "left out", class_="hole")
         return tag("img", src=Html(uri), width=width, height=height, alt=alt)
+
+
+def _small(image: Image.Image) -> tuple[str, int, int]:
+    """Data URI, width and height."""
+    image.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    return _uri(_jpeg(image)), image.width, image.height
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -59,7 +59,7 @@ def embedding_map(facts: Facts, crops: Crops) -> Section:
         points,
         viewBox=f"0 0 {SIDE} {SIDE}",
         class_="map",
-        id="map",
+        id="map-points",
         tabindex="0",
         role="application",
         aria_label=f"{len(points)} samples in two dimensions; arrow keys go from point to point",
@@ -122,7 +122,10 @@ def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple
         state = (train.labels[chosen] < 0).astype(np.int64)
         names = ["in a cluster", "outlier"]
         if train.pids is not None:
-            found["truth"] = _truth(train, chosen), ["its cluster's main identity", "another identity", "outlier"]
+            found["truth"] = (
+                _truth(train, chosen),
+                ["its cluster's main identity", "not its cluster's main identity", "outlier"],
+            )
         else:
             found["state"] = state, names
     return found or {"all": (np.zeros(len(chosen), dtype=np.int64), ["sample"])}

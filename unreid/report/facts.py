@@ -86,6 +86,7 @@ class Facts:
     Attributes:
         folder: of the run, as the user named it.
         method: name of the method.
+        labelling: what its rounds begin with: "clustering" or "merging".
         clusterer: name of the clusterer.
         datasets: names of what it trained on.
         state: what became of it: "finished", ...
@@ -122,3 +123,4 @@ class Facts:
     sweep: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     activation: list[tuple[str, np.ndarray]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    labelling: str = "clustering"

@@ -14,7 +14,6 @@ QUALITY = {
     "pair_recall": "pair recall",
     "label_free": "label-free score",
 }
-METHODS_WITHOUT_OUTLIERS = ("BUC",)
 
 
 def history(facts: Facts) -> Section:
@@ -27,17 +26,14 @@ def history(facts: Facts) -> Section:
             key: name for key, name in QUALITY.items() if key in columns
         }
         lines = [Series(name, x, [row.get(key, math.nan) for row in rows]) for key, name in shown.items()]
-        label = "round of merging" if facts.method == "BUC" else "round of clustering"
+        label = f"round of {facts.labelling}"
         if lines:
             parts.append(
                 line_chart(
                     "Scores and quality of the labels", lines, x_label=label, y_label="percent", y_range=(0, 100)
                 )
             )
-        counted = {"clusters": "clusters", "outliers": "outliers"}
-        if facts.method in METHODS_WITHOUT_OUTLIERS and not any(row["outliers"] for row in rows):
-            counted.pop("outliers")  # every sample is in a cluster, from the first round on
-        lines = [Series(name, x, [row[key] for row in rows]) for key, name in counted.items()]
+        lines = [Series(name, x, [row.get(key, math.nan) for row in rows]) for key, name in _counted(rows).items()]
         parts.append(line_chart("Clusters", lines, x_label=label, y_label="number"))
         sizes = [Series("largest", x, [row["largest"] for row in rows])]
         sizes.append(Series("mean", x, [row["mean_size"] for row in rows]))
@@ -56,6 +52,17 @@ def history(facts: Facts) -> Section:
         ]
         parts.append(line_chart("Losses", lines[:6], x_label="step", y_label="loss"))
     return Section("history", "Over the rounds", joined(parts))
+
+
+def _counted(rows: list[dict[str, float]]) -> dict[str, str]:
+    """Columns that count, and their names: a method has outliers, lone samples, or both."""
+    alone, outliers = any(row.get("alone") for row in rows), any(row["outliers"] for row in rows)
+    named = {"clusters": "clusters"}
+    if outliers or not alone:
+        named["outliers"] = "outliers"
+    if alone:
+        named["alone"] = "alone in a cluster"
+    return named
 
 
 def _number(value: object) -> bool:

@@ -17,18 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from unreid.neighbors.knn import knn
+from unreid.review.neighbours import near_lists
 
-NEIGHBOURS = 20  # k: nearest crops of a crop
 SUGGESTED = 10  # clusters kept as neighbours of a cluster
-EXACT = 20_000  # crops up to which all pairs are compared
 PRIOR = 2.0  # members of average width that every cluster is given, so that a small one is not sure
 WIDE = 0.35  # taken off, so that half of the answers are yes where the doubt of a merge is as high
 _ROUNDS = 10  # of 2-means
+_ROWS = 16384  # crops whose neighbours are looked at at once
 
 
 class Geometry:
@@ -40,6 +40,7 @@ class Geometry:
         cameras: int64 (N,), or None: not known.
         judged: crop -> crops that a person has compared it with; what they were found to be stands in the labels. It
             is read again whenever a cluster is looked at.
+        kept: file of the nearest neighbours, see :func:`~unreid.review.neighbours.near_lists`.
 
     Attributes:
         rows: float32 (N, D), unit length.
@@ -52,37 +53,42 @@ class Geometry:
         labels: np.ndarray,
         cameras: np.ndarray | None = None,
         judged: Mapping[int, Sequence[int]] | None = None,
+        kept: Path | None = None,
     ) -> None:
         rows = np.asarray(features, dtype=np.float32)
         self.rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         self.labels = labels
         self.cameras = cameras
         self.judged = {} if judged is None else judged
-        self._near, self._back, self._start = _lists(self.rows)
+        self._near = near_lists(self.rows, kept)
+        self._back, self._start = _backwards(self._near)
         order = np.argsort(labels, kind="stable")
         values, first = np.unique(labels[order], return_index=True)
         parts = np.split(order, first[1:])
         self.members = {int(value): part for value, part in zip(values, parts) if value >= 0}
         self._means: dict[int, np.ndarray] = {}
         self._widths: dict[int, float] = {}  # sum of the members' distances to the mean
-        self._views: dict[int, np.ndarray] = {}
+        self._views: dict[int, frozenset[int]] = {}
         self._halves: dict[int, np.ndarray] = {}
         self._shared: dict[int, float] = {}
         self._found: dict[int, list[tuple[int, float]]] = {}
         self._settled: dict[int, bool] = {}  # whether the halves were compared
-        self._misfits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._strange = np.zeros(len(self.rows), dtype=np.float32)  # doubt of every crop
+        self._better = np.full(len(self.rows), -1, dtype=np.int64)  # and the cluster it may belong to
         for identity in self.members:
             self._measure(identity)
         self._width = sum(self._widths.values()) / max(sum(map(len, self.members.values())), 1)
         self._size = sum(map(len, self.members.values())) / max(len(self.members), 1)
         for identity in self.members:
             self._look_around(identity)
+        for start in range(0, len(self.rows), _ROWS):
+            self._look_at(np.arange(start, min(start + _ROWS, len(self.rows))))
 
     # ------------------------------------------------------------------------------------------- questions
 
     def doubt(self, identity: int) -> float:
         """Of a cluster, in [0, 1]: that it is only a part of an identity, or more than one, or holds a stranger."""
-        misfit = float(self._misfits[identity][0].max(initial=0.0))
+        misfit = float(self._strange[self.members[identity]].max(initial=0.0))
         return max(self.part_doubt(identity), self.split_doubt(identity), misfit)
 
     def part_doubt(self, identity: int) -> float:
@@ -117,7 +123,8 @@ class Geometry:
 
         Members that a person has compared with any crop have no doubt.
         """
-        return self._misfits[identity]
+        crops = self.members[identity]
+        return self._strange[crops], self._better[crops]
 
     def confidence(self, identity: int) -> np.ndarray:
         """float32 (M,) in [0, 1]: how much nearer a member is to the others of its cluster than to the next cluster.
@@ -159,36 +166,58 @@ class Geometry:
 
     # --------------------------------------------------------------------------------------------- changes
 
-    def update(self, touched: Iterable[int]) -> set[int]:
-        """Follows a change of ``labels``, which is this object's own array or a new one.
+    def update(self, touched: Iterable[int], crops: np.ndarray) -> set[int]:
+        """Follows a change of ``labels``, the array that was given.
 
         Args:
             touched: identities that gained or lost members, or about which something was said.
+            crops: int64, those whose label changed, or that were judged.
 
         Returns:
             identities whose doubt, size or neighbours may have changed; those that are gone are not among them.
         """
-        again: set[int] = set()
-        for identity in {one for one in touched if one >= 0}:
-            again |= {identity, *(other for other, _ in self._found.get(identity, ()))}
-            crops = np.flatnonzero(self.labels == identity)
-            if len(crops):
-                self.members[identity] = crops
+        touched = {identity for identity in touched if identity >= 0}
+        around = {other for identity in touched & self._found.keys() for other, _ in self._found[identity]}
+        for identity in touched:
+            members = np.flatnonzero(self.labels == identity)
+            if len(members):
+                self.members[identity] = members
                 self._measure(identity)
-            elif identity in self.members:
+            else:
                 self._forget(identity)
-        for identity in {one for one in touched if one in self.members}:
-            again |= set(self._edges(identity)[0].tolist())
-        again &= self.members.keys()
-        for identity in again:
-            self._look_around(identity)
-        return again
+        again = touched & self.members.keys()
+        found = {identity: self._look_around(identity) for identity in sorted(again)}
+        for other in around - touched:  # who was a neighbour and is none any more
+            if any(one in touched and other not in found.get(one, ()) for one, _ in self._found[other]):
+                self._look_around(other)
+        for identity, values in found.items():
+            around |= values.keys()
+            for other, value in values.items():  # a doubt is that of both
+                if other not in again:
+                    self._replace(other, identity, value)
+        stale = [crops, *(self.members[identity] for identity in again)]
+        stale += [self._back[self._start[crop] : self._start[crop + 1]] for crop in crops.tolist()]
+        seen = np.unique(np.concatenate(stale))
+        self._look_at(seen)
+        labels = np.unique(self.labels[seen])
+        return again | (around & self.members.keys()) | set(labels[labels >= 0].tolist())
+
+    def _replace(self, identity: int, other: int, value: float) -> None:
+        """Puts a new doubt into the list of a cluster that did not change itself."""
+        before = self._found[identity]
+        kept = [pair for pair in before if pair[0] != other]
+        if len(before) == SUGGESTED and len(kept) < SUGGESTED and value < before[-1][1]:
+            self._look_around(identity)  # one that was left out may come before it now
+            return
+        if value > 0:
+            kept.append((other, value))
+        kept.sort(key=lambda pair: (-pair[1], pair[0]))
+        self._found[identity] = kept[:SUGGESTED]
 
     def _forget(self, identity: int) -> None:
-        for table in (self.members, self._means, self._widths, self._views, self._halves, self._shared):
-            table.pop(identity, None)  # type: ignore[attr-defined]
-        for found in (self._found, self._settled, self._misfits):
-            found.pop(identity, None)  # type: ignore[attr-defined]
+        tables: tuple[dict[int, Any], ...] = (self.members, self._means, self._widths, self._views, self._halves)
+        for table in (*tables, self._shared, self._found, self._settled):
+            table.pop(identity, None)
 
     def _measure(self, identity: int) -> None:
         crops = self.members[identity]
@@ -202,7 +231,7 @@ class Geometry:
             self._shared[identity] = 1.0
             return
         cameras = self.cameras[crops]
-        self._views[identity] = np.unique(cameras)
+        self._views[identity] = frozenset(cameras.tolist())
         views = [np.bincount(cameras[part], minlength=int(cameras.max()) + 1) for part in (side < 0, side >= 0)]
         shares = [view / max(int(view.sum()), 1) for view in views]
         self._shared[identity] = float(np.minimum(*shares).sum())
@@ -216,50 +245,57 @@ class Geometry:
         other = (values >= 0) & (values != identity)
         return values[other], counts[other]
 
-    def _look_around(self, identity: int) -> None:
+    def _look_around(self, identity: int) -> dict[int, float]:
+        """Measures the doubts about a cluster and its neighbours, and returns those of all of them; 0: judged."""
         crops = self.members[identity]
         values, counts = self._edges(identity)
-        compared = [(crop, other) for crop in crops.tolist() for other in self.judged.get(crop, ())]
+        compared = self._compared(crops)
         known = {int(self.labels[other]) for _, other in compared}
-        size, k = len(crops), max(self._near.shape[1], 1)
-        found = []
+        k = max(self._near.shape[1], 1)
+        found = {}
         for other, count in zip(values.tolist(), counts.tolist()):
-            if other not in known:
-                share = min(1.0, count / (k * min(size, len(self.members[other]))))
-                found.append((other, share * self._apart(identity, other)))
-        found.sort(key=lambda pair: (-pair[1], pair[0]))
-        self._found[identity] = found[:SUGGESTED]
-        smaller = set(crops[self._halves[identity] < 0].tolist())
-        inside = set(crops.tolist())
+            share = min(1.0, count / (k * min(len(crops), len(self.members[other]))))
+            found[other] = 0.0 if other in known else share * self._apart(identity, other)
+        ordered = sorted((pair for pair in found.items() if pair[1] > 0), key=lambda pair: (-pair[1], pair[0]))
+        self._found[identity] = ordered[:SUGGESTED]
+        smaller = set(crops[self._halves[identity] < 0].tolist()) if compared else set()
         self._settled[identity] = any(
-            (crop in smaller) != (other in smaller) for crop, other in compared if other in inside
+            (crop in smaller) != (other in smaller) for crop, other in compared if self.labels[other] == identity
         )
+        return found
+
+    def _look_at(self, crops: np.ndarray) -> None:
+        """Measures the doubts about single crops."""
+        home = self.labels[crops]
         near = self.labels[self._near[crops]]
-        share, best = _best_label(np.where(near == identity, -1, near))
-        own = (near == identity).sum(axis=1) / max(min(k, size - 1), 1)
+        inside = near == home[:, None]
+        share, best = _best_label(np.where(inside, -1, near))
+        size = np.bincount(np.maximum(self.labels, 0), self.labels >= 0)[np.maximum(home, 0)]
+        own = inside.sum(axis=1) / np.clip(size - 1, 1, max(self._near.shape[1], 1))
         doubt = np.clip(share - own, 0.0, 1.0).astype(np.float32)
-        doubt[np.isin(crops, [crop for crop, _ in compared])] = 0
-        self._misfits[identity] = doubt, np.where(doubt > 0, best, -1)
+        doubt[(home < 0) | np.array([crop in self.judged for crop in crops.tolist()], dtype=bool)] = 0
+        self._strange[crops] = doubt
+        self._better[crops] = np.where(doubt > 0, best, -1)
+
+    def _compared(self, crops: np.ndarray) -> list[tuple[int, int]]:
+        """Judged pairs with a first crop among some."""
+        if not self.judged:
+            return []
+        return [(crop, other) for crop in crops.tolist() for other in self.judged.get(crop, ())]
 
     def _apart(self, one: int, other: int) -> float:
         """In (0, 1]: 1 for clusters of different cameras, or where no camera is known."""
         if self.cameras is None:
             return 1.0
         a, b = self._views[one], self._views[other]
-        shared = len(np.intersect1d(a, b, assume_unique=True)) / min(len(a), len(b))
+        shared = len(a & b) / min(len(a), len(b))
         return (1.1 - shared) / 1.1
 
 
-def _lists(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """int64 (N, k) nearest others of every row, and who has a row among them, in CSR form."""
-    count = len(rows)
-    wanted = min(NEIGHBOURS + 1, count)
-    backend = "torch" if count <= EXACT else "faiss_ivf"
-    near = knn(torch.from_numpy(rows), wanted, backend=backend)[1].numpy()[:, 1:]
+def _backwards(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Who has a row among its nearest, in CSR form: int64 (N * k,) and (N + 1,)."""
     order = np.argsort(near, axis=None, kind="stable")
-    back = order // max(near.shape[1], 1)
-    start = np.searchsorted(near.ravel()[order], np.arange(count + 1))
-    return near, back, start
+    return order // max(near.shape[1], 1), np.searchsorted(near.ravel()[order], np.arange(len(near) + 1))
 
 
 def _best_label(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -49,8 +49,9 @@ class Session:
         self._samples: dict[int, list[int]] = {}
         self._refresh_judged()
         known = len(self._cameras) > 1
+        kept = store.path.with_name(store.path.name + ".neighbours.npz")
         cameras = self._camera.astype(np.int64) if known else None
-        self.geometry = Geometry(crops.features, store.labels, cameras, self._partners)
+        self.geometry = Geometry(crops.features, store.labels, cameras, self._partners, kept)
 
     @property
     def labels(self) -> np.ndarray:
@@ -244,23 +245,24 @@ class Session:
         except sqlite3.Error as error:
             raise ActionError(f"This could not be written and was not done: {error}.") from None
         self._judge(action)
-        return self._changed(kind, touched)
+        return self._changed(action, touched)
 
     def _turned(self, action: Action | None, sentence: str) -> dict[str, Any]:
         if action is None:
             raise ActionError(sentence)
         self._refresh_judged()
         touched = {*action.before.tolist(), *action.after.tolist(), *self.labels[action.pairs[:, :2]].ravel().tolist()}
-        return self._changed(action.kind, touched)
+        return self._changed(action, touched)
 
-    def _changed(self, kind: str, touched: Iterable[int]) -> dict[str, Any]:
+    def _changed(self, action: Action, touched: Iterable[int]) -> dict[str, Any]:
         touched = set(touched)
         for identity in touched:
             self._samples.pop(identity, None)
-        changed = self.geometry.update(touched)
+        crops = np.unique(np.concatenate((action.crops, action.pairs[:, :2].ravel())))
+        changed = self.geometry.update(touched, crops)
         gone = [identity for identity in touched if identity >= 0 and identity not in self.geometry.members]
         rows = [self._row(identity) for identity in sorted(changed)]
-        return {"kind": kind, "rows": rows, "gone": gone, **self._summary()}
+        return {"kind": action.kind, "rows": rows, "gone": gone, **self._summary()}
 
     def _summary(self) -> dict[str, Any]:
         undo, redo = self.store.pending()

@@ -11,16 +11,20 @@ from torch import Tensor
 
 from unreid.utils.phases import PhaseStats, PhaseTimer
 from unreid.utils.progress import task
-from unreid.utils.writers import ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
+from unreid.utils.trackers import MLflowWriter, WandbWriter
+from unreid.utils.writers import WRITERS, ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
 
 __all__ = [
     "ConsoleWriter",
     "EventStorage",
     "Events",
     "JsonWriter",
+    "MLflowWriter",
     "PhaseStats",
     "PhaseTimer",
     "TensorBoardWriter",
+    "WRITERS",
+    "WandbWriter",
     "Writer",
 ]
 

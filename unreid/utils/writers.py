@@ -7,18 +7,25 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from unreid.utils.errors import UserError
 from unreid.utils.event_file import EventFile, summary_writer
+from unreid.utils.registry import Registry
 from unreid.utils.writing import AppendFile, atomic_write_text, refusal, writing
 
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
+
+MakeWriter = Callable[[str | os.PathLike[str], Mapping[str, Any], int | None], "Writer"]
+"""(folder of the run, config key -> value, steps already done or None) -> writer."""
+
+WRITERS: Registry[MakeWriter] = Registry("writer")
+"""Further places where the events of a run go, by the names that ``LOG.WRITERS`` takes."""
 
 
 @dataclass(frozen=True)

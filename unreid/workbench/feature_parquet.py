@@ -34,7 +34,7 @@ def write_parquet(
 ) -> None:
     """See :func:`unreid.workbench.feature_table.write_rows`. The same rows in the same blocks give the same bytes."""
     pa, pq = _arrow(path)
-    names = _texts(pa, paths)
+    names = as_texts(pa, paths)
     with replacing(path) as file:
         writer, written = None, 0
         for block in blocks:
@@ -88,7 +88,8 @@ def read_parquet(path: str | Path) -> tuple[list[str], list[str], np.ndarray, st
     return paths, cameras, vectors, meta.decode()
 
 
-def _texts(pa: Any, paths: Sequence[str]) -> Any:
+def as_texts(pa: Any, paths: Sequence[str]) -> Any:
+    """An array of strings, or of bytes where one is not UTF-8."""
     try:
         return pa.array(paths, pa.string())
     except UnicodeEncodeError:

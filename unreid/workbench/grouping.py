@@ -75,6 +75,7 @@ def cluster_table(table: FeatureTable, cfg: CfgNode, *, sweep: Sequence[float] =
     if cfg.CLUSTER.METRIC == "ca_jaccard" and not table.has_cameras:
         raise UserError("CLUSTER.METRIC ca_jaccard needs cameras, which the table lacks: extract with --camera-regex.")
     tries: list[Try] = []
+    eps: float | None
     if sweep:
         clustering, tries, eps = _swept(vectors, camids, cfg, sorted(sweep), table.paths)
     else:

@@ -14,7 +14,7 @@ KEYS: dict[str, Key | Section] = {
     ),
     "MEMORY.TEMP": Key(0.05, TEMPERATURE, "softmax temperature"),
     "MEMORY.MOMENTUM": Key(0.1, between(0, 1), "weight of the old row in an update"),
-    "MEMORY.NUM_INSTANCES": Key(4, between(1, 1000), "diversity slots per cluster (CDSM)"),
+    "MEMORY.SLOTS": Key(4, between(1, 1000), "diversity slots per cluster (CDSM)", formerly=("MEMORY.NUM_INSTANCES",)),
     "MEMORY.HARD_WEIGHT": Key(
         0.5, between(0, 1), "weight w of the margin (v4, v5), hard (cm_hybrid) or mean (v2) part"
     ),

@@ -17,6 +17,7 @@ from unreid.engine.commands.models import (
     check_table,
     open_encoder,
 )
+from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="features.parquet or features.npz")
     add_camera_options(parser)
     add_model_options(parser)
+    parser.add_argument("--part", type=int, default=4096, metavar="N", help="images that are saved at a time (4096)")
     parser.add_argument("--overwrite", action="store_true", help="replace the table if there is one")
 
 
@@ -36,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_table(arguments.output)
     check_crops(arguments)
     check_output(arguments.output, arguments.overwrite)
+    if arguments.part < 1:
+        raise UserError(f"--part must be at least 1, not {arguments.part}.")
     model = check_model(arguments)
     from unreid.utils.distributed import get_rank
     from unreid.utils.job import init_from_env, one_voice, shutdown
@@ -52,7 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
             logger.info("%s: %d images, model %s", arguments.images, len(crops), encoder.name)
             started = time.perf_counter()
             rows = extract_to_file(
-                encoder, crops, arguments.output, batch_size=arguments.batch_size, workers=arguments.workers
+                encoder,
+                crops,
+                arguments.output,
+                batch_size=arguments.batch_size,
+                workers=arguments.workers,
+                shard=arguments.part,
             )
             logger.info("%s: %d rows in %.0f s", arguments.output, rows, time.perf_counter() - started)
     finally:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="", metavar="D", help="cpu or cuda (default: cuda where there is some)")
     parser.add_argument("--files-only", action="store_true", help="only what stands in the run's files: no images")
     parser.add_argument(
-        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change: DATASETS.ROOT /data"
+        "overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, right after RUN: DATASETS.ROOT /data"
     )
 
 
@@ -43,9 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     setup_logging()
     if arguments.images < 0:
         raise UserError(f"--images takes a number from 0 on, not {arguments.images}.")
-    late = [word for word in arguments.overrides if word.startswith("-")]
-    if late:
-        raise UserError(f"{late[0]} stands among the KEY VALUE pairs: options such as {late[0]} come before RUN.")
     files = read_run_files(arguments.run_folder, arguments.overrides)
     out = Path(arguments.out) if arguments.out else files.folder / "report.html"
     if out.is_dir():
@@ -64,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 REPORT = Command(
     name="report",
     summary="Write what a run found as one HTML file: scores, curves, clusters, ranked lists, a map, the config.",
-    example="logs/ClusterContrast_market -o market.html",
+    example="logs/ClusterContrast_market DATASETS.ROOT /data -o market.html",
     add_arguments=add_arguments,
     run=run,
 )

@@ -27,12 +27,8 @@ NEEDED = ("config.yaml", "pseudo_labels.npz", CHECKPOINT)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument(
-        "run_", metavar="RUN", help="OUTPUT_DIR of a finished run, or the identities.csv of unreid cluster"
-    )
-    parser.add_argument(
-        "--features", metavar="F", help="feature table of an identities.csv (default: the one it names)"
-    )
+    parser.add_argument("source", metavar="RUN", help="OUTPUT_DIR of a finished run, or an identities.csv")
+    parser.add_argument("--features", metavar="F", help="features of an identities.csv (default: those it names)")
     parser.add_argument("--store", metavar="F", help=f"SQLite file of the review (default: {STORE} beside RUN's files)")
     parser.add_argument("--port", type=int, default=PORT, help=f"of 127.0.0.1; 0 takes a free one (default: {PORT})")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -40,14 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--links", metavar="DIR", help="write a folder of links, one folder an identity, and end")
     parser.add_argument("--answers", metavar="F", help="write must-links and cannot-links as a table, and end")
     parser.add_argument(
-        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="keys of the run's config to change"
+        "--set",
+        dest="overrides",
+        nargs="+",
+        default=[],
+        metavar="KEY VALUE",
+        help="keys of the run's config to change, such as DATASETS.ROOT",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is interrupted, or writes what was asked for."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    source = Path(arguments.run_)
+    source = Path(arguments.source)
     _check(source, arguments)
     store_path = Path(arguments.store) if arguments.store else _beside(source)
     check_writable(store_path.parent, "The folder of the review")
@@ -79,7 +80,9 @@ def _check(source: Path, arguments: argparse.Namespace) -> None:
         return
     check_file(str(source), "RUN")
     if arguments.overrides:
-        raise UserError(f"{arguments.overrides[0]}: only the folder of a run has a config whose keys can be changed.")
+        raise UserError(
+            f"--set {arguments.overrides[0]}: only the folder of a run has a config whose keys can be changed."
+        )
     if arguments.features:
         check_file(arguments.features, "--features")
 

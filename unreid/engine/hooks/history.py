@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,14 @@ QUALITY = {
     "pair_recall": "cluster/pair_recall",
     "label_free": "select/label_free",
 }
+STYLES = (  # the colours of Okabe and Ito, with a shape and a dash each
+    ("#0072b2", "o", "-"),
+    ("#d55e00", "s", "--"),
+    ("#009e73", "^", ":"),
+    ("#cc79a7", "D", "-."),
+    ("#e69f00", "v", "-"),
+    ("#56b4e9", "P", "--"),
+)
 MOST_COMPARISONS = 10**8  # of samples with centroids, which 2048 numbers each take seconds on a CPU
 QUALITY_NAMES = {"pair_precision": "pair precision", "pair_recall": "pair recall", "label_free": "label-free score"}
 
@@ -39,9 +48,9 @@ class HistoryHook(Hook):
     """``rounds.csv``, rewritten after every epoch, and ``rounds.png``, drawn when the run ends.
 
     A row holds the round, the epochs done at its end, the number of clusters and outliers, the largest and the mean
-    cluster size; in percent what other hooks noted about the labels (precision and recall of pairs where identities
-    are known, the label-free score) and, where the round's end was evaluated, mAP and R1 of every
-    test set.
+    cluster size, and the samples that are alone in their cluster (all of them as BUC begins, SpCL's outliers); in
+    percent precision and recall of pairs, where identities are known, and the label-free score; and mAP and R1 of every
+    test set, where the round's end was evaluated.
 
     Args:
         folder: where the files go.
@@ -66,6 +75,8 @@ class HistoryHook(Hook):
         if noted["label_free"] is None:
             noted["label_free"] = self._label_free(clustering)
         self._previous = clustering.labels
+        if clustering.num_clusters == len(clustering.labels):  # there is no pair to be right or wrong
+            noted = dict.fromkeys(noted)
         self.rows.append(
             {
                 "round": self.trainer.state.round,
@@ -74,6 +85,7 @@ class HistoryHook(Hook):
                 "outliers": clustering.num_outliers,
                 "largest": int(sizes.max()) if len(sizes) else 0,
                 "mean_size": round(float(sizes.float().mean()), 2) if len(sizes) else 0.0,
+                "alone": int((sizes == 1).sum()),
                 **{column: round(100 * value, 2) for column, value in noted.items() if value is not None},
             }
         )
@@ -104,7 +116,7 @@ class HistoryHook(Hook):
             self._write()
         if is_main() and len(self.rows) > 1:
             with optional():
-                draw_rounds(self.rows, self.folder / "rounds.png")
+                draw_rounds(self.rows, self.folder / "rounds.png", self.trainer.method.labelling)
                 logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
 
     def _write(self) -> None:
@@ -134,19 +146,20 @@ class HistoryHook(Hook):
         self._previous = labels
 
 
-def draw_rounds(rows: list[dict[str, Any]], path: Path) -> None:
+def draw_rounds(rows: list[dict[str, Any]], path: Path, labelling: str = "clustering") -> None:
     """Writes the picture of :func:`rounds_figure`."""
     with replacing(path) as file:
-        rounds_figure(rows).savefig(file, format="png", dpi=120)
+        rounds_figure(rows, labelling).savefig(file, format="png", dpi=120)
 
 
-def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
+def rounds_figure(rows: list[dict[str, Any]], labelling: str = "clustering") -> Figure:
     """What happens over the rounds: scores and quality of the labels in percent, clusters and outliers below.
 
     The labels are judged as a round begins, the network as it ends.
 
     Args:
         rows: as :class:`HistoryHook` keeps them.
+        labelling: what a round begins with.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -159,13 +172,12 @@ def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
     quality = {column: text for column, text in QUALITY_NAMES.items() if column in columns}
     if scores or quality:
         shares, counts = figure.subplots(2, sharex=True, height_ratios=(3, 2))
-        _lines(shares, rows, scores, marker="o")
-        _lines(shares, rows, quality, marker=".", linestyle=":")
+        _lines(shares, rows, {**scores, **quality})
         shares.set(ylabel="percent", ylim=(0, 100))
     else:
         counts = figure.subplots()
-    _lines(counts, rows, {"clusters": "clusters", "outliers": "outliers"}, marker=".")
-    counts.set(ylabel="number", xlabel="round of clustering")
+    _lines(counts, rows, counted(rows))
+    counts.set(ylabel="number", xlabel=f"round of {labelling}")
     counts.set_ylim(bottom=0)
     counts.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in figure.axes:
@@ -174,8 +186,21 @@ def rounds_figure(rows: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, rows: list[dict[str, Any]], named: dict[str, str], **style: str) -> None:
-    """A line a column, through the rounds that have it."""
-    for column, text in named.items():
+def counted(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Columns that count, and their names: a method without outliers, or one without lone samples, has no such line."""
+    alone = any(row.get("alone") for row in rows)
+    outliers = any(row["outliers"] for row in rows)
+    named = {"clusters": "clusters"}
+    if outliers or not alone:
+        named["outliers"] = "outliers"
+    if alone:
+        named["alone"] = "alone in a cluster"
+    return named
+
+
+def _lines(axes: Axes, rows: list[dict[str, Any]], named: dict[str, str]) -> None:
+    """A line a column, through the rounds that have it; told apart without colour, too."""
+    for (column, text), style in zip(named.items(), itertools.cycle(STYLES)):
         known = [row for row in rows if column in row]
-        axes.plot([row["round"] for row in known], [row[column] for row in known], label=text, **style)  # type: ignore[arg-type]
+        x, y = [row["round"] for row in known], [row[column] for row in known]
+        axes.plot(x, y, label=text, color=style[0], marker=style[1], linestyle=style[2], markersize=5)

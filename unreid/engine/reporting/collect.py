@@ -16,16 +16,18 @@ from unreid.constraints.pseudo_labels import load_pseudo_labels
 from unreid.data.build import build_test_transform
 from unreid.data.reading import read_image
 from unreid.engine.data import Data, Extraction, build_data
+from unreid.engine.preflight import check_parts
 from unreid.engine.reporting.files import RunFiles
 from unreid.engine.reporting.sampling import choose_gallery, choose_queries, choose_train
 from unreid.evaluation.activation import activation_maps, overlaid
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.distance import DistanceBlocks
-from unreid.evaluation.feature_extractor import retrieval_feature
 from unreid.evaluation.metrics import cmc_map
 from unreid.evaluation.selection import simplified_silhouette
 from unreid.evaluation.stored_model import read_stored_model
+from unreid.methods import METHODS
 from unreid.neighbors import PairGraphBuilder
+from unreid.neighbors.camera_centering import camera_centered
 from unreid.report import Facts, Samples, Setting, TestSide
 from unreid.structures import Tracklet
 from unreid.utils.errors import DivergedError, UserError
@@ -62,6 +64,8 @@ def collect(files: RunFiles, *, images: int, device: str = "", files_only: bool 
         rounds=files.rounds,
         metrics=files.metrics,
     )
+    check_parts(cfg)
+    facts.labelling = METHODS.get(cfg.METHOD.NAME).labelling
     if files_only:
         facts.missing["features"] = NO_FEATURES
         return facts
@@ -69,7 +73,7 @@ def collect(files: RunFiles, *, images: int, device: str = "", files_only: bool 
         with task("reading the datasets"):
             data = build_data(cfg)
     except UserError as error:
-        moved = "Where they have moved, say so at the end of the command: DATASETS.ROOT folder."
+        moved = "Where they have moved, say so right after the run: DATASETS.ROOT folder."
         facts.missing["features"] = f"The images cannot be read: {error} {moved}"
         return facts
     facts.has_cameras = len({tracklet.camid for tracklet in data.tracklets}) > 1
@@ -89,7 +93,7 @@ def _add_features(facts: Facts, files: RunFiles, data: Data, images: int, device
     _, model, feature = read_stored_model(checkpoint, None, (), cfg.PLUGINS)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(place)
-    feature = feature or retrieval_feature(cfg.METHOD.NAME)
+    feature = feature or METHODS.get(cfg.METHOD.NAME).retrieval_feature
     extraction = Extraction(cfg, place)
 
     def sampled(
@@ -110,6 +114,8 @@ def _add_features(facts: Facts, files: RunFiles, data: Data, images: int, device
     pids = None if data.truth is None else data.truth.pids
     logger.info("features of the training samples")
     facts.train = sampled(data.tracklets, choose_train(labels, len(data.tracklets), images), pids, labels)
+    if cfg.CLUSTER.CAMERA_CENTERED:  # as the run clustered them
+        facts.train = replace(facts.train, features=camera_centered(facts.train.features, facts.train.camids))
     if data.tests:
         test = data.tests[0]
         logger.info("features of query and gallery of %s", test.name)
@@ -119,6 +125,8 @@ def _add_features(facts: Facts, files: RunFiles, data: Data, images: int, device
             sampled(split.tracklets, chosen, split.truth.pids, None)
             for split, chosen in ((test.query, queries), (test.gallery, gallery))
         ]
+        if cfg.TEST.CAMERA_CENTERED:
+            sides = list(_centered(*sides))
         facts.test = _ranked(test.name, *sides, filtered=test.cross_camera_filter)
     else:
         facts.missing["test"] = "The data have no query and gallery."
@@ -149,6 +157,13 @@ def _ranked(name: str, query: Samples, gallery: Samples, *, filtered: bool) -> T
         filter_same_camera=filtered,
     )
     return TestSide(name, query, gallery, ranking, same_camera=not filtered)
+
+
+def _centered(query: Samples, gallery: Samples) -> tuple[Samples, Samples]:
+    """Both sides less the means of their cameras, as they are scored."""
+    cameras = np.concatenate((query.camids, gallery.camids))
+    both = camera_centered(torch.cat((query.features, gallery.features)), cameras)
+    return replace(query, features=both[: len(query)]), replace(gallery, features=both[len(query) :])
 
 
 def _add_sweep(facts: Facts, cfg: Any) -> None:

@@ -111,7 +111,7 @@ class DiversityMemory(Memory):
     Args:
         dim: D.
         mode: "cm", "cm_hard", "cm_hybrid", "v2", "v3", "v4" or "v5" (the paper's), or a published spelling.
-        num_instances: S, margin slots a cluster (v2 .. v5).
+        slots: S, margin slots a cluster (v2 .. v5).
         hard_weight: w, weight of the margin (v4, v5), hard (cm_hybrid) or mean (v2) part.
         temp, momentum, smooth: as in :class:`~unreid.memory.cluster_memory.ClusterMemory`.
         normalize_inputs: whether inputs and features are L2-normalised here.
@@ -126,7 +126,7 @@ class DiversityMemory(Memory):
         dim: int,
         *,
         mode: str = "v5",
-        num_instances: int = 4,
+        slots: int = 4,
         hard_weight: float = 0.5,
         temp: float = 0.05,
         momentum: float = 0.05,
@@ -137,12 +137,12 @@ class DiversityMemory(Memory):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__(dim, normalize_inputs=normalize_inputs, seed=seed, device=device)
-        if num_instances < 1:
-            raise ValueError(f"num_instances must be at least 1, not {num_instances}")
+        if slots < 1:
+            raise ValueError(f"slots must be at least 1, not {slots}")
         self.mode = DIVERSITY_MODES.get(mode)
         self.needs = self.mode.needs if use_reliability else ()
-        self.slots = num_instances
-        self.blocks = self.mode.blocks[0] + self.mode.blocks[1] * num_instances
+        self.slots = slots
+        self.blocks = self.mode.blocks[0] + self.mode.blocks[1] * slots
         self.hard_weight = hard_weight
         self.temp = temp
         self.momentum = momentum
@@ -155,7 +155,7 @@ class DiversityMemory(Memory):
         return cls(
             dim,
             mode=cfg.MEMORY.UPDATE,
-            num_instances=cfg.MEMORY.NUM_INSTANCES,
+            slots=cfg.MEMORY.SLOTS,
             hard_weight=cfg.MEMORY.HARD_WEIGHT,
             temp=cfg.MEMORY.TEMP,
             momentum=cfg.MEMORY.MOMENTUM,

@@ -1,7 +1,7 @@
 (() => {
   "use strict";
   const source = document.getElementById("map-data");
-  const map = document.getElementById("map");
+  const map = document.getElementById("map-points");
   if (!source || !map) return;
   const data = JSON.parse(source.textContent);
   const names = data.names;

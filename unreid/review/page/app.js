@@ -8,7 +8,7 @@ const ID = 0, SIZE = 1, DOUBT = 2, CAMERAS = 3, DONE = 4, SAMPLES = 5;  // of a 
 
 const state = {
   revision: 0, run: "", cameras: [], rows: new Map(), order: [], current: null, back: [],
-  crops: [], doubt: [], camera: [], focus: 0, anchor: 0, selected: new Set(),
+  crops: [], doubt: [], camera: [], half: [], split: 0, focus: 0, anchor: 0, selected: new Set(),
   near: [], chosen: 0, busy: false,
 };
 
@@ -66,17 +66,11 @@ class VirtualList {
     Object.assign(this, { scroller, height, width, gap, draw });
     this.spacer = scroller.querySelector(".spacer");
     this.count = 0;
+    this.columns = 1;
     this.drawn = new Map();
     this.frame = 0;
     scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(scroller);
-  }
-
-  tile() { return this.width ? this.width() : 0; }
-
-  get columns() {
-    const tile = this.tile();
-    return tile ? Math.max(1, Math.floor((this.scroller.clientWidth - this.gap) / (tile + this.gap))) : 1;
   }
 
   show(count, { top = false } = {}) {
@@ -92,9 +86,12 @@ class VirtualList {
   }
 
   layout() {
-    const columns = this.columns;
-    if (columns !== this.laidOut) this.clear();
-    this.laidOut = columns;
+    // Sizes are asked for here only: a question while scrolling would make the browser lay the page out each time.
+    this.view = this.scroller.clientHeight;
+    this.tile = this.width ? this.width() : 0;
+    const columns = this.tile ? Math.max(1, Math.floor((this.scroller.clientWidth - this.gap) / (this.tile + this.gap))) : 1;
+    if (columns !== this.columns) this.clear();
+    this.columns = columns;
     this.spacer.style.height = `${Math.ceil(this.count / columns) * (this.height + this.gap) + this.gap}px`;
     this.schedule();
   }
@@ -104,10 +101,9 @@ class VirtualList {
   }
 
   render() {
-    const { scroller, height, gap, columns } = { scroller: this.scroller, height: this.height, gap: this.gap, columns: this.columns };
-    const step = height + gap, margin = 2 * step;
-    const first = Math.max(0, Math.floor((scroller.scrollTop - margin) / step)) * columns;
-    const last = Math.min(this.count, Math.ceil((scroller.scrollTop + scroller.clientHeight + margin) / step) * columns);
+    const { scroller, gap, columns, view } = this, step = this.height + gap, margin = 2 * step, top = scroller.scrollTop;
+    const first = Math.max(0, Math.floor((top - margin) / step)) * columns;
+    const last = Math.min(this.count, Math.ceil((top + view + margin) / step) * columns);
     for (const [index, element] of this.drawn) {
       if (index < first || index >= last) {
         for (const image of element.getElementsByTagName("img")) image.removeAttribute("src");  // no longer wanted
@@ -121,7 +117,7 @@ class VirtualList {
       const element = this.draw(index);
       element.dataset.index = index;
       element.style.top = `${Math.floor(index / columns) * step + gap}px`;
-      if (this.width) element.style.left = `${(index % columns) * (this.tile() + gap) + gap}px`;
+      if (this.width) element.style.left = `${(index % columns) * (this.tile + gap) + gap}px`;
       this.drawn.set(index, element);
       fresh.append(element);
     }
@@ -137,11 +133,9 @@ class VirtualList {
   }
 
   reveal(index) {
-    const step = this.height + this.gap, top = Math.floor(index / this.columns) * step, { scroller } = this;
+    const step = this.height + this.gap, top = Math.floor(index / this.columns) * step, { scroller, view } = this;
     if (top < scroller.scrollTop) scroller.scrollTop = top;
-    else if (top + step + this.gap > scroller.scrollTop + scroller.clientHeight) {
-      scroller.scrollTop = top + step + this.gap - scroller.clientHeight;
-    }
+    else if (top + step + this.gap > scroller.scrollTop + view) scroller.scrollTop = top + step + this.gap - view;
     this.render();
   }
 }
@@ -198,7 +192,7 @@ function drawCluster(index) {
   }
   const meter = make("span", "meter"), filled = make("i");
   meter.title = `doubt ${row[DOUBT].toFixed(2)}`;
-  filled.style.width = `${Math.min(100, 50 * row[DOUBT])}%`;
+  filled.style.width = `${Math.round(100 * Math.min(1, row[DOUBT]))}%`;
   meter.append(filled);
   words.append(meter);
   element.append(words, strip(row[SAMPLES], "strip"));
@@ -216,10 +210,15 @@ function drawCrop(index) {
     if (image.getAttribute("src")) image.replaceWith(make("div", "none", "cannot be read"));
   });
   element.append(image, make("span", "tag", state.cameras[state.camera[index]]));
-  if (state.current >= 0 && state.doubt[index] > 1) {
+  if (state.current >= 0 && state.doubt[index] > 0.1) {
     const odd = make("span", "odd", "?");
-    odd.title = "nearer to another cluster than to the others of this one";
+    odd.title = "most of its nearest crops are in another cluster";
     element.append(odd);
+  }
+  if (state.split && state.half[index]) {
+    const half = make("span", "half", "½");
+    half.title = "in the smaller half, which may be somebody else (H selects it)";
+    element.append(half);
   }
   return element;
 }
@@ -232,7 +231,7 @@ function drawNear() {
     element.setAttribute("aria-pressed", index === state.chosen);
     if (index < 9) words.append(make("span", "key", index + 1));
     words.append(make("b", "", row[ID]), make("span", "meta", `${describe(row)}${row[DONE] ? ", confirmed" : ""}`));
-    element.title = state.current >= 0 && !state.selected.size ? `doubt ${value.toFixed(2)}` : `distance ${value.toFixed(2)}`;
+    element.title = state.current >= 0 && !state.selected.size ? `doubt ${value.toFixed(2)}` : `${Math.round(100 * value)} % of the nearest crops`;
     element.append(words, strip(row[SAMPLES], "faces"));
     element.addEventListener("click", () => choose(index));
     element.addEventListener("dblclick", () => open(row[ID]));
@@ -258,7 +257,8 @@ function drawHead() {
   else if (state.current !== null) title = `Cluster ${state.current}: ${describe(state.rows.get(state.current))}`;
   $("title").textContent = title;
   $("near-title").textContent = state.selected.size ? "Nearest to the selection" : state.current >= 0 ? "Could be the same" : "Nearest to the crop";
-  $("selection").textContent = state.selected.size ? `${state.selected.size.toLocaleString("en")} selected` : "";
+  const halves = state.split > 0 ? `could be two: ${state.half.filter(Boolean).length} of them marked ½` : "";
+  $("selection").textContent = state.selected.size ? `${state.selected.size.toLocaleString("en")} selected` : halves;
   document.title = `${title ? title.split(":")[0] + " – " : ""}unreid review`;
 }
 
@@ -318,6 +318,7 @@ async function open(id) {
   const before = state.order.indexOf(state.current), after = state.order.indexOf(id);
   Object.assign(state, {
     current: id, crops: found.crops, doubt: found.doubt, camera: found.cameras, near: found.neighbours,
+    half: found.half, split: found.split,
     focus: 0, anchor: 0, chosen: 0, selected: new Set(),
   });
   history.replaceState(null, "", `#${id}`);
@@ -468,6 +469,7 @@ const KEYS = {
   j: () => step(1), k: () => step(-1), arrowdown: () => step(1), arrowup: () => step(-1),
   arrowleft: (event) => focus(state.focus - 1, event.shiftKey), arrowright: (event) => focus(state.focus + 1, event.shiftKey),
   " ": () => toggle(state.focus), a: () => { state.selected = new Set(state.crops); selectionChanged(); },
+  h: () => { state.selected = new Set(state.crops.filter((_, index) => state.half[index])); selectionChanged(); },
   escape: () => { state.selected = new Set(); selectionChanged(); },
   m: () => act("merge"), d: () => act("apart"), c: () => act("confirm"), enter: () => act("confirm"),
   s: () => act("split"), v: () => act("move"), n: () => act("noise"), u: () => act("undo"), y: () => act("redo"),

@@ -1,0 +1,107 @@
+"""Identities from vectors: confidence, threshold, assignment, the choice of eps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from unreid.config import load_config
+from unreid.utils.errors import UserError
+from unreid.workbench import FeatureMeta, FeatureTable
+from unreid.workbench.assignment import assign_table, calibrate
+from unreid.workbench.confidence import confidences, fit
+from unreid.workbench.gallery import Cameras, TableGallery, find
+from unreid.workbench.grouping import by_size, cluster_table, radii, takes_eps
+
+
+def world(ids: int = 12, images: int = 6, noise: float = 0.5, seed: int = 0) -> tuple[FeatureTable, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(ids), images)
+    centers = np.random.default_rng(7).normal(size=(100, 32))[:ids]
+    x = centers[pids] + noise * rng.normal(size=(len(pids), 32))
+    paths = [f"{pid:03}/{seed}_{number:03}.jpg" for number, pid in enumerate(pids)]
+    cameras = [f"c{number % 3}" for number in range(len(pids))]
+    return FeatureTable(paths, cameras, x.astype(np.float32), FeatureMeta("/data", "m", "f", unreadable=[])), pids
+
+
+def test_confidence_takes_the_images_own_share_out() -> None:
+    table, pids = world(ids=5)
+    x, labels = torch.from_numpy(table.vectors), torch.from_numpy(pids).clone()
+    labels[0], labels[-1] = -1, 5  # nobody's, and one alone
+    found = confidences(x, labels)
+    unit = normalize(x)
+    i = 8
+    mates = (labels == labels[i]) & (torch.arange(len(x)) != i)
+    a = (unit[i] - normalize(unit[mates].sum(0), dim=0)).norm()
+    means = [normalize(unit[labels == other].sum(0), dim=0) for other in range(6) if other != labels[i]]
+    b = min((unit[i] - mean).norm() for mean in means)
+    assert found[i].item() == pytest.approx(max(0, (b - a) / max(a, b)).item(), abs=1e-4)
+    assert found[0] == found[-1] == 0 and float(found.min()) >= 0 and float(found.max()) <= 1
+    for block in (1, 7):
+        assert torch.equal(fit(x, labels, block=block).own, fit(x, labels).own)
+
+
+def test_the_threshold_balances_both_mistakes() -> None:
+    table, pids = world(ids=40, noise=1.2)
+    found = calibrate(torch.from_numpy(table.vectors), torch.from_numpy(pids))
+    assert abs(found["false_unknown"] - found["false_known"]) < 0.02 and 0 < found["cosine"] < 1
+    assert calibrate(torch.eye(3), torch.tensor([0, 0, 0]))["cosine"] == 0
+
+
+def test_new_crops_find_their_identity_and_strangers_none() -> None:
+    known, pids = world(ids=10)
+    identities = cluster_table(known, load_config(None, ["CLUSTER.K1", 8, "CLUSTER.K2", 2]), sweep=(0.4, 0.5))
+    new, truth = world(ids=14, images=2, seed=1)  # four of them are strangers
+    found = assign_table(new, known, identities)
+    of = {pid: identities.pids[int(np.flatnonzero(pids == pid)[0])] for pid in range(10)}
+    assert [of.get(pid, "-1") for pid in truth.tolist()] == found.pids
+    assert all((pid == "-1") == (sure == 0) for pid, sure in zip(found.pids, found.confidences))
+    everyone = assign_table(new, known, identities, threshold=-1.0)
+    assert "-1" not in everyone.pids
+    with pytest.raises(UserError, match="give the table that they were clustered from"):
+        assign_table(new, new, identities)
+
+
+def test_the_eps_with_the_best_score_is_taken_and_recorded() -> None:
+    table, pids = world()
+    cfg = load_config(None, ["CLUSTER.K1", 10, "CLUSTER.K2", 3])
+    found = cluster_table(table, cfg, sweep=(0.05, 0.5, 0.6), source="features.npz")
+    tries = found.meta["sweep"]
+    assert found.meta["eps"] == max(tries, key=lambda one: one["score"])["eps"] and len(tries) == 3
+    labels, names = found.labels
+    assert len(names) == 12 and len(set(zip(labels.tolist(), pids.tolist()))) == 12
+    assert found.meta["clusterer"] == {"CLUSTER.NAME": "DBSCAN", "CLUSTER.K1": 10, "CLUSTER.K2": 3}
+
+
+def test_other_clusterers_and_distances() -> None:
+    table, _ = world()
+    assert not takes_eps(load_config(None, ["CLUSTER.NAME", "KMeans"]))
+    cfg = load_config(None, ["CLUSTER.NAME", "KMeans", "CLUSTER.NUM_CLUSTERS", 12])
+    assert len(cluster_table(table, cfg).labels[1]) == 12
+    cosine = load_config(None, ["CLUSTER.METRIC", "cosine"])
+    tried = radii(table, cosine)
+    assert len(tried) > 1 and list(tried) == sorted(tried)
+    assert len(cluster_table(table, cosine, sweep=tried).labels[1]) == 12
+    with pytest.raises(UserError, match="finds no identity"):
+        cluster_table(table, load_config(None, ["CLUSTER.METRIC", "cosine", "CLUSTER.EPS", 0.001]))
+
+
+def test_identities_are_numbered_by_size() -> None:
+    assert by_size(torch.tensor([0, -1, 1, 1, 2, 2])).tolist() == [2, -1, 0, 0, 1, 1]
+    assert by_size(torch.tensor([-1, -1])).tolist() == [-1, -1]
+
+
+def test_search_in_a_table() -> None:
+    table, pids = world()
+    gallery = TableGallery(table, [str(pid) for pid in pids])
+    own = table.paths[0]
+    hits = find(gallery, table.vectors[0], 5, own=own)
+    assert [hit.pid for hit in hits] == ["0"] * 5 and own not in [hit.path for hit in hits]
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    again = find(gallery, table.vectors[0], 5, own=own, rerank=True)
+    assert {hit.path for hit in again} == {hit.path for hit in hits}
+    others = find(gallery, table.vectors[0], 50, own=own, cameras=Cameras(without="c0"))
+    assert {hit.camera for hit in others} == {"c1", "c2"}
+    assert {hit.camera for hit in find(gallery, table.vectors[0], 50, cameras=Cameras(only=("c1",)))} == {"c1"}

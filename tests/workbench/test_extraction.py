@@ -1,0 +1,109 @@
+"""Vectors of folders: by any model, in shards that go on, the same file whoever made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unreid.config import load_config
+from unreid.models.checkpoint_format import Checkpoint
+from unreid.models.embedding import EmbeddingModel
+from unreid.utils.errors import UserError
+from unreid.utils.io import atomic_save
+from unreid.workbench import extraction, read_features
+from unreid.workbench.crops import list_crops
+from unreid.workbench.encoder import load_encoder
+from unreid.workbench.export import export, some_pictures
+
+CONFIG = [
+    *("MODEL.BACKBONE.NAME", "resnet_tiny", "MODEL.BACKBONE.WIDTH", 4, "MODEL.BACKBONE.PRETRAIN", False),
+    *("INPUT.SIZE_TEST", [32, 16], "MODEL.DEVICE", "cpu"),
+]
+
+
+@pytest.fixture
+def crops(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        path = tmp_path / "crops" / f"{number % 4}_c{number % 3}_{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40, 20, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "crops" / "broken_c1.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    return tmp_path / "crops"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    cfg = load_config(None, CONFIG)
+    model = EmbeddingModel.from_config(cfg, pretrained=False)
+    for name, value in model.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 2.0)
+    atomic_save(Checkpoint(model.state_dict(), cfg.dump(), {}, "embedding").pack(), tmp_path / "checkpoint.pth")
+    return tmp_path / "checkpoint.pth"
+
+
+def test_a_table_that_was_begun_is_gone_on_with(
+    tmp_path: Path, crops: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(checkpoint)
+    listed = list_crops(crops, camera_regex=r"_(c\d)")
+    options = {"batch_size": 4, "shard": 4}
+    assert extraction.extract_to_file(encoder, listed, tmp_path / "whole.npz", **options) == 20
+    whole = read_features(tmp_path / "whole.npz")
+    assert whole.meta.unreadable == ["broken_c1.png"] and set(whole.cameras) == {"c0", "c1", "c2"}
+    assert whole.paths == sorted(whole.paths) and not (tmp_path / "whole.npz.parts").exists()
+    write, written = extraction._Parts.write, []
+
+    def die(self: extraction._Parts, number: int, found: list) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(number)
+        write(self, number, found)
+
+    monkeypatch.setattr(extraction._Parts, "write", die)
+    with pytest.raises(KeyboardInterrupt):
+        extraction.extract_to_file(encoder, listed, tmp_path / "again.npz", **options)
+    assert not (tmp_path / "again.npz").exists()
+    with pytest.raises(UserError, match="another batch size"):
+        extraction.extract_to_file(encoder, listed, tmp_path / "again.npz", batch_size=2, shard=4)
+    second: list[int] = []
+    monkeypatch.setattr(extraction._Parts, "write", lambda self, n, found: (second.append(n), write(self, n, found)))
+    extraction.extract_to_file(encoder, listed, tmp_path / "again.npz", **options)
+    assert not set(second) & set(written) and len(second) + len(written) == 6
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    in_memory = extraction.extract_table(encoder, listed, batch_size=4)
+    assert np.array_equal(in_memory.vectors, whole.vectors) and in_memory.meta == whole.meta
+
+
+@pytest.mark.parametrize("form", ["torchscript", "safetensors"])
+def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, checkpoint: Path, form: str) -> None:
+    if form == "safetensors":
+        pytest.importorskip("safetensors")
+    encoder = load_encoder(checkpoint, overrides=["TEST.FLIP", True])
+    path = tmp_path / f"model.{form}"
+    assert export(encoder, path, form, some_pictures(list_crops(crops).files)) < 1e-4
+    again = load_encoder(path)
+    assert again.fingerprint == encoder.fingerprint and again.preprocessing == encoder.preprocessing
+    assert again.fingerprint != load_encoder(checkpoint).fingerprint
+    listed = list_crops(crops)
+    one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
+    assert np.allclose(one.vectors, other.vectors, atol=1e-5)
+    assert [file.name for file in tmp_path.glob(".export*")] == []
+
+
+@pytest.mark.slow
+def test_onnx_makes_the_same_vectors(tmp_path: Path, crops: Path, checkpoint: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    encoder = load_encoder(checkpoint)
+    assert export(encoder, tmp_path / "model.onnx", "onnx", some_pictures(None)) < 1e-4
+    again = load_encoder(tmp_path / "model.onnx")
+    listed = list_crops(crops)
+    one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
+    assert np.allclose(one.vectors, other.vectors, atol=1e-4) and again.fingerprint == encoder.fingerprint
