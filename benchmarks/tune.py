@@ -17,6 +17,7 @@ import logging
 import time
 from pathlib import Path
 
+import checkout  # noqa: F401
 import numpy as np
 import torch
 import torch.nn.functional as F

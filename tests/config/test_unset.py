@@ -15,11 +15,18 @@ REASONS = {
         *("MODEL.SYNC_BN", "DATASETS.ROOT", "DATASETS.TESTS", "DATASETS.STRICT", "DATALOADER.CACHE"),
         *("DATALOADER.CACHE_MB", "DATALOADER.SKIP_CORRUPT", "OPTIM.AMP", "OPTIM.COMPILE", "OPTIM.CLIP_GRAD"),
         *("CLUSTER.KNN", "MEMORY.STORAGE", "TEST.EVAL_ONLY", "TEST.FLIP", "TEST.RANKED_LIST", "TEST.AMP"),
-        *("CHECKPOINT.KEEP", "LOG", "DIST"),
+        *("CHECKPOINT.KEEP", "LOG", "DIST", "MODEL.INIT_NETWORK"),
     ),
     "a user's own data, and the worlds that are rendered": (
         *("DATASETS.FOLDER", "DATASETS.SYNTHETIC", "DATASETS.SYNTHETIC_VIDEO", "DATASETS.MARS_INFO"),
         *("DATASETS.CUHK03", "DATASETS.MSMT17", "DATASETS.CELEBREID", "CLUSTER.ICDBSCAN_CONSTRAINT_PATH"),
+        *(
+            "DATASETS.SYNTHETIC_SOURCE",
+            "CLUSTER.REVIEW",
+            "TEST.CAMERA_CENTERED",
+            "INPUT.PIXEL_SOURCE",
+            "MODEL.NECK_RELU",
+        ),
         *("CLUSTER.STR_PATH", "CLUSTER.CCE_PATH", "TEST.CONSTRAINT_PATH", "TEST.CCE_PATH", "TEST.STR_PATH"),
     ),
     "what a paper varies, or its code and its text do differently": (

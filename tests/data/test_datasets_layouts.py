@@ -65,7 +65,9 @@ def routes(half: Half, cameras: int) -> list[list[int]]:
 
 def test_every_layout_has_a_dataset() -> None:
     assert set(DATASET_OF) == set(LAYOUTS) - {"synthetic"}
-    assert {name for name, _ in DATASET_OF.values()} | {"Synthetic", "SyntheticVideo"} == set(DATASETS)
+    assert {name for name, _ in DATASET_OF.values()} | {"Synthetic", "SyntheticSource", "SyntheticVideo"} == set(
+        DATASETS
+    )
 
 
 @pytest.mark.parametrize("layout", [name for name in DATASET_OF if not LAYOUTS[name].is_video])

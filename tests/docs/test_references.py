@@ -24,7 +24,7 @@ ROLE = re.compile(r":(?:meth|class|func|attr|mod|data|exc):`~?\.?([\w.]+)`")
 FILE = re.compile(r"(?<![\w/.<{*-])((?:[\w-]+/)*[\w-]+\.(?:md|py|yml))\b")
 DOTTED = re.compile(r"``(unreid(?:\.\w+)+|[A-Z][a-z]\w*\.[a-z_]\w*)")
 # Files that a run writes or a user would have, as examples in docstrings and messages.
-NOT_OURS = re.compile(r"(?:methods/mine|mine|root)\.\w+")
+NOT_OURS = re.compile(r"(?:methods/mine|mine|root|tune)\.\w+")
 
 
 def documented(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -20,7 +20,7 @@ from tests.distributed.jobs import METHODS
 from unreid.config import CfgNode
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
-from unreid.memory import cluster_memory, hybrid_memory, proxy_memory
+from unreid.memory import hybrid_memory, proxy_memory, update_rules
 from unreid.memory.diversity import memory as diversity_memory
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Batch
@@ -80,7 +80,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     for name in ("tolist", "numpy", "cpu"):  # these do not pass the dispatcher on a CPU
         original = getattr(torch.Tensor, name)
         monkeypatch.setattr(torch.Tensor, name, lambda *args, _original=original: watched(_original, *args))
-    for memory in (cluster_memory, hybrid_memory, diversity_memory, proxy_memory):  # as on a GPU
+    for memory in (update_rules, hybrid_memory, diversity_memory):  # as on a GPU
         monkeypatch.setattr(memory, "group_by_class", as_on_a_gpu)
     monkeypatch.setattr(proxy_memory, "distinct", lambda values: (values, None))
     return watch
@@ -107,7 +107,7 @@ def test_a_wait_would_be_found(
 ) -> None:
     """The groups of a batch without the bound that makes their shape known."""
     monkeypatch.setattr(
-        cluster_memory, "group_by_class", lambda targets, **options: group_by_class(targets, static=False)
+        update_rules, "group_by_class", lambda targets, **options: group_by_class(targets, static=False)
     )
     run(short(small_config, "ClusterContrast"))
     assert watch.found and all("grouping.py" in line for line in watch.found)

@@ -237,7 +237,7 @@ def test_builds_from_the_config() -> None:
     cfg.MEMORY.RELIABILITY = "off"
     assert build_memory(cfg, DIM).needs == ()
     cfg.MEMORY.NEGATIVES = 5
-    with pytest.raises(UserError, match="not with DiversityMemory"):
+    with pytest.raises(UserError, match="does not work with DiversityMemory"):
         build_memory(cfg, DIM)
     with pytest.raises(ValueError, match="slots"):
         DiversityMemory(DIM, slots=0)

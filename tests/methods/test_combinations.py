@@ -128,7 +128,7 @@ SENSELESS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "a clusterer that scikit-learn lacks": (
         "ClusterContrast",
         ("CLUSTER.NAME", "sklearn/HDBSCANN"),
-        r"no clusterer HDBSCANN\. Did you mean sklearn/HDBSCAN\?",
+        r"no clusterer 'HDBSCANN'\. Did you mean sklearn/HDBSCAN\?",
     ),
     "an argument that scikit-learn lacks": (
         "ClusterContrast",
@@ -211,7 +211,7 @@ class Mirror(Part):
             rows.camids.repeat(2),
             rows.indices.repeat(2),
             rows.real,
-            rows.extras,
+            extras=rows.extras,
         )
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from unreid.config import load_config
-from unreid.config.pixels import pixel_statistics
 from unreid.engine.names import check_timm_name, timm_names
 from unreid.models.backbone import build_backbone
 from unreid.models.base import create_backbone
@@ -18,6 +17,7 @@ from unreid.models.embedding import EmbeddingModel
 from unreid.models.pretrained import fill_backbone, load_pretrained, published_weights
 from unreid.models.timm_backbone import TimmBackbone
 from unreid.utils.errors import UserError
+from unreid.utils.pixels import pixel_statistics
 
 timm = pytest.importorskip("timm")
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.config.pixels import pixel_statistics
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.batches import EpochBatches
 from unreid.data.cache import ImageCache, usable_processors
@@ -20,6 +19,7 @@ from unreid.data.reading import CorruptImages, Resize
 from unreid.data.samplers import SAMPLERS, Sampler
 from unreid.data.transforms import TestTransform, TrainTransform
 from unreid.structures import RoundPlan, Tracklet
+from unreid.utils.pixels import pixel_statistics
 from unreid.utils.registry import Registry
 
 TRANSFORMS: Registry[Callable[[Any], TrainTransform]] = Registry("transform")

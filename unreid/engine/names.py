@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 from unreid.config import CfgNode
-from unreid.config.pixels import TIMM
 from unreid.engine.kinds import KINDS, own_names
 from unreid.utils.errors import UserError
 from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse_arguments
+from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_installed
 
 _ENTRYPOINT = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)

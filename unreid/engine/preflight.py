@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unreid.config import CfgNode
-from unreid.config.pixels import TIMM
 from unreid.engine.folder import AUTO, RunFolder, check_writable
 from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
+from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_plugins
 
 logger = logging.getLogger(__name__)

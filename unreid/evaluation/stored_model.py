@@ -8,7 +8,6 @@ from typing import Any
 
 from unreid.config import CfgNode, get_cfg
 from unreid.config.node import find, leaves
-from unreid.config.pixels import TIMM
 from unreid.config.renamed import successor
 from unreid.config.values import coerce
 from unreid.models.base import BACKBONES
@@ -18,6 +17,7 @@ from unreid.models.convert import load_weights, own_weights
 from unreid.models.embedding import EmbeddingModel
 from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
+from unreid.utils.pixels import TIMM
 
 
 def read_stored_model(

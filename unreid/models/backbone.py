@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from unreid.config.pixels import TIMM, pixel_statistics
 from unreid.models.base import find_backbone
 from unreid.models.pretrained import load_pretrained, warn_about_pixel_statistics
 from unreid.utils.errors import UserError
+from unreid.utils.pixels import TIMM, pixel_statistics
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode

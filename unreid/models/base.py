@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from unreid.config.pixels import IMAGENET_MEAN, IMAGENET_STD, TIMM, timm_statistics
+from unreid.utils.pixels import IMAGENET_MEAN, IMAGENET_STD, TIMM, timm_statistics
 from unreid.utils.registry import Registry
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unreid.config.pixels import TIMM
 from unreid.models.base import find_backbone
 from unreid.models.folded_norms import unfold
 from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
 from unreid.utils.distributed import barrier, is_main
 from unreid.utils.errors import UserError
+from unreid.utils.pixels import TIMM
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,8 @@ class Row:
         clusters, outliers, largest: counts.
         stability: agreement with clusterings of random subsets, mean; 0 with fewer than two clusters.
         silhouette: how much nearer samples are to their own centroid than to the next, in the features clustered.
-        crossing: pairs of two cameras inside clusters over chance, see :class:`~unreid.evaluation.CameraSigns`;
+        crossing: pairs of two cameras inside clusters over chance, see
+            :class:`~unreid.evaluation.label_signs.CameraSigns`;
             None without cameras.
         score: :func:`~unreid.evaluation.selection.recipe_score` of the three.
     """
