@@ -40,6 +40,9 @@ requestAnimationFrame(frame);
 def make_many(folder: Path) -> CropSet:
     """5,000 identities; one cluster of 10,000 crops, 15,000 unassigned; 50 files stand for all images."""
     rng = np.random.default_rng(0)
+    labels = rng.integers(0, IDENTITIES, CROPS)
+    centres = rng.normal(size=(IDENTITIES, DIM)).astype(np.float32)
+    features = centres[labels] + 0.5 * rng.normal(size=(CROPS, DIM)).astype(np.float32)
     folder.mkdir()
     paths = []
     for number in range(50):
@@ -47,9 +50,6 @@ def make_many(folder: Path) -> CropSet:
         pixels = np.kron(rng.integers(0, 255, (16, 8, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8))
         Image.fromarray(pixels).save(path)
         paths.append(str(path))
-    labels = rng.integers(0, IDENTITIES, CROPS)
-    centres = rng.normal(size=(IDENTITIES, DIM)).astype(np.float32)
-    features = centres[labels] + 0.5 * rng.normal(size=(CROPS, DIM)).astype(np.float32)
     labels[:UNASSIGNED] = -1
     labels[UNASSIGNED : UNASSIGNED + LARGEST] = 7
     keys = [f"c{number % CAMERAS}/{number:06d}.jpg" for number in range(CROPS)]
