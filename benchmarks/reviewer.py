@@ -2,6 +2,7 @@
 
     python benchmarks/reviewer.py [--seeds 1 2] [--answers 50 200 500] [--config ClusterContrast_synthetic]
         [--out FILE.json] [--write-docs] [--set KEY VALUE ...]
+    python benchmarks/reviewer.py --read FILE.json --write-docs     # only the table, of what --out has kept
 
 A run on the rendered world is reviewed as on the page: the most doubtful cluster first, and of it what is most
 doubtful: is its first neighbour the same identity, are its two halves, does a crop belong to it? The true labels
@@ -25,15 +26,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.methods import machine, replace_block
+from unreid.utils.writing import atomic_write_text
+
+ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "review.md"
 QUIET = [
     *("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0", "OVERWRITE", "True"),
@@ -249,6 +254,14 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def block(results: dict[str, Any]) -> str:
+    """The table with where it comes from."""
+    seeds = list(results["seeds"])
+    many = "Seeds" if len(seeds) > 1 else "Seed"
+    how = f"{many} {', '.join(seeds)} of `{results['config']}`, {results['machine']}, one thread, {results['date']}:"
+    return f"{how}\n\n{table(results)}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
@@ -256,14 +269,29 @@ def main() -> None:
     parser.add_argument("--config", default="ClusterContrast_synthetic")
     parser.add_argument("--work", help="folder of runs and data (default: a temporary one)")
     parser.add_argument("--out", help="JSON file of the results")
-    parser.add_argument("--write-docs", action="store_true", help=f"put table and curve into {DOCS.name}")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the table into docs/{DOCS.name}")
+    parser.add_argument("--read", metavar="FILE", help="JSON file of an earlier --out: measure nothing")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY VALUE", dest="overrides")
     arguments = parser.parse_args()
+    results = json.loads(Path(arguments.read).read_text()) if arguments.read else measure_all(arguments)
+    print(table(results))
+    if arguments.write_docs:
+        atomic_write_text(DOCS, replace_block(DOCS.read_text(), "reviewer", block(results)))
+
+
+def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Every seed, one after the other; ``--out`` is written after each."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(1)
-    results: dict[str, Any] = {"config": arguments.config, "overrides": arguments.overrides, "seeds": {}}
+    results: dict[str, Any] = {
+        "config": arguments.config,
+        "overrides": arguments.overrides,
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": {},
+    }
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(arguments.work or temporary)
         data = work / "data"
@@ -272,8 +300,8 @@ def main() -> None:
             found = measure(arguments.config, seed, counts, work, data, arguments.overrides)
             results["seeds"][str(seed)] = found
             if arguments.out:
-                Path(arguments.out).write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
+                atomic_write_text(arguments.out, json.dumps(results, indent=1) + "\n")
+    return results
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from unreid.clustering import (
     BottomUp,
     Clusterer,
     ConstrainedDBSCAN,
+    FollowAnswers,
     KMeans,
     PerCameraDBSCAN,
     ScheduledClusterer,
@@ -24,10 +25,14 @@ from unreid.clustering.base import CLUSTERERS
 from unreid.clustering.bottom_up import BottomUpPartition
 from unreid.clustering.infomap import Infomap
 from unreid.clustering.sklearn_adapter import SklearnClusterer
+from unreid.constraints import Answers
 from unreid.constraints.links import Links
 from unreid.neighbors import jaccard_graph
 
 N = 60
+ANSWERS = Answers(
+    N, np.array([[0, 1]]), np.array([[0, 4]]), np.array([True]), np.array([True]), noise=np.array([N - 1])
+)
 NOTHING = Links.from_pairs(np.empty(0, np.int64), np.empty(0, np.int64), (N, N))
 ON_GRAPHS = {
     "DBSCAN": lambda: DBSCAN(),
@@ -41,6 +46,7 @@ ON_GRAPHS = {
     "sklearn, graph": lambda: SklearnClusterer("DBSCAN"),
     "sklearn, connectivity": lambda: SklearnClusterer("AgglomerativeClustering", {"n_clusters": 4}),
     "SizeFilter": lambda: SizeFilter(DBSCAN(), 3),
+    "FollowAnswers": lambda: FollowAnswers(DBSCAN(), ANSWERS),
     "ScheduledClusterer": lambda: ScheduledClusterer([(0, SelfPacedDBSCAN()), (5, KMeans(4))]),
 }
 ON_FEATURES = {
@@ -51,6 +57,7 @@ ON_FEATURES = {
     "HDC": lambda: HDC(4, use_jaccard=False),
     "HDC, both": lambda: HDC(4),
     "PerCameraDBSCAN": lambda: PerCameraDBSCAN(),
+    "FollowAnswers": lambda: FollowAnswers(KMeans(4), ANSWERS),
 }
 
 

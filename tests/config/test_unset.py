@@ -28,6 +28,7 @@ REASONS = {
             "MODEL.NECK_RELU",
         ),
         *("CLUSTER.STR_PATH", "CLUSTER.CCE_PATH", "TEST.CONSTRAINT_PATH", "TEST.CCE_PATH", "TEST.STR_PATH"),
+        "CLUSTER.REVIEW",
     ),
     "what a paper varies, or its code and its text do differently": (
         *("METHOD.CDSM.TEACHER_VIEW", "METHOD.ISE.CLAMP_TOPK", "METHOD.ISE.LP.GROUPING", "METHOD.SPCL.FRESH_FEATURES"),

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.browser import needs_browser, opened
 from tests.review.conftest import HOSTILE
 from unreid.review import ReviewServer
 
-webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no chromium with chromedriver here")
+pytestmark = needs_browser
 
 
 @pytest.fixture
 def page(server: ReviewServer) -> Iterator[Any]:
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(DRIVER), options=options)
-    try:
+    with opened() as driver:
         driver.get(server.url)
         until(driver, lambda: driver.execute_script("return state.crops.length > 0"))
         yield driver
-    finally:
-        driver.quit()
 
 
 def until(driver: Any, condition: Callable[[], Any], seconds: float = 60) -> None:
