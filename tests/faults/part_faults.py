@@ -8,7 +8,7 @@ PER_CAMERA = "clustering/test_per_camera.py"
 SIGNS = "evaluation/test_label_signs.py"
 IDENTITY = "losses/test_identity.py"
 TRIPLET = "losses/test_triplet.py"
-PARTS = "methods/test_pplr.py"
+PARTS = "losses/test_part_agreement.py methods/test_pplr.py"
 
 FAULTS = [
     # --------------------------------------------------------------------------------- clustering/per_camera
