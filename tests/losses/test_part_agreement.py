@@ -39,5 +39,5 @@ def test_a_part_that_agrees_learns_its_label_and_another_one_to_say_nothing() ->
         away = float((0.25 * (0.25 / prediction).log()).sum())  # Kullback-Leibler divergence from the uniform one
         share = float(agreement[image])
         total += (share * -float(prediction[targets[image]].log()) + (1 - share) * away) / 6
-    assert abs(float(agreement_smoothed_loss(logits, targets, agreement)) - total) < 1e-12
+    assert abs(float(agreement_smoothed_loss(logits, targets, agreement)) - total) < 1e-7
     assert abs(float(agreement_smoothed_loss(torch.zeros(2, 4), targets[:2], torch.zeros(2)))) < 1e-6
