@@ -133,3 +133,17 @@ def test_search_in_a_table() -> None:
     others = find(gallery, table.vectors[0], 50, own=own, cameras=Cameras(without="c0"))
     assert {hit.camera for hit in others} == {"c1", "c2"}
     assert {hit.camera for hit in find(gallery, table.vectors[0], 50, cameras=Cameras(only=("c1",)))} == {"c1"}
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_radii_tried_are_distances_to_a_neighbour(metric: str) -> None:
+    table, _ = world(ids=5)
+    cfg = load_config(None, ["CLUSTER.METRIC", metric, "CLUSTER.MIN_SAMPLES", 3])
+    unit = normalize(torch.from_numpy(table.vectors).double())
+    distance = torch.cdist(unit, unit) if metric == "euclidean" else 1 - unit @ unit.T
+    third = distance.sort(dim=1).values[:, 2]
+    tried = radii(table, cfg)
+    assert tried[0] >= float(third.min()) and tried[-1] <= float(third.max())
+    assert float(torch.quantile(third, 0.5)) == pytest.approx(
+        min(tried, key=lambda eps: abs(eps - third.median())), rel=0.02
+    )
