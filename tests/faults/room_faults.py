@@ -279,7 +279,7 @@ FAULTS = [
         "evaluation/baselines.py",
         "rows - rows.mean(axis=1, keepdims=True)",
         "rows",
-        "evaluation data/test_rendering.py",
+        "evaluation/test_baselines.py",
     ),
     # --------------------------------------------------------------------------------------------- rendering
     Fault("rendering/seeding.py", "[_FAMILY, seed, int(purpose), *key]", "[_FAMILY, int(purpose), *key]", WORLD),
