@@ -3,7 +3,7 @@
     python benchmarks/worlds.py [--worlds 0 1 2 3 4] [--methods ClusterContrast O2CAP] [--seeds 1] [--write-docs]
 
 A world is a seed of the renderer: other people, other cameras. Runs of one world and seed share images and start
-weights, so methods are compared pair by pair, with the interval of Student's t over all pairs. Finished runs are kept
+weights, so methods are compared pair by pair, with the interval of Student's t over the worlds. Finished runs are kept
 in ``benchmarks/results/worlds.json``; the same command goes on where it was stopped.
 """
 
@@ -54,8 +54,8 @@ def train(method: str, world: int, seed: int) -> dict[str, float]:
 
 
 def markdown(runs: dict[str, dict[str, Any]]) -> str:
-    """Every method by world, and against Cluster Contrast over all pairs."""
-    scores: dict[str, dict[object, float]] = {}
+    """Every method by world, and against Cluster Contrast over the worlds."""
+    scores: dict[str, dict[tuple[int, int], float]] = {}
     for key, run in runs.items():
         method, world, seed = key.split("/")
         scores.setdefault(method, {})[(int(world), int(seed))] = run["mAP"]
@@ -65,8 +65,13 @@ def markdown(runs: dict[str, dict[str, Any]]) -> str:
         cells = [[value for (world, _), value in found.items() if world == one] for one in worlds]
         means = [statistics.fmean(cell) for cell in cells if cell]
         lines.append(f"| {method} | {' | '.join(spread(cell) if cell else '' for cell in cells)} | {spread(means)} |")
-    trained = {name: found for name, found in scores.items() if name not in BASELINES}
-    return "\n".join([*lines, "", table(trained, "ClusterContrast")])
+    # A world is the unit: several seeds of one are averaged first, for they share what is particular to it.
+    by_world: dict[str, dict[object, float]] = {}
+    for method, found in scores.items():
+        if method not in BASELINES:
+            of_world = {one: [value for (world, _), value in found.items() if world == one] for one in worlds}
+            by_world[method] = {one: statistics.fmean(values) for one, values in of_world.items() if values}
+    return "\n".join([*lines, "", table(by_world, "ClusterContrast")])
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A set of ninety rendered-by-hand crops: six identities in three cameras, found with faults that a person would mend."""
+"""A set of ninety crops: six identities in three cameras, found with faults that a person would mend."""
 
 from __future__ import annotations
 
