@@ -79,3 +79,27 @@ def test_ca_jaccard_is_refused() -> None:
     cfg = load_config(None, ["CLUSTER.METRIC", "ca_jaccard"])
     with pytest.raises(UserError, match=r"set CLUSTER\.METRIC jaccard"):
         PerCameraDBSCAN.from_config(cfg)
+
+
+def test_a_link_is_as_sure_as_the_better_second_choice_of_either_side_leaves_it() -> None:
+    """Two pairs: the first has no rival in either camera, the second a near one in the second camera alone."""
+    one = normalize(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]), dim=1)
+    other = normalize(torch.tensor([[1.0, 0.0, 0.1, 0.0], [0.0, 1.0, 0.0, 0.1], [0.0, 1.0, 0.0, 0.3]]), dim=1)
+    pairs, margins = mutual_pairs(torch.cat((one, other)), torch.tensor([0, 0, 1, 1, 1]))
+    assert pairs.tolist() == [[0, 2], [1, 3]]
+    similar = one @ other.T
+    expected = [similar[0, 0] - max(similar[0, 1], similar[1, 0]), similar[1, 1] - similar[1, 2]]
+    assert torch.allclose(margins, torch.stack(expected))
+
+
+def test_of_a_third_of_the_links_the_surest_is_made() -> None:
+    """Person 2 alone has no look-alike in the other camera."""
+    person = torch.eye(16)[:3]
+    person[1] = normalize(person[0] + 0.8 * torch.eye(16)[3], dim=0)
+    pids = torch.arange(3).repeat_interleave(12)
+    camids = torch.arange(2).repeat_interleave(6).repeat(3)
+    noise = 0.02 * torch.randn(36, 16, generator=torch.Generator().manual_seed(0))
+    features = normalize(person[pids] + noise, dim=1)
+    found = PerCameraDBSCAN(0.05, 2, links=1 / 3, metric="cosine").fit(features, camids).clustering_
+    assert found.num_clusters == 5 and found.extras["links"] == 1
+    assert [len(found.labels[pids == one].unique()) for one in range(3)] == [2, 2, 1]

@@ -47,3 +47,9 @@ def test_contradictions(pairs: str, sentence: str) -> None:
 )
 def test_what_agrees(pairs: str) -> None:
     load_config(None, pairs.split())
+
+
+def test_milestones_grow_and_do_not_repeat() -> None:
+    with pytest.raises(UserError, match="must grow"):
+        load_config(None, ["OPTIM.SCHED", "multistep", "OPTIM.STEPS", "[20, 20]"])
+    load_config(None, ["OPTIM.SCHED", "multistep", "OPTIM.STEPS", "[20, 21]"])

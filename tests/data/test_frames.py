@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unreid.data.frames import FRAME_MODES, frame_indices
+from unreid.data.frames import FRAME_MODES, frame_indices, frame_window
 
 lengths = st.integers(1, 40)
 
@@ -71,3 +71,7 @@ def test_bad_input() -> None:
         frame_indices(3, "first")
     with pytest.raises(ValueError, match="generator"):
         frame_indices(9, "window", 4)
+
+
+def test_a_window_that_passes_the_end_goes_on_from_its_own_beginning() -> None:
+    assert frame_window(5, 7, 2).tolist() == [2, 3, 4, 2, 3, 4, 2]

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +108,15 @@ def stop(folder: Path) -> None:
     with extra_hook(SignalAt(step=5, rank=last)) as hook:
         finished = run(config(folder, "stop/cut", "ClusterContrast", *dropout))["finished"]
     write(folder / "stop", {"finished": finished, "steps": hook.trainer.state.global_step})
+    until_free(folder / "stop/cut")
     assert run(config(folder, "stop/cut", "ClusterContrast", *dropout, "RESUME", "auto"))["finished"]
+
+
+def until_free(output: Path) -> None:
+    """Waits for the process that still holds the folder of the run before, which nothing but a test begins again."""
+    deadline = time.monotonic() + 30
+    while (output / ".lock").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def mismatch(folder: Path) -> None:

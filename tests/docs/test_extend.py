@@ -29,6 +29,8 @@ PARTS = {
     "largest_first": ("DATALOADER.SAMPLER.NAME", "largest_first"),
     "lp3": ("MODEL.POOLING.NAME", "lp3"),
     "two_layers": ("MODEL.BACKBONE.NAME", "two_layers"),
+    "margin_pairs": ("METHOD.LOSSES", "['margin_pairs=0.1']"),
+    "loss_table": ("LOG.WRITERS", "['loss_table']"),
 }
 
 
@@ -67,6 +69,9 @@ def test_the_recipes_train_together_and_resume(
     assert run(whole)["finished"]
     rows = [json.loads(line) for line in (Path(whole.OUTPUT_DIR) / "metrics.jsonl").read_text().splitlines()]
     assert any("cluster/moved" in row for row in rows)
+    assert all(row["loss/margin_pairs"] >= 0 for row in rows if "loss/margin_pairs" in row)
+    table = (Path(whole.OUTPUT_DIR) / "losses.csv").read_text().splitlines()
+    assert any(line.split(",")[1] == "loss/margin_pairs" for line in table)
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
         assert not run(make(output="cut"))["finished"]
@@ -94,6 +99,16 @@ def test_the_dataset_of_the_page_is_trained_on(tmp_path: Path, tiny_config: Make
 
 def test_no_recipe_is_left_out() -> None:
     assert len(python_blocks(PAGE)) == len(PARTS) + 1
+
+
+def test_every_kind_of_part_has_a_recipe() -> None:
+    """By its registry or decorator: on this page, or on the one about compositions."""
+    text = "".join(python_blocks(PAGE) + python_blocks("compose.md"))
+    for kind, entry in KINDS.items():
+        registry = entry.home.partition(":")[2]
+        decorator = {"backbone": "@register_backbone(", "memory update rule": "@update_rule("}.get(kind)
+        if kind != "diversity memory mode":  # parts of one memory, not of a run
+            assert (decorator or f"@{registry}.register(") in text, kind
 
 
 def test_the_list_shows_the_part_of_a_plug_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

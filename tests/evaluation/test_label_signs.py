@@ -31,6 +31,12 @@ def test_clusters_are_counted_by_their_cameras() -> None:
     assert signs.crossing == pytest.approx((0 * 2 + 2 / 3 * 3) / 5 / 0.5)
 
 
+def test_chance_counts_every_cluster_of_a_size() -> None:
+    """Three clusters of two and one of four: cameras of the same size."""
+    signs = camera_signs([0, 0, 1, 1, 2, 2, 3, 3, 3, 3], [0, 1] * 5)
+    assert signs.chance == pytest.approx((3 * 2 * 0.5**2 + 2 * 0.5**4) / 4)
+
+
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.7, 0.2, 0.1)])
 def test_labels_without_regard_to_cameras_are_chance(shares: tuple[float, ...]) -> None:
     rng = np.random.default_rng(0)

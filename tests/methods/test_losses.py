@@ -92,3 +92,14 @@ def test_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "losses"]) in (0, None)
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("cross_entropy", "ranked_label_smoothing", "triplet", "watl"))
+
+
+def test_the_keys_of_a_loss_reach_it(tiny_config: MakeConfig) -> None:
+    cfg = tiny_config(
+        *("MODEL.LOSSES.TRI_MARGIN", "0.25", "MODEL.LOSSES.TRI_LAMBDA", "-2"),
+        *("MODEL.LOSSES.CE.EPSILON", "0.3", "MODEL.LOSSES.ID_K", "7"),
+    )
+    chosen: Any = {name: loss for name, (_, loss) in weighted_losses(cfg, ["watl", "lsce", "rlsce"]).items()}
+    assert (chosen["watl"].margin, chosen["watl"].lambda_) == (0.25, -2.0)
+    assert chosen["lsce"].epsilon == 0.3
+    assert (chosen["rlsce"].epsilon, chosen["rlsce"].k) == (0.3, 7)

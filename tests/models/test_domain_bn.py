@@ -12,7 +12,7 @@ from torch import nn
 from unreid.engine.checkpoint import load_model
 from unreid.models.base import create_backbone
 from unreid.models.batch_norm import chunk_batch_norm
-from unreid.models.domain_bn import joint_batches, split_domains, start_source
+from unreid.models.domain_bn import fit_domains, joint_batches, split_domains, start_source
 from unreid.models.embedding import EmbeddingModel
 from unreid.utils.errors import UserError
 
@@ -80,3 +80,35 @@ def test_checkpoints_pass_between_networks_of_one_and_two_domains(tmp_path: Path
     torch.save(both.state_dict(), tmp_path / "both.pth")
     load_model(tmp_path / "both.pth", plain)
     assert (plain.bottleneck.running_mean == 0.5).all()
+
+
+def test_a_split_layer_is_the_trained_one_and_the_source_begins_like_it() -> None:
+    layer = nn.BatchNorm2d(4)
+    nn.init.uniform_(layer.weight)
+    nn.init.uniform_(layer.bias)
+    layer.running_mean.uniform_()
+    layer.running_var.uniform_(1, 2)
+    both = split_domains(nn.Sequential(layer))[0]
+    assert both.weight is layer.weight and both.bias is layer.bias  # an optimiser that holds them goes on
+    for name, value in layer.state_dict().items():
+        assert torch.equal(both.state_dict()[name], value) and torch.equal(both.source.state_dict()[name], value)
+
+
+def test_a_joint_batch_that_is_scored_and_a_batch_after_it_are_the_targets() -> None:
+    both, plain = split_domains(net()), net()
+    both[1].source.running_mean.fill_(7.0)
+    images = torch.randn(6, 3, 5, 5)
+    with joint_batches(both.eval()):
+        torch.testing.assert_close(both(images), plain.eval()(images))
+    both.train()
+    torch.testing.assert_close(both(images), plain.train()(images))
+    with pytest.raises(KeyError), joint_batches(both):
+        raise KeyError
+    torch.testing.assert_close(both(images), plain(images))
+
+
+def test_a_file_of_two_domains_keeps_both_in_a_network_of_two() -> None:
+    expected = split_domains(net()).state_dict()
+    stored = {key: torch.full_like(value, place) for place, (key, value) in enumerate(expected.items())}
+    fitted = fit_domains(stored, expected)
+    assert fitted.keys() == expected.keys() and all(torch.equal(fitted[key], stored[key]) for key in stored)

@@ -224,3 +224,9 @@ def test_a_missing_onnx_file_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     with pytest.raises(UserError, match="There is no weight file"):
         read_file(tmp_path / "none.onnx")
+
+
+def test_fresh_gates_have_no_bias() -> None:
+    biases = [layer.bias for layer in OSNet(width=0.25).modules() if isinstance(layer, nn.Conv2d)]
+    kept = [bias for bias in biases if bias is not None]
+    assert len(kept) == 2 * 6 and not any(bias.any() for bias in kept)

@@ -100,3 +100,10 @@ def test_a_sample_of_the_test_keeps_all_matches_of_its_queries() -> None:
     kept = choose_gallery(gallery, query.truth.pids[queries][:5], 200)
     wanted = np.flatnonzero(np.isin(gallery.truth.pids, query.truth.pids[queries][:5]))
     assert set(wanted) <= set(kept.tolist()) and len(kept) <= len(wanted) + 200
+
+
+def test_queries_whose_only_match_is_of_their_own_camera_are_left_out() -> None:
+    gallery = Split([Tracklet((f"g{pid}.jpg",), 0, pid) for pid in range(40)], GroundTruth(np.arange(40)))
+    query = Split([Tracklet((f"q{pid}.jpg",), pid % 2, pid) for pid in range(40)], GroundTruth(np.arange(40)))
+    assert set((choose_queries(query, gallery, 32, True) % 2).tolist()) == {1}
+    assert set((choose_queries(query, gallery, 36, False) % 2).tolist()) == {0, 1}

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from unreid.config import load_config
 from unreid.utils.errors import UserError
-from unreid.workbench import FeatureMeta, FeatureTable
+from unreid.workbench import FeatureMeta, FeatureTable, IdentityTable
 from unreid.workbench.assignment import assign_table, calibrate
 from unreid.workbench.confidence import confidences, fit
 from unreid.workbench.gallery import Cameras, TableGallery, find
@@ -48,6 +48,34 @@ def test_the_threshold_balances_both_mistakes() -> None:
     found = calibrate(torch.from_numpy(table.vectors), torch.from_numpy(pids))
     assert abs(found["false_unknown"] - found["false_known"]) < 0.02 and 0 < found["cosine"] < 1
     assert calibrate(torch.eye(3), torch.tensor([0, 0, 0]))["cosine"] == 0
+
+
+def test_an_image_alone_in_its_identity_says_nothing_about_the_threshold() -> None:
+    table, pids = world(ids=30, noise=1.0)
+    x, labels = torch.from_numpy(table.vectors), torch.from_numpy(pids)
+    few = torch.randn(200, x.shape[1], generator=torch.Generator().manual_seed(0))
+    x, labels = torch.cat((x, few)), torch.cat((labels, 30 + torch.arange(200)))
+    found = calibrate(x, labels)
+    own = fit(x, labels).own[labels < 30]
+    assert found["false_unknown"] == pytest.approx(float((own < found["cosine"]).double().mean()))
+
+
+def test_an_image_alone_in_its_identity_has_no_confidence() -> None:
+    x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-1.0, -1.0]])  # far from everybody else
+    assert confidences(x, torch.tensor([0, 0, 1, 1, 2])).tolist() == [1, 1, 1, 1, 0]
+
+
+def test_images_that_the_identities_do_not_list_are_passed_over_wherever_they_stand() -> None:
+    known, pids = world(ids=6)
+    kept = np.arange(len(pids))[::-1][: len(pids) // 2 + 3]
+    names = [str(pids[row]) for row in kept]
+    table = IdentityTable(
+        [known.paths[row] for row in kept], [known.cameras[row] for row in kept], names, np.ones(len(kept), np.float32)
+    )
+    new, truth = world(ids=6, images=2, seed=1)
+    found = assign_table(new, known, table, threshold=-1.0)
+    listed = {int(name) for name in names}
+    assert all(pid == str(true) for pid, true in zip(found.pids, truth.tolist()) if true in listed)
 
 
 def test_new_crops_find_their_identity_and_strangers_none() -> None:
@@ -105,3 +133,17 @@ def test_search_in_a_table() -> None:
     others = find(gallery, table.vectors[0], 50, own=own, cameras=Cameras(without="c0"))
     assert {hit.camera for hit in others} == {"c1", "c2"}
     assert {hit.camera for hit in find(gallery, table.vectors[0], 50, cameras=Cameras(only=("c1",)))} == {"c1"}
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_radii_tried_are_distances_to_a_neighbour(metric: str) -> None:
+    table, _ = world(ids=5)
+    cfg = load_config(None, ["CLUSTER.METRIC", metric, "CLUSTER.MIN_SAMPLES", 3])
+    unit = normalize(torch.from_numpy(table.vectors).double())
+    distance = torch.cdist(unit, unit) if metric == "euclidean" else 1 - unit @ unit.T
+    third = distance.sort(dim=1).values[:, 2]
+    tried = radii(table, cfg)
+    assert tried[0] >= float(third.min()) and tried[-1] <= float(third.max())
+    assert float(torch.quantile(third, 0.5)) == pytest.approx(
+        min(tried, key=lambda eps: abs(eps - third.median())), rel=0.02
+    )

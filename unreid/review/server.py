@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"
 MOST_BYTES = 2**20  # of a request's body
+MOST_PASSED_OVER = 8 * MOST_BYTES  # of a body that is too long, read before it is refused
 PATIENCE = 30.0  # seconds that a connection may say nothing
 PAGE = {"app.js": "text/javascript", "app.css": "text/css", "icon.svg": "image/svg+xml"}
 
@@ -205,6 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdecimal()) or "Transfer-Encoding" in self.headers:
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "Say how long the request is.")
         if len(length) > 9 or int(length) > MOST_BYTES:
+            self._pass_over(MOST_PASSED_OVER if len(length) > 9 else min(int(length), MOST_PASSED_OVER))
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too long.")
         content = self.rfile.read(int(length))
         try:
@@ -214,6 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(body, dict):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "The request is no table.")
         return body
+
+    def _pass_over(self, count: int) -> None:
+        """Reads what is not wanted: who is still sending when the connection ends does not see the answer."""
+        while count > 0 and (part := self.rfile.read(min(count, 2**16))):
+            count -= len(part)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the base class refuses: bad request lines, unknown methods, headers without end."""
