@@ -25,8 +25,8 @@ def _labels(found: Record, n: int | None = None) -> str:
     rows = found["labels"]
     first = rows[0]["n"] if n is None else n
     cells = [
-        f"{row['search']}: {row['total']:.2f} s ({row['neighbours']:.2f} + {row['jaccard']:.2f} + {row['dbscan']:.2f}), "
-        f"{row['peak_mib']:,.0f} MiB"
+        f"{row['search']}: {row['total']:.2f} s ({row['neighbours']:.2f} + {row['jaccard']:.2f} + "
+        f"{row['dbscan']:.2f}), {row['peak_mib']:,.0f} MiB"
         for row in rows
         if row["n"] == first
     ]
@@ -130,7 +130,8 @@ def heading(record: Record) -> str:
     versions = known["versions"]
     small = " **Tiny sizes: no measurement.**" if record["small"] else ""
     torch = f"torch {versions['torch']}, Python {versions['python']}"
-    return f"{known['date'][:10]}, {known['machine']}, {torch}, commit {known['commit']}, {record['seconds']:.0f} s.{small}"
+    made = f"{known['date'][:10]}, {known['machine']}, {torch}, commit {known['commit']}"
+    return f"{made}, {record['seconds']:.0f} s.{small}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
