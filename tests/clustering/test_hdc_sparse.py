@@ -58,6 +58,7 @@ def test_the_clusterer_gives_the_same_above_the_limit(monkeypatch: pytest.Monkey
     made = hdc.HDC(25)
     before = made.cluster(x, graph, seed=1)
     monkeypatch.setattr(clusterer, "DENSE_UP_TO", 10)
+    monkeypatch.setattr(clusterer, "SPARSE_SHARE", 1.0)
     monkeypatch.setattr(PairGraph, "to_dense", lambda graph: pytest.fail("the matrix was made"))
     after = made.cluster(x, graph, seed=1)
     assert torch.equal(before.labels, after.labels) and before.extras == after.extras

@@ -22,6 +22,7 @@ from unreid.utils.errors import InputError
 from unreid.utils.seed import np_generator_for
 
 DENSE_UP_TO = 4096  # samples whose graph is laid out as a matrix (64 MiB)
+SPARSE_SHARE = 1 / 32  # of all pairs that a graph may list to be worked on as it is: an entry costs more than a cell
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,9 @@ logger = logging.getLogger(__name__)
 class HDC(Clusterer):
     """Harmonic discrepancy clustering into C clusters (3C, arXiv 2408.09464), seeded by (seed, round).
 
-    Memory: N x 2D for the encoded features, some N x C for the discrepancies, and buffers of ``block`` rows; up to
-    ``DENSE_UP_TO`` samples, without a graph, and with constraints on its unlisted pairs one float32 N x N matrix, else
-    the pairs of the graph.
+    Memory: N x 2D for the encoded features, some N x C for the discrepancies, and buffers of ``block`` rows; and the
+    pairs of the graph, or one float32 N x N matrix: up to ``DENSE_UP_TO`` samples, without a graph, with constraints
+    on its unlisted pairs, and where it lists more than ``SPARSE_SHARE`` of all pairs.
 
     Args:
         num_clusters: C.
@@ -140,7 +141,8 @@ class HDC(Clusterer):
         if graph.n != len(features):
             raise InputError(f"The pair graph is of {graph.n} samples and there are {len(features)} features.")
         graph = graph.to(features.device)
-        return graph.to_dense() if graph.n <= DENSE_UP_TO or graph.beyond is not None else SparseDistances(graph)
+        few = graph.n > DENSE_UP_TO and 2 * len(graph) <= SPARSE_SHARE * graph.n**2
+        return SparseDistances(graph) if few and graph.beyond is None else graph.to_dense()
 
     def _clustering(self, state: HDCState) -> Clustering:
         peripheral = int((state.core_labels < 0).sum())
