@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader communication scale startup
-GPU_BENCHMARKS := train_step extraction cuda_clustering negatives end_to_end
+GPU_BENCHMARKS := train_step cuda_graphs extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-methods bench-real screenshots clean

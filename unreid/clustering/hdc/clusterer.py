@@ -13,12 +13,16 @@ from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
 from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
 from unreid.clustering.hdc.iteration import HDCOptions, HDCState, check_sizes, fit
 from unreid.clustering.hdc.seeding import INITS, initial_state
+from unreid.clustering.hdc.sparse import SparseDistances
 from unreid.neighbors.builder import PairGraphBuilder
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import InputError
 from unreid.utils.seed import np_generator_for
+
+DENSE_UP_TO = 4096  # samples whose graph is laid out as a matrix (64 MiB)
+SPARSE_SHARE = 1 / 32  # of all pairs that a graph may list to be worked on as it is: an entry costs more than a cell
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +31,9 @@ logger = logging.getLogger(__name__)
 class HDC(Clusterer):
     """Harmonic discrepancy clustering into C clusters (3C, arXiv 2408.09464), seeded by (seed, round).
 
-    Memory: one float32 N x N matrix, N x 2D for the encoded features, N x C for the discrepancies, and buffers of
-    ``block`` rows.
+    Memory: N x 2D for the encoded features, some N x C for the discrepancies, and buffers of ``block`` rows; and the
+    pairs of the graph, or one float32 N x N matrix: up to ``DENSE_UP_TO`` samples, without a graph, with constraints
+    on its unlisted pairs, and where it lists more than ``SPARSE_SHARE`` of all pairs.
 
     Args:
         num_clusters: C.
@@ -129,13 +134,15 @@ class HDC(Clusterer):
         state = fit(features, dist, labels, centroids, self.options, overwrite_dist=True)
         return self._clustering(state)
 
-    def _distances(self, features: Tensor, graph: PairGraph | None) -> Tensor:
+    def _distances(self, features: Tensor, graph: PairGraph | None) -> Tensor | SparseDistances:
         if not self.use_jaccard:
             return distance_matrix(features, similarity=self.options.similarity, block=self.options.block)
         graph = needed_graph(self, graph)
         if graph.n != len(features):
             raise InputError(f"The pair graph is of {graph.n} samples and there are {len(features)} features.")
-        return graph.to(features.device).to_dense()
+        graph = graph.to(features.device)
+        few = graph.n > DENSE_UP_TO and 2 * len(graph) <= SPARSE_SHARE * graph.n**2
+        return SparseDistances(graph) if few and graph.beyond is None else graph.to_dense()
 
     def _clustering(self, state: HDCState) -> Clustering:
         peripheral = int((state.core_labels < 0).sum())

@@ -15,6 +15,7 @@ from unreid.clustering.hdc.confidence import OwnConfidence
 from unreid.clustering.hdc.harmonic import HarmonicPass, discrepancy_
 from unreid.clustering.hdc.peripheral import detect_peripheral
 from unreid.clustering.hdc.relocation import relocate
+from unreid.clustering.hdc.sparse import SparseDistances, SparseHarmonicPass
 from unreid.utils.errors import UserError
 
 
@@ -88,7 +89,7 @@ def membership(hd: Tensor, labels: Tensor) -> Tensor:
 
 def iterate(
     features: Tensor,
-    dist: Tensor,
+    dist: Tensor | SparseDistances,
     labels: Tensor,
     centroids: Tensor,
     options: HDCOptions,
@@ -104,7 +105,8 @@ def iterate(
 
     Args:
         features: float32 (N, D).
-        dist: float32 (N, N), symmetric: Jaccard distances, or normalised distances of the features.
+        dist: float32 (N, N), symmetric: Jaccard distances, or normalised distances of the features; or the pairs of a
+            graph, which are never overwritten.
         labels: int64 (N,), initial labels 0..C-1.
         centroids: float32 (C, D), initial centroids.
         options: see :class:`HDCOptions`.
@@ -115,9 +117,13 @@ def iterate(
     """
     num_clusters = len(centroids)
     check_sizes(len(features), num_clusters)
-    disc = discrepancy_(dist if overwrite_dist else dist.clone(), options.block)
     confidence = OwnConfidence(features, similarity=options.similarity, scale=options.conf_scale, block=options.block)
-    harmonic = HarmonicPass(disc, num_clusters, block=options.block)
+    harmonic: HarmonicPass | SparseHarmonicPass
+    if isinstance(dist, SparseDistances):
+        harmonic = SparseHarmonicPass(dist, num_clusters)
+    else:
+        disc = discrepancy_(dist if overwrite_dist else dist.clone(), options.block)
+        harmonic = HarmonicPass(disc, num_clusters, block=options.block)
     stop = _StopRule(options.min_iter, options.n_tol)
     previous = None
     for iteration in range(options.max_iter):
@@ -139,7 +145,7 @@ def iterate(
 
 def fit(
     features: Tensor,
-    dist: Tensor,
+    dist: Tensor | SparseDistances,
     labels: Tensor,
     centroids: Tensor,
     options: HDCOptions | None = None,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.hdc.distances import build_similarity
+from unreid.clustering.hdc.sparse import SparseDistances
 from unreid.utils.means import segment_means
 
 INITS = ("k-means++2", "k-means++", "random")
@@ -20,7 +21,7 @@ def draw_kmeanspp(num_samples: int, num_clusters: int, rng: np.random.Generator)
     return first, rng.random((num_clusters - 1, 2 + int(math.log(num_clusters))))
 
 
-def kmeanspp_on_matrix(dist: Tensor, first_index: int, uniforms: np.ndarray | Tensor) -> Tensor:
+def kmeanspp_on_matrix(dist: Tensor | SparseDistances, first_index: int, uniforms: np.ndarray | Tensor) -> Tensor:
     """Greedy k-means++ on given distances, the distance itself (not its square) being the weight (3C, k-means++2).
 
     Per further centre, trial t proposes the sample at which the running sum of the distances to the nearest centre
@@ -50,7 +51,7 @@ def kmeanspp_on_matrix(dist: Tensor, first_index: int, uniforms: np.ndarray | Te
 
 def initial_state(
     features: Tensor,
-    dist: Tensor,
+    dist: Tensor | SparseDistances,
     num_clusters: int,
     *,
     init: str = "k-means++2",
