@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import unreid
-from unreid.config.node import leaves
 from unreid.utils.io import atomic_write_text
 
-if TYPE_CHECKING:  # hooks alone need no config system
+if TYPE_CHECKING:
     from unreid.config.node import CfgNode
 
 logger = logging.getLogger(__name__)
@@ -75,6 +74,8 @@ def write_run_header(output_dir: str | os.PathLike[str], cfg: CfgNode, prefix: s
         cfg: the resolved config.
         prefix: goes before both names, e.g. "eval_" so that an evaluation keeps the header of the training.
     """
+    from unreid.config.node import leaves  # hooks alone need no config system
+
     folder = Path(output_dir)
     environment = collect_environment()
     environment["origins"] = {key: origin for key, _ in leaves(cfg) if (origin := cfg.origin(key)) != "default"}
