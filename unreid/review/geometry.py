@@ -178,6 +178,8 @@ class Geometry:
         """
         touched = {identity for identity in touched if identity >= 0}
         around = {other for identity in touched & self._found.keys() for other, _ in self._found[identity]}
+        # Lists are cut off at ten: a cluster may name another that does not name it.
+        around |= {other for other, named in self._found.items() if any(one in touched for one, _ in named)}
         for identity in touched:
             members = np.flatnonzero(self.labels == identity)
             if len(members):
@@ -206,7 +208,7 @@ class Geometry:
         """Puts a new doubt into the list of a cluster that did not change itself."""
         before = self._found[identity]
         kept = [pair for pair in before if pair[0] != other]
-        if len(before) == SUGGESTED and len(kept) < SUGGESTED and value < before[-1][1]:
+        if len(before) == SUGGESTED and len(kept) < SUGGESTED and value <= before[-1][1]:
             self._look_around(identity)  # one that was left out may come before it now
             return
         if value > 0:
