@@ -117,6 +117,8 @@ def run_part(part: Part, args: argparse.Namespace, seconds: float) -> dict[str, 
             for private in ("command", "arguments"):  # they name files of this machine
                 result.pop(private, None)
             found["result"] = result
+        elif not found:
+            found["error"] = "ended well and wrote no result"
     return {"command": " ".join(["python", *chosen]), **found}
 
 

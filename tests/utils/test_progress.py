@@ -24,11 +24,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture)
 
 def test_one_long_call_is_heard_of(impatient: pytest.LogCaptureFixture) -> None:
     with task("cluster"):
-        time.sleep(0.7)
-    assert 2 <= len(impatient.messages) <= 4
+        time.sleep(1.0)  # many periods: a busy machine wakes late
+    assert 2 <= len(impatient.messages) <= 5
     assert impatient.messages[0].startswith("cluster, ") and "so far" in impatient.messages[0]
     time.sleep(0.5)
-    assert len(impatient.messages) <= 4, "nothing is said when nothing is done"
+    assert len(impatient.messages) <= 5, "nothing is said when nothing is done"
 
 
 def test_the_innermost_says_how_far_it_is(impatient: pytest.LogCaptureFixture) -> None:
