@@ -2,9 +2,9 @@
 
     python benchmarks/screenshots.py [--out docs/images] [--run FOLDER]
 
-Trains the demo (a minute or two), writes its report and takes pictures of it in Chromium; the ranked list of the run is
-copied beside them. Nothing in them comes from a real person. Needs the packages chromium and chromium-driver of the
-system and selenium.
+Trains the demo (a minute or two), writes its report, opens it for review and takes pictures of both in Chromium; the
+ranked list of the run is copied beside them. Nothing in them comes from a real person. Needs the packages chromium and
+chromium-driver of the system and selenium.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import checkout  # noqa: F401
 
 RUN = "logs/demo"
 QUALITY = 82
+SETTLED = 3  # seconds in which the thumbnails of a page arrive
 
 
 def main() -> int:
@@ -44,6 +48,10 @@ def main() -> int:
         report(run, Path(place) / "report.html")
         with opened(width=1180, height=1080) as driver:
             shoot_report(driver, (Path(place) / "report.html").as_uri(), out)
+        with reviewed(run, Path(place) / "review.sqlite") as page, opened(width=1180, height=820) as driver:
+            driver.get(page)
+            time.sleep(SETTLED)
+            save(driver, out / "review.jpg", 0, 1180, 820)
     return 0
 
 
@@ -65,6 +73,26 @@ def report(run: Path, page: Path) -> None:
     with contextlib.chdir(root):
         if unreid(["report", os.path.relpath(run, root), "-o", str(page)]):
             raise SystemExit("the report failed")
+
+
+@contextlib.contextmanager
+def reviewed(run: Path, store: Path) -> Iterator[str]:
+    """Address of the review page of a run while it is served, with answers in a store of its own."""
+    command = [sys.executable, "-m", "unreid", "review", "--port", "0", "--store", str(store), str(run)]
+    paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    root = run.parents[len(Path(RUN).parts) - 1]
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Open "):
+                yield line.removeprefix("Open ").strip()
+                return
+        raise SystemExit("the review page was not served")
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def shoot_report(driver: Any, page: str, out: Path) -> None:
