@@ -79,6 +79,12 @@ def _uv(*words: str | Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def _tracked() -> list[Path]:
+    """Files of the package below the checkout, without what Python and editors leave there."""
+    found = (path.relative_to(ROOT) for path in (ROOT / "unreid").rglob("*") if path.is_file())
+    return [path for path in found if "__pycache__" not in path.parts and path.suffix != ".pyc"]
+
+
 def test_the_wheel_holds_the_package_with_its_configs_and_nothing_else(installed: Installed) -> None:
     with zipfile.ZipFile(installed.wheel) as wheel:
         names = set(wheel.namelist())
@@ -87,7 +93,7 @@ def test_the_wheel_holds_the_package_with_its_configs_and_nothing_else(installed
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "unreid").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     others = {name for name in names if name.startswith("unreid/")} - modules - {f"unreid/{name}" for name in CONFIGS}
-    assert others == {"unreid/py.typed"}
+    assert others == {name for name in map(str, _tracked()) if not name.endswith(".py")}
 
 
 def test_the_source_archive_builds_the_same_without_the_tests(installed: Installed) -> None:
