@@ -15,7 +15,11 @@ SETS = {
 OSNET, LITE0 = "OSNet", "lite0"
 FILES = {OSNET: "osnet_x0_25_msmt17.onnx", LITE0: "efficientnet_lite0.pth"}
 CENTERED = ("CLUSTER.CAMERA_CENTERED", "True")
+CA_JACCARD = ("CLUSTER.METRIC", "ca_jaccard")
 PROXIES = ("MEMORY.PROXY.INTRA", "True")
+INFOMAP = ("CLUSTER.NAME", "Infomap")
+# The entropy is that of a cluster's cameras in the batch: its images have to come from several.
+CIE = ("METHOD.EXTRAS", "['camera_entropy']", "DATALOADER.SAMPLER.NAME", "multi_camera")
 ZERO_SHOT, RAW, HISTOGRAM = "not trained", "raw pixels", "striped colour histogram"
 PUBLISHED = "not trained, as published"
 RANDOM = "random weights"
@@ -47,8 +51,15 @@ METHODS = {
     "ClusterContrast": Method("ClusterContrast"),
     "+ centred": Method("ClusterContrast", CENTERED),
     "+ CA-Jaccard": Method("CAJaccard"),
+    "+ Infomap": Method("ClusterContrast", INFOMAP),
+    "+ CIE": Method("ClusterContrast", CIE),
     "O2CAP": Method("O2CAP"),
-    "O2CAP + centred + CA-Jaccard": Method("O2CAP", ("CLUSTER.METRIC", "ca_jaccard", *PROXIES, *CENTERED)),
+    "O2CAP + centred": Method("O2CAP", (*PROXIES, *CENTERED)),
+    "O2CAP + CA-Jaccard": Method("O2CAP", (*CA_JACCARD, *PROXIES)),
+    "O2CAP + centred + CA-Jaccard": Method("O2CAP", (*CA_JACCARD, *PROXIES, *CENTERED)),
+    "O2CAP + all, Infomap": Method("O2CAP", (*CA_JACCARD, *PROXIES, *CENTERED, *INFOMAP)),
+    "O2CAP + all, CIE": Method("O2CAP", (*CA_JACCARD, *PROXIES, *CENTERED, *CIE)),
+    "O2CAP + all, Infomap, CIE": Method("O2CAP", (*CA_JACCARD, *PROXIES, *CENTERED, *INFOMAP, *CIE)),
     "one by one": per_camera(),
     "one by one, half the links": per_camera("CLUSTER.CAMERA_LINKS", "0.5"),
     "one by one, jitter": per_camera(*JITTER),
