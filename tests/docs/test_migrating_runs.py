@@ -1,4 +1,4 @@
-"""Our lines in docs/migrating.md run as they stand, on data in the layouts and files in the forms of the repositories."""
+"""Our lines in docs/migrating.md run, on data in the layouts and files in the forms of the repositories."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from unreid.engine.kinds import KINDS, find_kind
 from unreid.utils.plugins import import_installed, import_plugins
 from unreid.utils.shipped_weights import shipped_names, summary
 
-
 WEIGHTS = "weights"
 _WEIGHTS = "MODEL.INIT_PATH, RESUME and MODEL of the commands: networks that come with the package"
 
