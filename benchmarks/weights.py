@@ -35,6 +35,11 @@ RELEASED = 1
 WORLDS = (0, 1, 2, 3, 4)
 PHOTOGRAPHS = {"cuhk01": "CUHK01", "cuhk03p1": "CUHK03, camera pair 1"}
 HISTOGRAM = "striped colour histogram"
+SMALL = [
+    *("DATASETS.SYNTHETIC.TRAIN_IDS", "4", "DATASETS.SYNTHETIC.TEST_IDS", "30", "DATASETS.SYNTHETIC.DISTRACTORS", "0"),
+]
+"""What the tests have time for."""
+SMALL_TITLE = "30 people, as the tests score"
 RUNS = Path("logs", "weights")
 RESULTS = ROOT / "benchmarks" / "results" / "weights.json"
 
@@ -70,6 +75,7 @@ def pack(name: str, config: str) -> Path:
 def places(photographs: Path | None) -> dict[str, list[str]]:
     """What is scored on: title -> config keys."""
     found = {f"world {world}": ["DATASETS.SYNTHETIC.SEED", str(world)] for world in WORLDS}
+    found[SMALL_TITLE] = SMALL
     for folder, title in PHOTOGRAPHS.items():
         if photographs is not None and (photographs / folder).is_dir():
             found[title] = [

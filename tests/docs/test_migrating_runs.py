@@ -115,8 +115,8 @@ def openunreid() -> Any:
     return {"state_dict": both, "epoch": 50, "best_mAP": 0.7}
 
 
-def torchreid() -> Any:
-    model = EmbeddingModel(create_backbone("osnet_x1_0"), embed_dim=512, bn_bias=True, neck_relu=True)
+def torchreid(network: str = "osnet_x1_0") -> Any:
+    model = EmbeddingModel(create_backbone(network), embed_dim=512, bn_bias=True, neck_relu=True)
     state = export_state_dict(model.state_dict(), "torchreid")
     state = state.get("state_dict", state)
     return {"state_dict": named("module.", state) | {"module.classifier.weight": torch.ones(9, 512)}, "rank1": 0.9}

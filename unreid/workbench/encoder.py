@@ -118,8 +118,8 @@ def load_encoder(
 
     Args:
         model: a checkpoint (of this project or a published one), a file that ``unreid export`` or others wrote (ONNX,
-            TorchScript, safetensors), the bare name of a network that comes with the package, or the name of a backbone,
-            which gets its published weights or those of ``MODEL.BACKBONE.PRETRAIN_PATH``.
+            TorchScript, safetensors), the bare name of a network of the package, or the name of a backbone, which
+            gets its published weights or those of ``MODEL.BACKBONE.PRETRAIN_PATH``.
         config_file, overrides, plugins: as for
             :meth:`~unreid.evaluation.feature_extractor.FeatureExtractor.from_checkpoint`.
         feature: "" takes what the model retrieves with.
