@@ -42,6 +42,7 @@ def run(words: list[str], *more: str) -> None:
     assert main([*words, *more]) == 0, words
 
 
+@pytest.mark.slow
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     commands = [words for words in lines("demo.md") if words[0] != "config"]
