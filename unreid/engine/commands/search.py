@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unreid.engine.commands.command import Command
@@ -16,6 +15,7 @@ from unreid.engine.commands.index import URI_HELP, need_store
 from unreid.engine.commands.models import check_crops, check_model, check_output
 from unreid.engine.commands.tables import add_table, check_table, is_table, read_source
 from unreid.utils.errors import UserError
+from unreid.workbench.places import folder_of, is_remote
 
 if TYPE_CHECKING:
     from unreid.workbench.gallery import Gallery, Hit
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         check_table(arguments.gallery)
     else:
         need_store(arguments.gallery)
-        if "://" not in arguments.gallery and not Path(arguments.gallery).is_dir():
+        if not is_remote(arguments.gallery) and not folder_of(arguments.gallery).is_dir():
             raise UserError(f"There is no index {arguments.gallery}; unreid index makes one.")
     if is_table(arguments.images):
         check_table(arguments.images)
