@@ -97,7 +97,7 @@ class LanceStore:
     """
 
     def __init__(self, uri: str) -> None:
-        if not is_remote(uri) and not folder_of(uri).is_dir():
+        if not is_remote(uri) and not os.path.isdir(folder_of(uri)):
             raise UserError(f"There is no index {uri}; unreid index makes one.")
         self._uri = uri
         with _reaching(uri):
@@ -110,6 +110,7 @@ class LanceStore:
                     raise UserError(f"{uri} was not written to its end: make it anew with unreid index.")
                 self.meta: FeatureMeta = parse_meta(text)
                 self._rows = database.open_table(_TABLE)
+                self.width: int = self._rows.schema.field("vector").type.list_size
             except UserError:
                 raise
             except Exception as error:  # LanceDB's errors have no common class

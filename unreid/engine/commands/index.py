@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import os
 
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.tables import add_table, check_source, read_source
@@ -71,9 +72,9 @@ def check_place(uri: str, overwrite: bool) -> None:
     if is_remote(uri):
         return
     path = folder_of(uri)
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / _MARK).exists())):
+    if os.path.lexists(path) and not (os.path.isdir(path) and (not any(path.iterdir()) or (path / _MARK).exists())):
         raise UserError(f"-o: {uri} exists and is no index: choose another name.")
-    if (path / _MARK).exists() and not overwrite:
+    if os.path.exists(path / _MARK) and not overwrite:
         raise UserError(f"-o: {uri} exists: choose another name, or give --overwrite.")
     check_writable(path.parent, "The folder of -o")
 
