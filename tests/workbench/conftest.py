@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.workbench.test_extraction import make_checkpoint, make_crops
+from tests.workbench.test_extraction import checkpoint, crops, make_checkpoint, make_crops
 from unreid.engine.cli import main
+
+__all__ = ["checkpoint", "crops"]
 
 
 @pytest.fixture(scope="session")
