@@ -1,8 +1,8 @@
 """What ISE compares its support samples with, without multiplying them: they are sums of what is multiplied already.
 
-With ``s = (f + a (c_near - c_own)) / n`` the products of all supports with the rows of a memory follow from those of the
-features and of the differences of rows, of which a batch has few distinct ones; so does their gradient, which reaches the
-features through one product instead of two.
+With ``s = (f + a (c_near - c_own)) / n`` the products of all supports with the rows of a memory follow from those of
+the features and of the differences of rows, of which a batch has few distinct ones; so does their gradient, which
+reaches the features through one product instead of two.
 """
 
 from __future__ import annotations

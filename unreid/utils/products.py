@@ -1,7 +1,7 @@
 """Products of rows with rows, by whichever library of PyTorch's is the faster one on this processor.
 
-PyTorch multiplies float32 matrices on x86 with MKL, which keeps to AVX2 on processors that are not Intel's; oneDNN, which
-PyTorch brings as well, takes AVX-512 wherever it is (2.3 times as fast on a Zen 5). Both add in float32.
+PyTorch multiplies float32 matrices on x86 with MKL, which keeps to AVX2 on processors that are not Intel's; oneDNN,
+which PyTorch brings as well, takes AVX-512 wherever it is (2.3 times as fast on a Zen 5). Both add in float32.
 """
 
 from __future__ import annotations
