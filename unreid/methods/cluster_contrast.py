@@ -99,6 +99,7 @@ class ClusterContrast(Method):
             expanded.features,
             expanded.targets,
             weights=expanded.weights,
+            scores=expanded.scores,
             **memory_fields(self.memory, expanded, self.reliable),
         )
         losses = {"memory": loss}

@@ -7,6 +7,7 @@ import logging
 import torch
 from torch import Tensor
 
+from unreid.neighbors.cell_search import CELLS, FEW, CellSearch
 from unreid.neighbors.faiss_search import EF_SEARCH, FAISS_BACKENDS, NPROBE, faiss_search
 from unreid.neighbors.torch_search import exact_search, full_precision, has_fast_bf16
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
@@ -14,7 +15,8 @@ from unreid.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("torch", "torch_bf16", *FAISS_BACKENDS)
+BACKENDS = ("auto", "torch", "torch_bf16", CELLS, *FAISS_BACKENDS)
+_EXACT = 50_000  # rows up to which "auto" searches exactly on a CPU
 
 
 @torch.no_grad()
@@ -32,8 +34,9 @@ def knn(
     """The k nearest rows of every row, itself included, in one order on every device and with every block size.
 
     A list begins with the row itself; the others follow by ascending (distance, index). ``torch``, ``torch_bf16`` and
-    ``faiss_flat`` are exact; ``faiss_ivf`` and ``faiss_hnsw`` may miss neighbours: their recall is estimated on 500
-    rows, logged, and a value below 0.95 is warned about.
+    ``faiss_flat`` are exact; ``torch_ivf``, ``faiss_ivf`` and ``faiss_hnsw`` may miss neighbours: their recall is
+    estimated on 500 rows, logged, and a value below 0.95 is warned about. ``auto`` is ``torch`` up to 50,000 rows, and
+    above that ``torch_ivf`` on a CPU and ``torch_bf16`` elsewhere.
 
     Args:
         features: (N, D), any device; rows need not have unit norm.
@@ -61,6 +64,7 @@ def knn(
     if k > n:
         logger.warning("lists of %d neighbours wanted from %d samples: they hold %d", k, n, n)
         k = n
+    backend = resolved(backend, features)
     if queries is not None:
         queries = as_integers(queries, "queries").to(features.device)
         if len(queries) == 0:
@@ -69,6 +73,9 @@ def knn(
         if backend in FAISS_BACKENDS:
             queries = torch.arange(n, device=features.device) if queries is None else queries
             return faiss_search(features, queries, k, backend, nprobe=nprobe, ef_search=ef_search, seed=seed)
+        if backend == CELLS and n > FEW:
+            queries = torch.arange(n, device=features.device) if queries is None else queries
+            return CellSearch(features, seed=seed)(queries, k)
         dtype = torch.float32
         if backend == "torch_bf16":
             if has_fast_bf16(features.device):
@@ -76,3 +83,12 @@ def knn(
             else:
                 logger.warning("%s has no bfloat16 products in hardware: searching in float32", features.device)
         return exact_search(features, queries, k, dtype=dtype, block=block)
+
+
+def resolved(backend: str, features: Tensor) -> str:
+    """The back-end that ``auto`` stands for, any other as it is."""
+    if backend != "auto":
+        return backend
+    if len(features) <= _EXACT:
+        return "torch"
+    return CELLS if features.device.type == "cpu" else "torch_bf16"

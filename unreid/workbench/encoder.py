@@ -29,6 +29,7 @@ from unreid.utils.shipped_weights import locate_weights
 from unreid.workbench.exported import Exported, exported_kind, read_exported
 from unreid.workbench.feature_table import FeatureMeta
 from unreid.workbench.preprocessing import Preprocessing
+from unreid.workbench.start_weights import check_start_weights
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ def load_encoder(
         cfg, network, stored_feature = read_stored_model(model, config_file, overrides, plugins)
     else:
         cfg = load_config(config_file, ["MODEL.BACKBONE.NAME", str(model), *overrides])
+        check_start_weights(cfg, str(model))
         network = EmbeddingModel.from_config(cfg, pretrained=True)
     if cfg.MODEL.BACKBONE.CAMERAS:
         raise UserError(

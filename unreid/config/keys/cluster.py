@@ -57,8 +57,8 @@ KEYS: dict[str, Key | Section] = {
     "CLUSTER.MAX_EMPTY_ROUNDS": Key(5, STEPS, "rounds in a row without a usable clustering before the run stops"),
     "CLUSTER.KNN.BACKEND": Key(
         "torch",
-        choice("torch", "torch_bf16", "faiss_flat", "faiss_ivf", "faiss_hnsw"),
-        '"torch", "torch_bf16" (exact too), "faiss_flat", "faiss_ivf", "faiss_hnsw"',
+        choice("auto", "torch", "torch_bf16", "torch_ivf", "faiss_flat", "faiss_ivf", "faiss_hnsw"),
+        '"auto", "torch", "torch_bf16" (exact too), "torch_ivf", "faiss_flat", "faiss_ivf", "faiss_hnsw"',
     ),
     "CLUSTER.CA": Section("CA-Jaccard"),
     "CLUSTER.CA.K1_INTRA": Key(5, NEIGHBORS, "reciprocal neighbours in the own camera"),
