@@ -25,11 +25,7 @@ KEYS: dict[str, Key | Section] = {
         NAME,
         "DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, PerCameraDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ...",
     ),
-    "CLUSTER.METRIC": Key(
-        "jaccard",
-        choice("jaccard", "ca_jaccard", "euclidean", "cosine"),
-        '"jaccard", "ca_jaccard" (camera-aware), "euclidean" or "cosine"',
-    ),
+    "CLUSTER.METRIC": Key("jaccard", NAME, "jaccard, ca_jaccard (camera-aware), euclidean, cosine ..."),
     "CLUSTER.FEATURE": Key(
         "method",
         choice("method", "raw", "l2"),
@@ -55,11 +51,7 @@ KEYS: dict[str, Key | Section] = {
     "CLUSTER.NUM_CLUSTERS": Key(750, between(1, 10**7), "clusters of KMeans and HDC"),
     "CLUSTER.EVERY": Key(1, STEPS, "rounds between two clusterings"),
     "CLUSTER.MAX_EMPTY_ROUNDS": Key(5, STEPS, "rounds in a row without a usable clustering before the run stops"),
-    "CLUSTER.KNN.BACKEND": Key(
-        "torch",
-        choice("torch", "torch_bf16", "faiss_flat", "faiss_ivf", "faiss_hnsw"),
-        '"torch", "torch_bf16" (exact too), "faiss_flat", "faiss_ivf", "faiss_hnsw"',
-    ),
+    "CLUSTER.KNN.BACKEND": Key("torch", NAME, "torch, torch_bf16 (exact too), faiss_flat, faiss_ivf, faiss_hnsw ..."),
     "CLUSTER.CA": Section("CA-Jaccard"),
     "CLUSTER.CA.K1_INTRA": Key(5, NEIGHBORS, "reciprocal neighbours in the own camera"),
     "CLUSTER.CA.K1_INTER": Key(20, NEIGHBORS, "reciprocal neighbours in the other cameras"),
