@@ -85,7 +85,7 @@ def cluster_table(table: FeatureTable, cfg: CfgNode, *, sweep: Sequence[float] =
         graph = _graph(vectors, camids, cfg, clusterer.radius)
         with task("clustering"):
             clustering = clusterer.cluster(vectors, graph, seed=cfg.SEED, camids=camids)
-        eps = clustering.extras.get("eps", cfg.CLUSTER.EPS if takes_eps(cfg) else None)
+        eps = cfg.CLUSTER.EPS if clustering.eps is None and takes_eps(cfg) else clustering.eps
     if clustering.num_clusters == 0:
         raise UserError(
             f"{cfg.CLUSTER.NAME} finds no identity among {len(table)} images: every one is an outlier. Raise the eps, "
