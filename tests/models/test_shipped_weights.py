@@ -84,7 +84,11 @@ def test_a_wrong_name_is_answered_with_the_right_ones(key: str, tmp_path: Path) 
 
 def test_training_cannot_go_on_from_it_and_says_how_to_start_from_it(tmp_path: Path, tiny: list) -> None:
     with pytest.raises(UserError, match="MODEL.INIT_PATH rendered_o2cap"):
-        train(load_config("ClusterContrast_synthetic.yml", [*tiny, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path)]))
+        train(
+            load_config(
+                "ClusterContrast_synthetic.yml", [*tiny, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path)]
+            )
+        )
 
 
 @pytest.fixture
@@ -98,7 +102,15 @@ def tiny(worlds: Path) -> list:
 
 def test_a_training_starts_from_it(tmp_path: Path, tiny: list) -> None:
     """On another world: the scores before the first step are those of the network."""
-    words = [*tiny, "DATASETS.SYNTHETIC.SEED", 1, "MODEL.INIT_PATH", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path / "run")]
+    words = [
+        *tiny,
+        "DATASETS.SYNTHETIC.SEED",
+        1,
+        "MODEL.INIT_PATH",
+        "rendered_o2cap",
+        "OUTPUT_DIR",
+        str(tmp_path / "run"),
+    ]
     results = train(load_config("transfer_synthetic.yml", words))
     scored = [*tiny, "DATASETS.SYNTHETIC.SEED", 1, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path / "eval")]
     as_it_is = evaluate(load_config("transfer_synthetic.yml", [*scored, "TEST.EVAL_ONLY", True]))

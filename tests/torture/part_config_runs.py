@@ -119,6 +119,8 @@ NAMES: dict[str, list[str]] = {
         "PerCameraDBSCAN",
         *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
     ],
+    "CLUSTER.METRIC": ["jaccard", "ca_jaccard", "euclidean", "cosine", "nothing"],
+    "CLUSTER.KNN.BACKEND": ["torch", "torch_bf16", "faiss_flat", "faiss_ivf", "faiss_hnsw", "nothing"],
     "CLUSTER.REVIEW": ["nothing"],
     "CLUSTER.SKLEARN.ARGUMENTS": ["min_cluster_size=2", "min_samples=2", "nothing"],
     "HOOKS": ["RankedListHook", "nothing"],
