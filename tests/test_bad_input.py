@@ -1,4 +1,4 @@
-"""Every public name that takes arrays refuses bad ones in one sentence that names the argument and what was expected."""
+"""Every public name that takes arrays refuses bad ones in a sentence that names the argument and what was expected."""
 
 from __future__ import annotations
 
