@@ -2,12 +2,13 @@
 
     python benchmarks/steps.py [--rows ISE "CDSM v5"] [--repeats 15] [--network 16] [--write-docs] [--json FILE]
 
-*Head* is everything behind the backbone's map: pooling, neck, classifiers, losses, backward to the map, and what follows
-the optimiser's step (memory, teacher's heads). The method is built from its own config; all see one batch of 256 maps of
-2,048 channels, 16 images of each of 16 of about 700 clusters, with one thread. Every step is timed right after one of
-Cluster Contrast, in turn; the ratio is the median of the pairs, in processor time. Products are counted
-by operation, 2 per multiplication. *Whole* adds, measured on ``--network`` images of 256 x 128 and scaled to the batch,
-forward and backward of a ResNet-50, the forward pass of a teacher where there is one, and Adam over all weights.
+*Head* is everything behind the backbone's map: pooling, neck, classifiers, losses, backward to the map, and what
+follows the optimiser's step (memory, teacher's heads). The method is built from its own config; all see one batch of
+256 maps of 2,048 channels, 16 images of each of 16 of about 700 clusters, with one thread. Every step is timed right
+after one of Cluster Contrast, in turn; the ratio is the median of the pairs, in processor time. Products are counted
+by operation, 2 per multiplication. *Whole* adds, measured on ``--network`` images of 256 x 128 and scaled to the
+batch, forward and backward of a ResNet-50, the forward pass of a teacher where there is one, and Adam over all
+weights.
 """
 
 from __future__ import annotations
