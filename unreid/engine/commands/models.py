@@ -17,6 +17,7 @@ from unreid.engine.names import check_timm_name
 from unreid.engine.preflight import check_file, check_packages, check_weight_files
 from unreid.utils.errors import UserError
 from unreid.utils.plugins import import_plugins
+from unreid.utils.shipped_weights import locate_weights
 from unreid.workbench.crops import check_images, compiled
 from unreid.workbench.start_weights import check_start_weights
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from unreid.workbench.encoder import Encoder
 
 MODEL_HELP = (
-    "a run's folder, a checkpoint, an exported file (.onnx, .torchscript, .safetensors), or a backbone: osnet_x1_0, "
-    "resnet50, timm/NAME ..."
+    "a run's folder, a checkpoint, an exported file (.onnx, .torchscript, .safetensors), a network of the package "
+    "(unreid list weights), or a backbone: osnet_x1_0, resnet50, timm/NAME ..."
 )
 _PACKAGES = {".onnx": "onnxruntime", ".safetensors": "safetensors"}
 
@@ -76,8 +77,9 @@ def check_model(arguments: argparse.Namespace) -> str:
         if found is None:
             raise UserError(f"{model} is no run: it holds neither {BEST} nor {CHECKPOINT}.")
         return str(found)
-    if os.path.lexists(model):
-        check_file(str(model), "MODEL")
+    file = locate_weights(model)
+    if os.path.lexists(file):
+        check_file(str(file), "MODEL")
         _need(_PACKAGES.get(model.suffix.lower(), ""), str(model))
         load_config(arguments.config_file, overrides(arguments))
         return str(model)
