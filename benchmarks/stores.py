@@ -353,7 +353,10 @@ def installed_mb(packages: str) -> tuple[float, str]:
         size += sum(file.stat().st_size for file in files if file.is_file())
         wanted = (text for text in found.requires or () if "extra ==" not in text)
         open_names += [re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0] for text in wanted]
-    return size / 2**20, metadata.version(packages.split()[0])
+    try:
+        return size / 2**20, metadata.version(packages.split()[0])
+    except metadata.PackageNotFoundError:  # installed under another name, such as faiss-gpu
+        return size / 2**20, ""
 
 
 def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
