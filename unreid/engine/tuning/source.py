@@ -18,7 +18,7 @@ from unreid.engine.run import resume_path
 from unreid.methods import METHODS
 from unreid.methods.base import CLUSTER_FEATURES
 from unreid.models.batch_norm import recalibrate_bn
-from unreid.utils.arrays import as_codes, as_features
+from unreid.utils.arrays import as_features, as_ids
 from unreid.utils.errors import UserError
 from unreid.utils.job import init_from_env
 from unreid.utils.npz import ArraysError, read_arrays
@@ -62,7 +62,7 @@ def from_file(path: str, *, normalize: bool = True) -> Source:
             raise UserError(f"--features {path}: {name} must be of shape ({len(features)},), not {arrays[name].shape}.")
     cameras = None
     if "camids" in arrays:
-        cameras = as_codes(arrays["camids"], arrays["camids"], "camids")[0]
+        cameras = as_ids(arrays["camids"], "camids")
     if normalize:
         features = torch.nn.functional.normalize(features, dim=1)
     return Source(features, _several(cameras), arrays.get("pids"))
