@@ -37,7 +37,7 @@ class Call:
 
     def good(self) -> dict[str, Any]:
         known = dict.fromkeys(self.rows, X) | dict.fromkeys(self.integers, LABELS)
-        return known | dict.fromkeys(self.ids, CAMIDS)
+        return known | {name: LABELS if name.endswith("pids") else CAMIDS for name in self.ids}
 
 
 def fit(name: str, *args: Any, **known: Any) -> Call:

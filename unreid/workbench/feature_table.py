@@ -171,11 +171,6 @@ def require_same_model(one: FeatureMeta, other: FeatureMeta, names: tuple[str, s
         )
 
 
-def is_feature_file(path: str | Path) -> bool:
-    """Whether a name is that of a feature table."""
-    return Path(path).suffix.lower() in SUFFIXES
-
-
 def check_suffix(path: str | Path) -> str:
     """The suffix of a feature table; :class:`UserError` for another one."""
     suffix = Path(path).suffix.lower()
