@@ -32,7 +32,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = [
     *("AuxUSL_synthetic_video", "BUC_synthetic", "BUC_synthetic_video", "CCC_DBSCAN_synthetic", "CCC_HDC_synthetic"),
     *("CCC_KMeans_synthetic", "CDSM_synthetic", "ClusterContrast_synthetic", "ISE_synthetic", "SpCL_synthetic"),
-    *("SpCL_UDA_synthetic", "transfer_synthetic"),
+    *("SpCL_UDA_synthetic", "transfer_synthetic", "CAJaccard_synthetic", "CAP_synthetic", "O2CAP_synthetic"),
+    "PPLR_synthetic",
 ]
 SMALL: dict[str, Any] = {
     "DATASETS.SYNTHETIC.TRAIN_IDS": 8,
@@ -130,7 +131,10 @@ NAMES: dict[str, list[str]] = {
     "CLUSTER.WARMUP.NAME": ["", "DBSCAN", "HDC", "KMeans", "nothing"],
     "DATALOADER.SAMPLER.NAME": ["multi_camera", "identity", "shuffle", "no_camera", "proxy", "nothing"],
     "MODEL.POOLING.NAME": ["avg", "max", "gem", "avg+max", "nothing"],
-    "MODEL.BACKBONE.NAME": ["resnet_tiny", "resnet18", "nothing"],
+    "MODEL.BACKBONE.NAME": [
+        *("resnet_tiny", "resnet18", "osnet_x0_25", "osnet_ain_x1_0", "vit_small", "nothing"),
+        *("timm/test_resnet", "timm/test_vit", "timm/test_convnext", "timm/test_efficientnet", "timm/nothing"),
+    ],
     "DATASETS.SOURCES": ["SyntheticSource", "Synthetic", "nothing"],
     "DATASETS.TESTS": ["Synthetic", "SyntheticVideo", "nothing", "Market1501"],
     "METHOD.LOSSES": ["triplet", "watl=0.5", "cross_entropy", "nothing"],
@@ -178,6 +182,12 @@ WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "METHOD.CDSM": (["CDSM_synthetic"], {}),
     "METHOD.CCC": (["CCC_DBSCAN_synthetic"], {}),
     "METHOD.SPCL": (["SpCL_synthetic"], {}),
+    "METHOD.PPLR": (["PPLR_synthetic"], {}),
+    "MEMORY.PROXY": (["CAP_synthetic", "O2CAP_synthetic"], {}),
+    "MODEL.PARTS": (["PPLR_synthetic"], {}),
+    "MODEL.BACKBONE": (FILES, {"MODEL.BACKBONE.PRETRAIN": False, "MODEL.BACKBONE.LAST_STRIDE": 0}),
+    "MODEL.DOMAIN_BN": (["SpCL_UDA_synthetic"], {}),
+    "CLUSTER.CAMERA_LINKS": (["O2CAP_synthetic"], {"CLUSTER.NAME": "PerCameraDBSCAN"}),
     "METHOD.AUXUSL": (["AuxUSL_synthetic_video"], {}),
     "MODEL.LOSSES": (["AuxUSL_synthetic_video"], {}),
     "MODEL.EMA": (["AuxUSL_synthetic_video", "CDSM_synthetic"], {}),

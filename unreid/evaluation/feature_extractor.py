@@ -139,7 +139,8 @@ class FeatureExtractor:
         Args:
             path: a checkpoint of this project (it holds its config), a state dict of one of its networks (with its
                 config), or a checkpoint of a reference repository (its file tells the network; input size and
-                interpolation come from the config or the defaults).
+                interpolation come from the config or the defaults), or the bare name of a network that comes with the
+                package, such as "rendered_o2cap".
             config_file: replaces the config of the checkpoint.
             overrides: ``[KEY, VALUE, ...]`` over either.
             plugins: files or modules to import first, as ``PLUGINS`` in a config. Those that a checkpoint's own config

@@ -107,18 +107,13 @@ class AuxUSL(Method):
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of the global batch, or of one part of it."""
-        student = self._current(self.student(batch.views[0], batch.clip_len, batch.camids))
-        teacher = self._current(self.teacher(batch.views[-1], batch.clip_len, batch.camids))
+        student = _current(self.student(batch.views[0], batch.clip_len, batch.camids, classes=self.num_clusters))
+        teacher = _current(self.teacher(batch.views[-1], batch.clip_len, batch.camids, classes=self.num_clusters))
         return self.loss(
             Outputs(*(all_gather_with_grad(output) for output in student)),
             Outputs(*(all_gather_rows(output, equal=True) for output in teacher)),
             all_gather_rows(batch.targets, equal=True),
         )
-
-    def _current(self, output: ModelOutput) -> Outputs:
-        """Of the classifier's rows only those of this round's clusters count."""
-        assert output.logits is not None
-        return Outputs(output.pooled, output.logits[:, : self.num_clusters])
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         size = self.sub_batch or len(batch)
@@ -152,6 +147,11 @@ class AuxUSL(Method):
         assert isinstance(self.model.classifier, nn.Linear)
         if not needed <= self.num_clusters <= self.model.classifier.out_features:
             raise StateError(f"the method has {self.num_clusters} clusters and the plan {needed}")
+
+
+def _current(output: ModelOutput) -> Outputs:
+    assert output.logits is not None
+    return Outputs(output.pooled, output.logits)
 
 
 @torch.no_grad()

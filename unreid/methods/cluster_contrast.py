@@ -97,6 +97,7 @@ class ClusterContrast(Method):
             expanded.features,
             expanded.targets,
             weights=expanded.weights,
+            scores=expanded.scores,
             **memory_fields(self.memory, expanded, self.reliable),
         )
         losses = {"memory": loss}

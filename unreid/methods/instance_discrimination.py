@@ -17,6 +17,7 @@ from unreid.methods.setup import Setup
 from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_with_grad
+from unreid.utils.products import gram
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -63,7 +64,7 @@ class InstanceDiscrimination(Method):
 def nt_xent(features: Tensor, temp: float) -> Tensor:
     """Normalised-temperature cross-entropy; rows b and B + b of unit (2B, D) features are two views of a sample."""
     count = len(features)
-    logits = features.float() @ features.float().T / temp
+    logits = gram(features.float()) / temp
     logits.fill_diagonal_(float("-inf"))
     partner = torch.arange(count, device=features.device).roll(count // 2)
     return F.cross_entropy(logits, partner)

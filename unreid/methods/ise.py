@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from unreid.losses.label_preserving import label_preserving_loss
+from unreid.losses.label_preserving import label_preserving_loss, label_preserving_loss_of
 from unreid.losses.support_samples import interpolation_degree, support_samples
+from unreid.losses.support_scores import SupportScores
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
@@ -75,36 +76,42 @@ class SupportSamples(Part):
     def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
         if not self.in_memory and self.lp_weight == 0:
             return rows
-        degree = interpolation_degree(at.progress, 1.0, self.base)
         features, targets = rows.features[: rows.real], rows.targets[: rows.real]
-        topk, clamp = self.topk, self.clamp_topk
-        supports = support_samples(features, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
+        options = {"degree": interpolation_degree(at.progress, 1.0, self.base)}
+        known = memory.scores(features) if features.requires_grad else None  # a teacher's have no losses
+        supports = support_samples(
+            *(features, memory.rows, targets), **options, topk=self.topk, clamp_topk=self.clamp_topk, scores=known
+        )
         extras = {**rows.extras, "supports": supports.features, "support_targets": supports.targets}
+        if known is not None:
+            scores = SupportScores(features, known, memory.rows, targets, supports.neighbors, **options)
+            extras["support_scores"] = scores
+        only_images = known is not None and len(rows.features) == rows.real
         if not self.in_memory:
-            return replace(rows, extras=extras)
+            return replace(rows, extras=extras, scored=(rows.features, scores.of_features()) if only_images else None)
         per_row = len(supports.targets) // rows.real
         camids, indices = (field[: rows.real].repeat_interleave(per_row) for field in (rows.camids, rows.indices))
+        together = torch.cat((rows.features.to(supports.features.dtype), supports.features))
         return Rows(
-            features=torch.cat((rows.features.to(supports.features.dtype), supports.features)),
+            features=together,
             targets=torch.cat((rows.targets, supports.targets)),
             camids=torch.cat((rows.camids, camids)),
             indices=torch.cat((rows.indices, indices)),
             real=rows.real,
             extras=extras,
+            scored=(together, scores.with_rows()) if only_images else None,
         )
 
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
         if self.lp_weight == 0:
             return {}
-        loss = label_preserving_loss(
-            rows.features[: rows.real],
-            rows.extras["supports"],
-            rows.targets[: rows.real],
-            rows.extras["support_targets"],
-            temp=self.lp_temp,
-            grouping=self.lp_grouping,
-            chunk=self.topk * self.num_instances,
-        )
+        targets, made = rows.targets[: rows.real], rows.extras["support_targets"]
+        rule = {"temp": self.lp_temp, "grouping": self.lp_grouping, "chunk": self.topk * self.num_instances}
+        scores = rows.extras.get("support_scores")
+        if scores is not None:
+            loss = label_preserving_loss_of(scores.with_features(), targets, made, **rule)
+        else:
+            loss = label_preserving_loss(rows.features[: rows.real], rows.extras["supports"], targets, made, **rule)
         return {"label_preserving": self.lp_weight * loss}
 
 

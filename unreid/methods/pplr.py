@@ -143,14 +143,13 @@ class PPLR(Method):
     # ------------------------------------------------------------------------------------------- training
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
-        output = self.student(batch.views[0], batch.clip_len, batch.camids)
+        output = self.student(batch.views[0], batch.clip_len, batch.camids, classes=self.num_clusters)
         rows = (output.neck, output.parts, output.logits, output.part_logits)
         neck, parts, logits, part_logits = (_full(all_gather_with_grad(row)) for row in rows)
         fields = torch.stack((batch.targets, batch.camids, batch.indices), dim=1)
         targets, camids, indices = all_gather_rows(fields, equal=True).unbind(1)
         assert self.agreement is not None
         agreement = self.agreement[indices].to(logits.dtype)
-        logits, part_logits = logits[:, : self.num_clusters], part_logits[:, :, : self.num_clusters]
         with torch.autocast(neck.device.type, enabled=False):
             triplets = hardest_triplets(neck, targets)
             losses = {

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unreid.neighbors.cell_search import CELLS, FEW, CellSearch
 from unreid.neighbors.faiss_search import EF_SEARCH, NPROBE, faiss_search
 from unreid.neighbors.torch_search import exact_search, full_precision, has_fast_bf16
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
 from unreid.utils.registry import Registry
 
 logger = logging.getLogger(__name__)
+
+_EXACT = 50_000  # rows up to which "auto" searches exactly on a CPU
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,21 @@ def _torch_bf16(features: Tensor, queries: Tensor | None, k: int, how: Search) -
         logger.warning("%s has no bfloat16 products in hardware: searching in float32", features.device)
         return _torch(features, queries, k, how)
     return exact_search(features, queries, k, dtype=torch.bfloat16, block=how.block)
+
+
+@KNN_BACKENDS.register("torch_ivf")
+def _torch_ivf(features: Tensor, queries: Tensor | None, k: int, how: Search) -> tuple[Tensor, Tensor]:
+    """Many small cells scanned by matrix products, approximate; few rows are searched exactly."""
+    if len(features) <= FEW:
+        return _torch(features, queries, k, how)
+    rows = torch.arange(len(features), device=features.device) if queries is None else queries
+    return CellSearch(features, seed=how.seed)(rows, k)
+
+
+@KNN_BACKENDS.register("auto")
+def _auto(features: Tensor, queries: Tensor | None, k: int, how: Search) -> tuple[Tensor, Tensor]:
+    """What suits the number of rows and the device, see :func:`resolved`."""
+    return KNN_BACKENDS.get(resolved("auto", features))(features, queries, k, how)
 
 
 @KNN_BACKENDS.register("faiss_flat")
@@ -86,8 +104,9 @@ def knn(
     """The k nearest rows of every row, itself included, in one order on every device and with every block size.
 
     A list begins with the row itself; the others follow by ascending (distance, index). ``torch``, ``torch_bf16`` and
-    ``faiss_flat`` are exact; ``faiss_ivf`` and ``faiss_hnsw`` may miss neighbours: their recall is estimated on 500
-    rows, logged, and a value below 0.95 is warned about.
+    ``faiss_flat`` are exact; ``torch_ivf``, ``faiss_ivf`` and ``faiss_hnsw`` may miss neighbours: their recall is
+    estimated on 500 rows, logged, and a value below 0.95 is warned about. ``auto`` is ``torch`` up to 50,000 rows, and
+    above that ``torch_ivf`` on a CPU and ``torch_bf16`` elsewhere.
 
     Args:
         features: (N, D), any device; rows need not have unit norm.
@@ -120,3 +139,12 @@ def knn(
             return features.new_empty(0, k), queries.new_empty(0, k)
     with full_precision():
         return search(features, queries, k, Search(block, nprobe, ef_search, seed))
+
+
+def resolved(backend: str, features: Tensor) -> str:
+    """The back-end that ``auto`` stands for, any other as it is."""
+    if backend != "auto":
+        return backend
+    if len(features) <= _EXACT:
+        return "torch"
+    return CELLS if features.device.type == "cpu" else "torch_bf16"

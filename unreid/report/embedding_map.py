@@ -22,6 +22,7 @@ POINTS = 1500
 SIDE = 640
 CELL = (96, 48)  # height and width of a crop in the sheet
 COLUMNS = 40
+APART = 0.5  # of UMAP, whose default draws a trained network's clusters as dots that nobody can point into
 GROUPS = 6  # colours that a legend has
 BY = {"cluster": "cluster", "camera": "camera", "truth": "true identity", "state": "outliers", "all": "nothing"}
 
@@ -96,7 +97,7 @@ def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the one thread that a seed asks for
-            flat = umap.UMAP(metric="cosine", random_state=seed).fit_transform(values)
+            flat = umap.UMAP(metric="cosine", random_state=seed, min_dist=APART).fit_transform(values)
         how = "UMAP"
     else:
         from sklearn.decomposition import PCA

@@ -51,7 +51,9 @@ KEYS: dict[str, Key | Section] = {
     "CLUSTER.NUM_CLUSTERS": Key(750, between(1, 10**7), "clusters of KMeans and HDC"),
     "CLUSTER.EVERY": Key(1, STEPS, "rounds between two clusterings"),
     "CLUSTER.MAX_EMPTY_ROUNDS": Key(5, STEPS, "rounds in a row without a usable clustering before the run stops"),
-    "CLUSTER.KNN.BACKEND": Key("torch", NAME, "torch, torch_bf16 (exact too), faiss_flat, faiss_ivf, faiss_hnsw ..."),
+    "CLUSTER.KNN.BACKEND": Key(
+        "torch", NAME, "auto, torch, torch_bf16 (exact too), torch_ivf, faiss_flat, faiss_ivf, faiss_hnsw ..."
+    ),
     "CLUSTER.CA": Section("CA-Jaccard"),
     "CLUSTER.CA.K1_INTRA": Key(5, NEIGHBORS, "reciprocal neighbours in the own camera"),
     "CLUSTER.CA.K1_INTER": Key(20, NEIGHBORS, "reciprocal neighbours in the other cameras"),
