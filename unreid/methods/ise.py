@@ -106,12 +106,14 @@ class SupportSamples(Part):
         if self.lp_weight == 0:
             return {}
         targets, made = rows.targets[: rows.real], rows.extras["support_targets"]
-        rule = {"temp": self.lp_temp, "grouping": self.lp_grouping, "chunk": self.topk * self.num_instances}
+        temp, grouping, chunk = self.lp_temp, self.lp_grouping, self.topk * self.num_instances
         scores = rows.extras.get("support_scores")
         if scores is not None:
-            loss = label_preserving_loss_of(scores.with_features(), targets, made, **rule)
+            known = scores.with_features()
+            loss = label_preserving_loss_of(known, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         else:
-            loss = label_preserving_loss(rows.features[: rows.real], rows.extras["supports"], targets, made, **rule)
+            features, supports = rows.features[: rows.real], rows.extras["supports"]
+            loss = label_preserving_loss(features, supports, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         return {"label_preserving": self.lp_weight * loss}
 
 
