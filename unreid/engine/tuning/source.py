@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from unreid.config import CfgNode
-from unreid.engine.build import assemble
+from unreid.engine.build import assemble, unlabelled_batches
 from unreid.engine.checkpoint import load_model
-from unreid.engine.data import unlabelled_batches
 from unreid.engine.run import resume_path
 from unreid.methods import METHODS
 from unreid.methods.base import CLUSTER_FEATURES
@@ -82,8 +81,7 @@ def from_config(cfg: CfgNode) -> Source:
             cfg.WARMUP.EPOCHS,
         )
     if cfg.MODEL.RECALIBRATE_BN and not checkpoint:
-        count, cache = cfg.MODEL.RECALIBRATE_BN, run.extraction.cache
-        recalibrate_bn(run.model, unlabelled_batches(cfg, run.data.tracklets, count, device=device, cache=cache))
+        recalibrate_bn(run.model, unlabelled_batches(run, cfg.MODEL.RECALIBRATE_BN))
     feature = CLUSTER_FEATURES.get(cfg.CLUSTER.FEATURE, METHODS.get(cfg.METHOD.NAME).cluster_feature)
     found = run.extraction(run.model, run.data.tracklets, feature, round=0)
     readable = torch.ones(len(run.data.tracklets), dtype=torch.bool)
