@@ -6,7 +6,7 @@ and update like images, and a label-preserving loss keeps them near their own cl
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @PARTS.register("support_samples")
+@dataclass(eq=False, kw_only=True)
 class SupportSamples(Part):
     """Progressive interpolation (PLI) and the label-preserving loss (LP), each on its own switch.
 
@@ -38,26 +39,14 @@ class SupportSamples(Part):
         num_instances: images per cluster in a batch; the "chunk" grouping counts with it.
     """
 
-    def __init__(
-        self,
-        *,
-        topk: int = 1,
-        base: float = 1.0,
-        in_memory: bool = True,
-        clamp_topk: bool = False,
-        lp_weight: float = 0.1,
-        lp_temp: float = 0.6,
-        lp_grouping: str = "label",
-        num_instances: int = 16,
-    ) -> None:
-        self.topk = topk
-        self.base = base
-        self.in_memory = in_memory
-        self.clamp_topk = clamp_topk
-        self.lp_weight = lp_weight
-        self.lp_temp = lp_temp
-        self.lp_grouping = lp_grouping
-        self.num_instances = num_instances
+    topk: int = 1
+    base: float = 1.0
+    in_memory: bool = True
+    clamp_topk: bool = False
+    lp_weight: float = 0.1
+    lp_temp: float = 0.6
+    lp_grouping: str = "label"
+    num_instances: int = 16
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> SupportSamples:
@@ -111,12 +100,14 @@ class SupportSamples(Part):
         if self.lp_weight == 0:
             return {}
         targets, made = rows.targets[: rows.real], rows.extras["support_targets"]
-        rule = {"temp": self.lp_temp, "grouping": self.lp_grouping, "chunk": self.topk * self.num_instances}
+        temp, grouping, chunk = self.lp_temp, self.lp_grouping, self.topk * self.num_instances
         scores = rows.extras["support_scores"]
         if scores is not None:
-            loss = label_preserving_loss_of(scores.with_features(), targets, made, **rule)
+            known = scores.with_features()
+            loss = label_preserving_loss_of(known, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         else:
-            loss = label_preserving_loss(rows.features[: rows.real], rows.extras["supports"], targets, made, **rule)
+            features, supports = rows.features[: rows.real], rows.extras["supports"]
+            loss = label_preserving_loss(features, supports, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         return {"label_preserving": self.lp_weight * loss}
 
 
