@@ -8,7 +8,7 @@ BENCH = "workbench/test_tables.py workbench/test_assignment.py"
 SHARDS = "workbench/test_extraction.py"
 GALLERY = "workbench/test_store.py"
 REVIEW = "review/test_store.py review/test_server.py"
-REPORT = "report/test_page.py report/test_files.py"
+REPORT = "report/test_page.py report/test_rankings.py report/test_files.py"
 TUNING = "engine/test_tuning.py"
 
 FAULTS = [
