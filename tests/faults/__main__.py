@@ -20,7 +20,7 @@ from tests.faults.checkout import Checkout, copied
 from tests.faults.drawn import drawn
 from tests.faults.fault import Fault
 from tests.faults.faults import FAULTS
-from tests.faults.record import Record
+from tests.faults.record import DRAWN, LISTED, Record
 from tests.faults.trial import Outcome, Unsound, outcomes
 
 # Imported once, here: every trial is a fork of this process.
@@ -51,13 +51,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--table", action="store_true", help="print what is known of the faults of each room")
     asked = parser.parse_args(words)
-    record = Record()
+    record = Record(DRAWN if asked.drawn else LISTED)
     if asked.table:
         print(record.table(FAULTS))
         return 0
     faults = drawn(asked.drawn, asked.seed) if asked.drawn else FAULTS
     chosen = [fault for fault in faults if not asked.words or any(word in str(fault) for word in asked.words)]
-    if asked.untried:
+    if asked.untried or asked.drawn:
         chosen = record.untried(chosen)
     if asked.missed:
         chosen = [fault for fault in chosen if record.missed(fault)]
@@ -67,7 +67,10 @@ def main(words: list[str] | None = None) -> int:
         except ImportError:
             continue
     with copied() as checkout:
-        return _put_in(checkout, chosen if asked.drawn else record.next(chosen), record)
+        status = _put_in(checkout, chosen if asked.drawn else record.next(chosen), record)
+    if asked.drawn:
+        print(record.expectation(faults))
+    return status
 
 
 def _put_in(checkout: Checkout, faults: Sequence[Fault], record: Record) -> int:

@@ -7,7 +7,6 @@ of the rest. A kind of change is drawn first, then one of its places in the whol
 from __future__ import annotations
 
 import ast
-import math
 import random
 import re
 from collections import defaultdict
@@ -51,14 +50,6 @@ def drawn(count: int, seed: int) -> list[Fault]:
         if fault:
             found[fault] = None
     return list(found)
-
-
-def interval(missed: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    z = 1.96
-    middle = (missed + z * z / 2) / (count + z * z)
-    half = z / (count + z * z) * math.sqrt(missed * (count - missed) / count + z * z / 4)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 class _Text:
@@ -174,7 +165,7 @@ def tests_of(file: str) -> str:
     if not found:
         tree = ast.parse((ROOT / "unreid" / file).read_text(encoding="utf-8"))
         defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-        names = [defined for defined in defined if not defined.startswith("_") and len(defined) > 4]
+        names = [one for one in defined if not one.startswith("_") and len(one) > 4]
         found = (names and _holding(rf"\b({'|'.join(names)})\b", "")) or _holding(rf"\b{name}\b", folder)
     return " ".join(found) or (folder if (ROOT / "tests" / folder).exists() else "test_library.py")
 

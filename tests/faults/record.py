@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -11,13 +12,14 @@ from pathlib import Path
 from tests.faults.fault import Fault
 from tests.faults.trial import Outcome
 
-FILE = Path(__file__).with_name("record.json")
+LISTED = Path(__file__).with_name("listed.json")
+DRAWN = Path(__file__).with_name("drawn.json")
 
 
 class Record:
     """For each fault whether it was noticed when it was first put in, and when it was last; by its text."""
 
-    def __init__(self, file: Path = FILE) -> None:
+    def __init__(self, file: Path) -> None:
         self.file = file
         self.entries: dict[str, dict] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
@@ -53,6 +55,12 @@ class Record:
         lines.append("| **all** | " + " | ".join(f"**{count}**" for count in self._counts(faults)) + " |")
         return "\n".join(lines)
 
+    def expectation(self, faults: Sequence[Fault]) -> str:
+        """The share of drawn faults that nobody noticed when they were first put in, and what it may be in truth."""
+        _, count, missed, _ = self._counts(faults)
+        low, high = interval(missed, count)
+        return f"{missed} of {count} drawn faults were not noticed, {missed / count:.1%}; 95 %: {low:.1%} to {high:.1%}"
+
     def _counts(self, faults: Sequence[Fault]) -> tuple[int, int, int, int]:
         found = [self.entries[key(fault)] for fault in faults if key(fault) in self.entries]
         return (
@@ -61,6 +69,14 @@ class Record:
             sum(not entry["first"] for entry in found),
             sum(not entry["now"] for entry in found),
         )
+
+
+def interval(missed: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    z = 1.96
+    middle = (missed + z * z / 2) / (count + z * z)
+    half = z / (count + z * z) * math.sqrt(missed * (count - missed) / count + z * z / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def key(fault: Fault) -> str:

@@ -115,7 +115,7 @@ FAULTS = [
         "clustering/size_filter.py",
         "kept = sizes >= max(min_size, 1)",
         "kept = sizes > max(min_size, 1)",
-        "clustering/test_other_clusterers.py methods/test_ccc.py clustering/test_kmeans.py",
+        "clustering/test_scheduled.py methods/test_ccc.py",
     ),
     Fault(
         "clustering/kmeans.py",
