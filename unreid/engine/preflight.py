@@ -81,7 +81,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
-    if cluster.KNN.BACKEND.startswith("faiss"):
+    if cluster.KNN.BACKEND.lower().startswith("faiss"):
         needed.append((f"CLUSTER.KNN.BACKEND {cluster.KNN.BACKEND}", "faiss", "set CLUSTER.KNN.BACKEND torch"))
     return needed
 

@@ -89,7 +89,9 @@ class FeatureExtractor:
         self.transform = transform
         self.batch_size = batch_size
         self.workers = workers
-        self._options: dict[str, Any] = {"feature": feature, "flip": flip, "amp": amp}
+        self.feature = feature
+        self.flip = flip
+        self.amp = amp
 
     @classmethod
     def from_config(
@@ -225,7 +227,15 @@ class FeatureExtractor:
 
     def _extract(self, count: int, batches: Any) -> Tensor:
         batches = tracked(batches, "features", count, "images", size=lambda batch: len(batch[1]))
-        return extract_features(self.model, batches, num_samples=count, device=self.device, **self._options)
+        return extract_features(
+            self.model,
+            batches,
+            feature=self.feature,
+            num_samples=count,
+            device=self.device,
+            flip=self.flip,
+            amp=self.amp,
+        )
 
 
 def retrieval_feature(method: str) -> str:

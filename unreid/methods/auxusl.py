@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unreid.losses import MutualTeachingLoss, Outputs
 from unreid.methods.base import METHODS, Method
+from unreid.methods.setup import Setup
 from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
@@ -40,7 +41,7 @@ class AuxUSL(Method):
             "epoch" is the published ``epoch * steps of this epoch + step``, which jumps with dynamic iterations.
         sub_batch: forward and mine in parts of so many samples, each with its own BN statistics, and average their
             losses (AuxUSLReID on one GPU); 0: the whole batch at once.
-        common: see :class:`~unreid.methods.base.Method`; a teacher is needed, and a model with a classifier on the
+        setup: see :class:`~unreid.methods.setup.Setup`; a teacher is needed, and a model with a classifier on the
             pooled width.
     """
 
@@ -49,10 +50,8 @@ class AuxUSL(Method):
 
     teacher: MeanTeacher
 
-    def __init__(
-        self, *, loss: MutualTeachingLoss, ema_step: str = "global", sub_batch: int = 0, **common: Any
-    ) -> None:
-        super().__init__(**common)
+    def __init__(self, setup: Setup, *, loss: MutualTeachingLoss, ema_step: str = "global", sub_batch: int = 0) -> None:
+        super().__init__(setup)
         if self.teacher is None or getattr(self.model, "classifier", None) is None:
             raise ValueError("AuxUSL needs a mean teacher and a model with a classifier")
         if ema_step not in ("global", "epoch"):
@@ -77,10 +76,10 @@ class AuxUSL(Method):
         if cfg.OPTIM.SUB_BATCH and (get_world_size() > 1 or cfg.MODEL.BN_CHUNKS > 1):
             raise UserError("OPTIM.SUB_BATCH is the single-GPU code path: use one process and MODEL.BN_CHUNKS 1.")
         return cls(
+            Setup.from_config(cfg, model=model, camids=camids),
             loss=MutualTeachingLoss.from_config(cfg),
             ema_step=cfg.METHOD.AUXUSL.EMA_STEP,
             sub_batch=cfg.OPTIM.SUB_BATCH,
-            **cls.common_arguments(cfg, model=model, camids=camids),
         )
 
     # ------------------------------------------------------------------------------------------ labelling

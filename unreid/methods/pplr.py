@@ -25,6 +25,7 @@ from unreid.losses import (
 )
 from unreid.memory.camera_proxies import camera_proxies
 from unreid.methods.base import METHODS, Extract, Method
+from unreid.methods.setup import Setup
 from unreid.models.part_heads import PartHeads
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad
@@ -58,6 +59,7 @@ class PPLR(Method):
 
     def __init__(
         self,
+        setup: Setup,
         *,
         neighbors: int = 20,
         beta: float = 0.5,
@@ -66,9 +68,8 @@ class PPLR(Method):
         camera_weight: float = 0.5,
         hard_negatives: int = 50,
         temp: float = 0.07,
-        **common: Any,
     ) -> None:
-        super().__init__(**common)
+        super().__init__(setup)
         heads = getattr(self.model, "part_heads", None)
         if not isinstance(heads, PartHeads) or heads.classifier is None:
             raise ValueError("PPLR needs a model with part heads and classifiers")
@@ -93,12 +94,12 @@ class PPLR(Method):
             )
         node = cfg.METHOD.PPLR
         return cls(
+            Setup.from_config(cfg, model=model, camids=camids),
             neighbors=node.K,
             beta=node.BETA,
             aals_round=node.AALS_ROUND,
             cameras=node.CAMERAS,
             camera_weight=node.CAMERA_WEIGHT,
-            **cls.common_arguments(cfg, model=model, camids=camids),
         )
 
     # ------------------------------------------------------------------------------------------ labelling
