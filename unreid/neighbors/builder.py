@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unreid.neighbors.camera_jaccard import camera_jaccard_graph, list_widths
@@ -13,9 +12,10 @@ from unreid.neighbors.camera_lists import CameraLists, camera_lists
 from unreid.neighbors.jaccard import jaccard_graph, list_width
 from unreid.neighbors.knn import knn
 from unreid.neighbors.metric import metric_graph
+from unreid.neighbors.share import ALONE, Share
 from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
-from unreid.utils.distributed import all_gather_rows, get_rank, get_world_size
+from unreid.utils.distributed import get_world_size
 from unreid.utils.errors import UserError
 
 JACCARD, CAMERA_JACCARD = "jaccard", "ca_jaccard"
@@ -49,7 +49,7 @@ class CameraNeighbors:
 
 @dataclass(frozen=True)
 class PairGraphBuilder:
-    """Features in, pair graph out; with several processes each searches the neighbours of its share of the rows.
+    """Features in, pair graph out; with several processes each makes the neighbours and the graph of its rows.
 
     Attributes:
         metric: "jaccard", "ca_jaccard" (needs cameras), "euclidean" or "cosine"; for the last two only ``tol`` counts.
@@ -101,15 +101,16 @@ class PairGraphBuilder:
         Args:
             camids: int (N,); read by "ca_jaccard" only.
             round: of training, from 0; "ca_jaccard" takes other sizes in the first.
-            shared: the search is shared by the processes, which all call :meth:`assist`; False: done here alone.
+            shared: the work is shared by the processes, of which the others call :meth:`assist`; False: done here
+                alone.
 
         Raises:
             UserError: "ca_jaccard" without cameras.
         """
         features = as_features(features)
-        shared = shared and get_world_size() > 1
+        share = Share.of_this_process() if shared else ALONE
         if self.metric == CAMERA_JACCARD:
-            return self._camera_graph(features, radius, camids, round, shared)
+            return self._camera_graph(features, radius, camids, round, share)
         if self.metric != JACCARD:
             return metric_graph(features, metric=self.metric, radius=radius, tol=self.tol)
         return jaccard_graph(
@@ -120,8 +121,9 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            neighbors=self._search(features) if shared else None,
+            neighbors=self._search(features, share) if share.world > 1 else None,
             knn_backend=self.knn_backend,
+            share=share,
         )
 
     def search(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -129,23 +131,15 @@ class PairGraphBuilder:
 
         All processes call it: each searches for its share of the rows, and all get the whole.
         """
-        distance, index = knn(
-            features,
-            min(k, len(features)),
-            queries=_share(features) if get_world_size() > 1 else None,
-            backend=self.knn_backend,
-        )
-        return all_gather_rows(distance), all_gather_rows(index)
+        return self._lists(features, k, Share.of_this_process())
 
-    def assist(self, features: Tensor, *, camids: Tensor | None = None, round: int = 1) -> None:
-        """Takes part in the search of the process that builds the graph; for all processes that do not."""
-        if self.metric == JACCARD:
-            self._search(features)
-        elif self.metric == CAMERA_JACCARD and camids is not None:
-            self._camera_search(features, camids, round)
+    def assist(self, features: Tensor, radius: float, *, camids: Tensor | None = None, round: int = 1) -> None:
+        """Takes part in the work of the process that asked for the graph; for all processes that did not."""
+        if get_world_size() > 1 and (self.metric == JACCARD or (self.metric == CAMERA_JACCARD and camids is not None)):
+            self(features, radius, camids=camids, round=round)
 
     def _camera_graph(
-        self, features: Tensor, radius: float, camids: ArrayLike | None, round: int, shared: bool
+        self, features: Tensor, radius: float, camids: ArrayLike | None, round: int, share: Share
     ) -> PairGraph:
         if camids is None:
             raise UserError("CLUSTER.METRIC ca_jaccard needs the camera of every sample (camids).")
@@ -165,30 +159,25 @@ class PairGraphBuilder:
             radius=radius,
             tol=self.tol,
             backend=self.backend,
-            lists=self._camera_search(features, camids, round) if shared else None,
+            lists=self._camera_search(features, camids, round, share) if share.world > 1 else None,
             knn_backend=self.knn_backend,
+            share=share,
         )
 
-    def _search(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.search(features, list_width(self.k1, self.k1_includes_self))
+    def _lists(self, features: Tensor, k: int, share: Share) -> tuple[Tensor, Tensor]:
+        queries = share.rows(len(features), features.device) if share.world > 1 else None
+        distance, index = knn(features, min(k, len(features)), queries=queries, backend=self.knn_backend)
+        return share.join(distance), share.join(index)
 
-    def _camera_search(self, features: Tensor, camids: Tensor, round: int) -> CameraLists:
-        part = camera_lists(
-            features,
-            camids,
-            *self.cameras.at(round).widths,
-            queries=_share(features),
-            backend=self.knn_backend,
-        )
+    def _search(self, features: Tensor, share: Share) -> tuple[Tensor, Tensor]:
+        return self._lists(features, list_width(self.k1, self.k1_includes_self), share)
+
+    def _camera_search(self, features: Tensor, camids: Tensor, round: int, share: Share) -> CameraLists:
+        widths, queries = self.cameras.at(round).widths, share.rows(len(features), features.device)
+        part = camera_lists(features, camids, *widths, queries=queries, backend=self.knn_backend)
         return CameraLists(
-            all_gather_rows(part.intra_distance),
-            all_gather_rows(part.intra),
-            all_gather_rows(part.inter_distance),
-            all_gather_rows(part.inter),
+            share.join(part.intra_distance),
+            share.join(part.intra),
+            share.join(part.inter_distance),
+            share.join(part.inter),
         )
-
-
-def _share(features: Tensor) -> Tensor:
-    """int64: the rows whose neighbours this process searches."""
-    rank, world, n = get_rank(), get_world_size(), len(features)
-    return torch.arange(n * rank // world, n * (rank + 1) // world, device=features.device)
