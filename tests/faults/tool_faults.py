@@ -10,7 +10,7 @@ GALLERY = "workbench/test_store.py"
 BAD = "workbench/test_bad_input.py"
 ENDS = "workbench/test_interruption.py"
 REVIEW = "review/test_store.py review/test_server.py"
-REPORT = "report/test_page.py report/test_files.py"
+REPORT = "report/test_page.py report/test_rankings.py report/test_files.py"
 TUNING = "engine/test_tuning.py"
 
 FAULTS = [

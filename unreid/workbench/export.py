@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """Largest difference of a number of a vector that is let pass; vectors have unit length."""
-FORMATS = ("onnx", "torchscript", "safetensors")
 _OPSET = 18
 _MOST = 16  # pictures of the check
 
