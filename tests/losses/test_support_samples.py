@@ -131,9 +131,9 @@ def test_scores_of_supports_follow_from_those_of_the_features(topk: int, length:
         features @ supports.features.t(),
     )
     known = features @ rows.t()
-    again = support_samples(features, rows, targets, degree=0.4, topk=topk, scores=known)
-    assert torch.equal(again.neighbors, supports.neighbors)
-    scores = SupportScores(features, known, rows, targets, again.neighbors, degree=0.4)
+    scores = SupportScores(features, known, rows, targets, degree=0.4, topk=topk)
+    assert torch.equal(scores.neighbors, supports.neighbors) and torch.equal(scores.targets, supports.targets)
+    torch.testing.assert_close(scores.supports(), supports.features)
     torch.testing.assert_close(scores.of_features(), expected[0][: len(features)])
     for found, wanted in zip((scores.with_rows(), scores.with_features()), expected):
         torch.testing.assert_close(found, wanted)

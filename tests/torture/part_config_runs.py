@@ -147,7 +147,7 @@ NAMES: dict[str, list[str]] = {
 }
 # Tried before anything random: values at their bounds, and the pairs that once ended in a traceback.
 CORNERS = [
-    ("ClusterContrast_synthetic", "OPTIM.CHANNELS_LAST True INPUT.SIZE_TRAIN 64,64 DATALOADER.TRAIN_BATCH_SIZE 32"),
+    ("ClusterContrast_synthetic", "INPUT.SIZE_TRAIN 64,64 DATALOADER.TRAIN_BATCH_SIZE 32"),
     ("ClusterContrast_synthetic", "DATALOADER.TRAIN_BATCH_SIZE 1 DATALOADER.NUM_INSTANCE 1"),
     ("AuxUSL_synthetic_video", "DATALOADER.TRAIN_BATCH_SIZE 4 DATALOADER.TRAIN_SEQ_LEN 1 OPTIM.SUB_BATCH 2"),
     ("BUC_synthetic", "METHOD.BUC.MERGE_PERCENT 0.99"),
@@ -209,8 +209,7 @@ WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "OPTIM.GAMMA": (FILES, {"OPTIM.SCHED": "multistep", "OPTIM.STEPS": [1]}),
     "OPTIM.WARMUP": (FILES, {"OPTIM.WARMUP_EPOCHS": 1}),
     "OPTIM.MOMENTUM": (FILES, {"OPTIM.OPT": "sgd"}),
-    "OPTIM.CHANNELS_LAST": (FILES, {"INPUT.SIZE_TRAIN": [64, 64]}),
-    "MODEL.BACKBONE.WIDTH": (FILES, {"OPTIM.CHANNELS_LAST": True, "INPUT.SIZE_TRAIN": [64, 64]}),
+    "MODEL.BACKBONE.WIDTH": (FILES, {"INPUT.SIZE_TRAIN": [64, 64]}),
 }
 
 

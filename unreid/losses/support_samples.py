@@ -69,7 +69,6 @@ def support_samples(
     degree: float,
     topk: int = 1,
     clamp_topk: bool = False,
-    scores: Tensor | None = None,
 ) -> Supports:
     """``s = normalise(f + 0.5 degree (c_near - c_own))`` for the topk nearest other clusters of every sample.
 
@@ -83,7 +82,6 @@ def support_samples(
         degree: see :func:`interpolation_degree`.
         topk: supports per sample.
         clamp_topk: with fewer than topk + 1 clusters use all the others instead of stopping.
-        scores: (B, C), products of the features and the rows, where they are known.
 
     Raises:
         UserError: there are fewer than topk other clusters and ``clamp_topk`` is off, or there is only one cluster.
@@ -94,8 +92,7 @@ def support_samples(
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(rows.dtype)
         rows = rows.detach()
-        found = products(features.detach(), rows) if scores is None else scores.detach()
-        similarity, neighbors = nearest_of(found, targets, k)
+        similarity, neighbors = nearest_of(products(features.detach(), rows), targets, k)
         direction = rows[neighbors] - rows[targets].unsqueeze(1)
         moved = features.unsqueeze(1) + 0.5 * degree * direction
         supports = F.normalize(moved, dim=-1).flatten(0, 1)

@@ -66,29 +66,34 @@ class SupportSamples(Part):
         if not self.in_memory and self.lp_weight == 0:
             return rows
         features, targets = rows.features[: rows.real], rows.targets[: rows.real]
-        options = {"degree": interpolation_degree(at.progress, 1.0, self.base)}
+        options = {
+            "degree": interpolation_degree(at.progress, 1.0, self.base),
+            "topk": self.topk,
+            "clamp_topk": self.clamp_topk,
+        }
         known = memory.scores(features) if features.requires_grad else None  # a teacher's have no losses
-        supports = support_samples(
-            *(features, memory.rows, targets), **options, topk=self.topk, clamp_topk=self.clamp_topk, scores=known
-        )
-        extras = {**rows.extras, "supports": supports.features, "support_targets": supports.targets}
-        if known is not None:
-            scores = SupportScores(features, known, memory.rows, targets, supports.neighbors, **options)
-            extras["support_scores"] = scores
-        only_images = known is not None and len(rows.features) == rows.real
+        if known is None:
+            supports = support_samples(features, memory.rows, targets, **options)
+            made, labels, scores = supports.features, supports.targets, None
+        else:
+            scores = SupportScores(features, known, memory.rows, targets, **options)
+            made, labels = scores.supports(), scores.targets
+        extras = {**rows.extras, "supports": made, "support_targets": labels, "support_scores": scores}
         if not self.in_memory:
-            return replace(rows, extras=extras, scored=(rows.features, scores.of_features()) if only_images else None)
-        per_row = len(supports.targets) // rows.real
+            scored = None if scores is None or len(rows.features) > rows.real else scores.of_features()
+            return replace(rows, extras=extras, scored=None if scored is None else (rows.features, scored))
+        per_row = len(labels) // rows.real
         camids, indices = (field[: rows.real].repeat_interleave(per_row) for field in (rows.camids, rows.indices))
-        together = torch.cat((rows.features.to(supports.features.dtype), supports.features))
+        together = torch.cat((rows.features.to(made.dtype), made))
+        scored = None if scores is None or len(rows.features) > rows.real else scores.with_rows()
         return Rows(
             features=together,
-            targets=torch.cat((rows.targets, supports.targets)),
+            targets=torch.cat((rows.targets, labels)),
             camids=torch.cat((rows.camids, camids)),
             indices=torch.cat((rows.indices, indices)),
             real=rows.real,
             extras=extras,
-            scored=(together, scores.with_rows()) if only_images else None,
+            scored=None if scored is None else (together, scored),
         )
 
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
@@ -96,7 +101,7 @@ class SupportSamples(Part):
             return {}
         targets, made = rows.targets[: rows.real], rows.extras["support_targets"]
         temp, grouping, chunk = self.lp_temp, self.lp_grouping, self.topk * self.num_instances
-        scores = rows.extras.get("support_scores")
+        scores = rows.extras["support_scores"]
         if scores is not None:
             known = scores.with_features()
             loss = label_preserving_loss_of(known, targets, made, temp=temp, grouping=grouping, chunk=chunk)
