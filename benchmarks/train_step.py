@@ -42,7 +42,7 @@ from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
 from unreid.engine.trainer import Builders, Trainer
 from unreid.memory import ClusterMemory
-from unreid.methods import ClusterContrast
+from unreid.methods import ClusterContrast, Setup
 from unreid.structures import Batch, Clustering, StepOutput, Tracklet
 from unreid.utils.events import EventStorage, JsonWriter
 
@@ -143,15 +143,11 @@ def trainer_loop(
     """
     device, total = torch.device(args.device), args.warmup + args.steps + 10
     method = GivenLabels(
+        Setup(model, torch.from_numpy(camids).to(device), epochs=1, iters=total),
         memory=ClusterMemory(model.feature_dim, device=device),
         parts=[],
         batch_size=args.batch,
         num_instances=args.instances,
-        model=model,
-        teacher=None,
-        camids=torch.from_numpy(camids).to(device),
-        epochs=1,
-        iters=total,
     )
     method.given = torch.from_numpy(labels)
     method.student = student

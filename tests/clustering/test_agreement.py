@@ -112,7 +112,7 @@ def test_one_graph_serves_the_three_radii() -> None:
     ]
     assert torch.equal(clustering.labels, separately[0])
     expected = agreement(*separately, clustering.num_clusters, rule="and")
-    assert set(expected) <= set(clustering.extras)
+    assert torch.equal(clustering.reliable, expected.pop("reliable")) and set(expected) == set(clustering.extras)
     for key, value in expected.items():
         assert torch.equal(clustering.extras[key], value), key
     assert len(clustering.extras["thr_comp"]) == clustering.num_clusters

@@ -149,4 +149,4 @@ def test_the_config_builds_it_and_the_result_names_eps_and_core_points() -> None
     clustering = clusterer.cluster(x, graph)
     labels, core = dbscan(graph, 0.45, 3)
     assert torch.equal(clustering.labels, labels) and torch.equal(clustering.core, core)
-    assert clustering.extras["eps"] == 0.45 and clustering.num_clusters == int(labels.max()) + 1
+    assert clustering.eps == 0.45 and clustering.num_clusters == int(labels.max()) + 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unreid.neighbors import PairGraphBuilder, builder, camera_jaccard_graph, jaccard_graph
+from unreid.neighbors import PairGraphBuilder, builder, camera_jaccard_graph, jaccard_graph, metrics
 from unreid.neighbors.camera_lists import camera_lists
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.utils.errors import UserError
@@ -144,7 +144,8 @@ def test_processes_that_share_the_search_find_the_lists_of_one(metric: str, monk
     alone = build(features, 0.7, camids=camids, round=2)
     found: list[list[torch.Tensor]] = []
     monkeypatch.setattr(builder, "get_world_size", lambda: 3)
-    monkeypatch.setattr(builder, "all_gather_rows", lambda rows: found[-1].append(rows) or rows)
+    for module in (builder, metrics):
+        monkeypatch.setattr(module, "all_gather_rows", lambda rows: found[-1].append(rows) or rows)
     for rank in range(3):
         found.append([])
         monkeypatch.setattr(builder, "get_rank", lambda rank=rank: rank)
@@ -152,7 +153,8 @@ def test_processes_that_share_the_search_find_the_lists_of_one(metric: str, monk
     whole = [torch.cat(parts) for parts in zip(*found)]
     assert all(len(rows) == len(features) for rows in whole)
     given = iter(whole)
-    monkeypatch.setattr(builder, "all_gather_rows", lambda rows: next(given))
+    for module in (builder, metrics):
+        monkeypatch.setattr(module, "all_gather_rows", lambda rows: next(given))
     together = build(features, 0.7, camids=camids, round=2)
     assert torch.equal(together.i, alone.i) and torch.equal(together.j, alone.j)
     assert torch.equal(together.dist, alone.dist)
