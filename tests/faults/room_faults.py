@@ -237,7 +237,7 @@ FAULTS = [
     # ----------------------------------------------------------------------------------------------- methods
     Fault("methods/pplr.py", "if at.round < self.aals_round:", "if at.round <= self.aals_round:", PPLR),
     Fault("methods/pplr.py", "self.heads.classifier[:, : self.num_clusters] = parts", "pass", PPLR),
-    Fault("methods/pplr.py", "logits[:, : self.num_clusters], part_logits", "logits, part_logits", PPLR),
+    Fault("methods/pplr.py", "batch.camids, classes=self.num_clusters)", "batch.camids)", PPLR),
     Fault(
         "methods/parts.py",
         "images = slice(rows.real)",
