@@ -1,7 +1,8 @@
 """Pseudo labels of very many samples on one machine: approximate neighbours, sparse Jaccard graph, DBSCAN.
 
-    python benchmarks/scale.py [--sizes 100000 300000 1000000] [--knn faiss_hnsw] [--folder DIR] [--json FILE]
-    python benchmarks/scale.py --cameras 15 --knn faiss_ivf      # the camera-aware distance (CA-Jaccard)
+    python benchmarks/scale.py [--sizes 100000 300000 1000000] [--knn torch_ivf] [--folder DIR] [--json FILE]
+    python benchmarks/scale.py --cameras 15              # the camera-aware distance (CA-Jaccard)
+    python benchmarks/scale.py --keep DIR                # features and lists stay there and are used again
 
 Features lie in a memory-mapped file; search and labelling are processes of their own. Memory is resident memory above
 that at the start of the stage; it includes the pages of the file that are mapped at the time, which the system may
@@ -16,6 +17,7 @@ import json
 import math
 import platform
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +113,7 @@ def label(args: argparse.Namespace) -> dict[str, Any]:
     x = mapped(args.folder)
     camids = cameras_of(len(x), max(args.cameras, 1))
     names = SIDES if args.cameras else ("distance", "index")
-    lists = tuple(torch.from_numpy(np.load(args.folder / f"{name}.npy")) for name in names)
+    lists = tuple(torch.from_numpy(np.load(args.folder / f"{name}.npy", mmap_mode="c")) for name in names)
 
     def graph_of(x: Tensor, lists: tuple[Tensor, ...] | None) -> PairGraph:
         common = {"radius": EPS, "backend": args.backend}
@@ -125,7 +127,7 @@ def label(args: argparse.Namespace) -> dict[str, Any]:
         graph = graph_of(x, lists)
     with Meter() as label_meter:
         labels, _ = dbscan(graph, EPS)
-    np.save(args.folder / f"labels_{args.knn}.npy", labels.numpy())
+    np.save(args.folder / "labels.npy", labels.numpy())
     row: dict[str, Any] = {"pairs": len(graph), "clusters": int(labels.max()) + 1}
     for name, meter in (("graph", graph_meter), ("dbscan", label_meter)):
         row[name] = {"seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds, "peak_mb": meter.peak_mb}
@@ -133,21 +135,33 @@ def label(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace, n: int, kind: str, folder: Path) -> dict[str, Any]:
-    common = ["--knn", kind, "--folder", folder, "--nprobe", args.nprobe, "--ef-search", args.ef_search]
+    lists = folder / f"{kind}_{args.cameras}_cameras"
+    lists.mkdir(exist_ok=True)
+    if not (lists / "features.npy").exists():
+        (lists / "features.npy").symlink_to(folder.resolve() / "features.npy")
+    common = ["--knn", kind, "--folder", lists, "--nprobe", args.nprobe, "--ef-search", args.ef_search]
     common += ["--threads", args.threads, "--backend", args.backend, "--cameras", args.cameras]
-    found = call(__file__, ["--child", "search", *common])
+    known = lists / "search.json"
+    if not known.exists():
+        known.write_text(json.dumps(call(__file__, ["--child", "search", *common])))
+    found = json.loads(known.read_text())
     return {"n": n, "knn": kind, "search": found, **call(__file__, ["--child", "label", *common])}
 
 
 def measure(args: argparse.Namespace, n: int, folder: Path) -> dict[str, Any]:
     """One size; with the exact labels where those are affordable."""
-    write_features(folder / "features.npy", n, args.dim)
+    folder = folder / f"{n}_{args.dim}"
+    folder.mkdir(exist_ok=True)
+    if not (folder / "features.npy").exists():
+        write_features(folder / "partial.npy", n, args.dim)
+        (folder / "partial.npy").rename(folder / "features.npy")
     row = run(args, n, args.knn, folder)
     if n <= args.exact_up_to:
         from sklearn.metrics import adjusted_rand_score
 
         row["exact"] = run(args, n, "torch", folder)
-        labels = [np.load(folder / f"labels_{kind}.npy") for kind in (args.knn, "torch")]
+        places = [folder / f"{kind}_{args.cameras}_cameras" / "labels.npy" for kind in (args.knn, "torch")]
+        labels = [np.load(place) for place in places]
         row["ari"] = adjusted_rand_score(labels[1], labels[0])
     return row
 
@@ -172,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--knn", default="faiss_hnsw", help="faiss_hnsw, faiss_ivf, or an exact search")
+    parser.add_argument("--knn", default="torch_ivf", help="torch_ivf, faiss_hnsw, faiss_ivf, or an exact search")
     parser.add_argument("--cameras", type=int, default=0, help="more than 0: CA-Jaccard over so many cameras")
     parser.add_argument("--nprobe", type=int, default=32)
     parser.add_argument("--ef-search", type=int, default=128)
@@ -182,6 +196,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=None, help="where features and lists are put; default: temporary"
     )
+    parser.add_argument("--keep", type=Path, default=None, help="a folder for features and lists that stay")
     parser.add_argument("--json", type=Path, default=None, help="also write the numbers here")
     parser.add_argument("--child", choices=["search", "label"], default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -191,14 +206,18 @@ def main() -> None:
         print(json.dumps(search(args) if args.child == "search" else label(args)))
         return
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+    hidden = ("json", "child", "folder", "keep")
+    command = {key: str(value) for key, value in vars(args).items() if key not in hidden}
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "cpu": platform.processor()}
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
+    with nullcontext(args.keep) if args.keep else tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for n in args.sizes:
             rows.append(measure(args, n, Path(folder)))
             show(rows[-1], rows[-2] if len(rows) > 1 else None)
-    if args.json:
-        command = {key: str(value) for key, value in vars(args).items() if key not in ("json", "child", "folder")}
-        versions = {"torch": torch.__version__, "numpy": np.__version__, "cpu": platform.processor()}
-        args.json.write_text(json.dumps({"command": command, "versions": versions, "rows": rows}, indent=1) + "\n")
+            if args.json:
+                content = {"command": command, "versions": versions, "rows": rows}
+                args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unreid.neighbors.cell_search import CELLS, FEW, CellSearch
 from unreid.neighbors.faiss_search import EF_SEARCH, FAISS_BACKENDS, NPROBE, build_index, report_recall
+from unreid.neighbors.knn import resolved
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Scorer, Spans, exact_search, full_precision, has_fast_bf16
 
@@ -110,21 +112,25 @@ def _fill(
 
 
 class _Search:
-    """Nearest rows within ranges of the table, exact or from one faiss index that skips what is outside them."""
+    """Nearest rows within ranges of the table, exact or from one index that skips what is outside them."""
 
     def __init__(self, table: Tensor, backend: str, nprobe: int, seed: int) -> None:
         self.table = table
-        self.backend = backend
+        self.backend = resolved(backend, table)
         self.nprobe, self.seed = nprobe, seed
         self._index: Any = None
-        fast = backend == "torch_bf16" and has_fast_bf16(table.device)
+        fast = self.backend in ("torch_bf16", CELLS) and has_fast_bf16(table.device)
         self._dtype = torch.bfloat16 if fast else torch.float32
         self._scorer = Scorer.of(table, self._dtype)
 
     def __call__(self, rows: Tensor, k: int, spans: Spans) -> tuple[Tensor, Tensor]:
         if k == 0:
             return _empty(self.table, len(rows), 0)
-        few = sum(stop - start for start, stop in spans) <= _FEW
+        total = sum(stop - start for start, stop in spans)
+        if self.backend == CELLS and total > FEW:
+            with full_precision():
+                return self._by_cells(rows, k, spans, total)
+        few = total <= _FEW
         if few or self.backend not in FAISS_BACKENDS or self.backend == "faiss_flat":
             return self._exact(rows, k, spans)
         return self._approximate(rows, k, spans)
@@ -132,6 +138,15 @@ class _Search:
     def _exact(self, rows: Tensor, k: int, spans: Spans) -> tuple[Tensor, Tensor]:
         with full_precision():
             return exact_search(self.table, rows, k, dtype=self._dtype, spans=spans, scorer=self._scorer)
+
+    def _by_cells(self, rows: Tensor, k: int, spans: Spans, total: int) -> tuple[Tensor, Tensor]:
+        if total < len(self.table) // 2:
+            start, stop = spans[0]
+            if bool(((rows >= start) & (rows < stop)).all()):  # a camera gets cells of its own
+                found = CellSearch(self.table[start:stop], seed=self.seed)(rows - start, k)
+                return found[0], found[1] + start
+        self._index = CellSearch(self.table, seed=self.seed) if self._index is None else self._index
+        return self._index(rows, k, spans)
 
     def _approximate(self, rows: Tensor, k: int, spans: Spans) -> tuple[Tensor, Tensor]:
         total = sum(stop - start for start, stop in spans)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Proposer, Scorer, Spans, certified_lists, exact_search
-from unreid.utils.progress import tracked
+from unreid.utils.progress import task, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def faiss_search(
     def propose(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
         found, candidates = index.search(features[rows].cpu().numpy(), width)
         worst = torch.from_numpy(found[:, -1]).to(features)
-        return _with_self(torch.from_numpy(candidates).to(rows), rows), worst
+        return with_self(torch.from_numpy(candidates).to(rows), rows), worst
 
     if kind == "faiss_flat":
         scorer = Scorer.of(features, torch.float32)
@@ -98,7 +98,8 @@ def build_index(features: Tensor, kind: str, *, nprobe: int = NPROBE, ef_search:
         index.cp.seed = seed + 1
         index.nprobe = min(nprobe, lists)
         sample = np.sort(np.random.default_rng(seed).permutation(n)[: 64 * lists])
-        index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
+        with task("training the index"):
+            index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
     for part in tracked(features.split(_BLOCK), "index", -(-n // _BLOCK), "blocks"):
         index.add(part.cpu().numpy())
     return index
@@ -107,8 +108,12 @@ def build_index(features: Tensor, kind: str, *, nprobe: int = NPROBE, ef_search:
 def report_recall(
     features: Tensor, queries: Tensor, neighbor: Tensor, kind: str, *, seed: int = 0, spans: Spans | None = None
 ) -> float:
-    """Share of the true neighbours that the lists hold, over at most 500 rows; logged, and warned about below 0.95."""
-    chosen = np.random.default_rng(seed).permutation(len(queries))[:_RECALL_ROWS]
+    """Share of the true neighbours that the lists hold; logged, and warned about below 0.95.
+
+    It is that of at most 500 rows, or of a part of them where the queries are a part of the rows.
+    """
+    count = max(_RECALL_ROWS // 10, _RECALL_ROWS * len(queries) // len(features))
+    chosen = np.random.default_rng(seed).permutation(len(queries))[:count]
     sample = torch.from_numpy(np.sort(chosen)).to(queries.device)
     exact = exact_search(features, queries[sample], neighbor.shape[1], spans=spans)[1]
     recall = recall_of(neighbor[sample], exact)
@@ -129,7 +134,7 @@ def recall_of(found: Tensor, exact: Tensor) -> float:
     return float((exact[:, :, None] == found[:, None, :]).any(dim=2).float().mean())
 
 
-def _with_self(candidates: Tensor, rows: Tensor) -> Tensor:
+def with_self(candidates: Tensor, rows: Tensor) -> Tensor:
     """Makes sure that a row is its own candidate: faiss may drop it among duplicates."""
     absent = ~(candidates == rows[:, None]).any(dim=1)
     candidates[absent, -1] = rows[absent]

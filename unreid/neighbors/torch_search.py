@@ -205,7 +205,7 @@ def _propose(scorer: Scorer, rows: Tensor, width: int, columns: int, spans: Span
         scores = scorer.scores(rows, start, stop)
         own = ((rows >= start) & (rows < stop)).nonzero()[:, 0]
         scores[own, rows[own] - start] = -torch.inf
-        tile_best, tile_index = _smallest(scores, min(width, stop - start))
+        tile_best, tile_index = smallest(scores, min(width, stop - start))
         tile_index += start
         if best is None:
             best, index = tile_best, tile_index
@@ -217,7 +217,7 @@ def _propose(scorer: Scorer, rows: Tensor, width: int, columns: int, spans: Span
     return index, best.amax(dim=1)
 
 
-def _smallest(scores: Tensor, count: int, group: int = 16) -> tuple[Tensor, Tensor]:
+def smallest(scores: Tensor, count: int, group: int = 16) -> tuple[Tensor, Tensor]:
     """The ``count`` smallest entries of each row, unordered: values and column numbers.
 
     They lie in the ``count`` groups of columns with the smallest minima, so that only those are looked through.

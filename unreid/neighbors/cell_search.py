@@ -1,0 +1,72 @@
+"""Neighbour lists from cells (``cells.py``): candidates of a bfloat16 scan in this package's order."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from unreid.neighbors.cells import Cells
+from unreid.neighbors.faiss_search import report_recall, with_self
+from unreid.neighbors.rescoring import order_candidates
+from unreid.neighbors.torch_search import Spans, exact_search
+from unreid.utils.progress import tracked
+
+logger = logging.getLogger(__name__)
+
+CELLS = "torch_ivf"
+FEW = 2**14  # rows among which the exact search is quicker
+_MARGIN = 34  # candidates beyond k, as many as an exact scan in bfloat16 takes
+_BLOCK = 8192  # rows whose candidates are put into order at once
+
+
+class CellSearch:
+    """Searches among all rows of a table, or among those of some ranges.
+
+    The cells are those of the whole table on every process, whichever rows it searches.
+
+    Args:
+        features: float32 (N, D).
+        seed: of the cells and of the samples.
+    """
+
+    def __init__(self, features: Tensor, *, seed: int = 0) -> None:
+        self.features, self.seed = features, seed
+        self._cells = Cells.of(features, seed=seed)
+        self._visited: dict[int, int] = {}  # by width of the lists; hardly another for other spans
+
+    def __call__(self, rows: Tensor, k: int, spans: Spans | None = None) -> tuple[Tensor, Tensor]:
+        """Lists (Q, k) of the rows; arguments and result as :func:`unreid.neighbors.torch_search.exact_search`."""
+        features = self.features
+        cells = self._cells if spans is None else self._cells.within(spans)
+        if k not in self._visited:
+            self._visited[k] = cells.visits(features, k, spans, self.seed)
+            logger.info("every row visits %d of %d cells", self._visited[k], len(cells.mean))
+        visited = self._visited[k]
+        distance, neighbor = features.new_empty(len(rows), k), rows.new_empty(len(rows), k)
+        block = cells.block(visited)
+        starts = range(0, len(rows), block)
+        for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
+            part = rows[start : start + block]
+            candidates = cells.search(part, k + _MARGIN, visited)
+            inside = _inside(part, spans)
+            candidates[inside] = with_self(candidates[inside], part[inside])
+            for first in range(0, len(part), _BLOCK):
+                inner = slice(start + first, min(start + first + _BLOCK, start + len(part)))
+                found = order_candidates(features, rows[inner], candidates[first : first + _BLOCK], k)
+                distance[inner], neighbor[inner] = found
+        short = (neighbor < 0).any(dim=1).nonzero()[:, 0]
+        if len(short):
+            logger.info("%d of %d lists came back short and are searched exactly", len(short), len(rows))
+            distance[short], neighbor[short] = exact_search(features, rows[short], k, spans=spans)
+        report_recall(features, rows, neighbor, CELLS, seed=self.seed, spans=spans)
+        return distance, neighbor
+
+
+def _inside(rows: Tensor, spans: Spans | None) -> Tensor:
+    """bool (Q,): whether the spans hold the row."""
+    inside = torch.full_like(rows, spans is None, dtype=torch.bool)
+    for start, stop in spans or ():
+        inside |= (rows >= start) & (rows < stop)
+    return inside
