@@ -141,8 +141,8 @@ FAULTS = [
     Fault("neighbors/jaccard.py", "        features = l2_normalize(features, dim=1)\n", "        pass\n", JACCARD),
     Fault(
         "neighbors/jaccard.py",
-        "backend.pair_distances(rows, radius + tol)",
-        "backend.pair_distances(rows, radius)",
+        "backend.pair_distances(rows, radius + tol, share)",
+        "backend.pair_distances(rows, radius, share)",
         JACCARD,
     ),
     Fault("neighbors/rescoring.py", "key = distance.masked_fill(candidates == left, -1.0)", "key = distance", KNN),
@@ -237,7 +237,7 @@ FAULTS = [
     # ----------------------------------------------------------------------------------------------- methods
     Fault("methods/pplr.py", "if at.round < self.aals_round:", "if at.round <= self.aals_round:", PPLR),
     Fault("methods/pplr.py", "self.heads.classifier[:, : self.num_clusters] = parts", "pass", PPLR),
-    Fault("methods/pplr.py", "logits[:, : self.num_clusters], part_logits", "logits, part_logits", PPLR),
+    Fault("methods/pplr.py", "batch.camids, classes=self.num_clusters)", "batch.camids)", PPLR),
     Fault(
         "methods/parts.py",
         "images = slice(rows.real)",
