@@ -201,7 +201,7 @@ FAULTS = [
         PROXIES,
     ),
     Fault(
-        "memory/proxy_memory.py", "if self.resets > self.inter_after:", "if self.resets >= self.inter_after:", PROXIES
+        "memory/proxy_memory.py", "self.resets > self.inter_after and", "self.resets >= self.inter_after and", PROXIES
     ),
     Fault(
         "memory/proxy_memory.py", "~self.seen[targets][:, self.camera]", "self.seen[targets][:, self.camera]", PROXIES
@@ -237,7 +237,7 @@ FAULTS = [
     # ----------------------------------------------------------------------------------------------- methods
     Fault("methods/pplr.py", "if at.round < self.aals_round:", "if at.round <= self.aals_round:", PPLR),
     Fault("methods/pplr.py", "self.heads.classifier[:, : self.num_clusters] = parts", "pass", PPLR),
-    Fault("methods/pplr.py", "logits[:, : self.num_clusters], part_logits", "logits, part_logits", PPLR),
+    Fault("methods/pplr.py", "batch.camids, classes=self.num_clusters)", "batch.camids)", PPLR),
     Fault(
         "methods/parts.py",
         "images = slice(rows.real)",
