@@ -16,7 +16,7 @@ CENTERING = "neighbors/test_camera_centering.py"
 BANK = "memory/test_cluster_memory.py memory/test_contract.py"
 HYBRID = "memory/test_hybrid_memory.py"
 GROUPS = "memory/test_grouping.py"
-PROXIES = "losses/test_proxies.py methods/test_o2cap.py memory/test_contract.py"
+PROXIES = "memory/test_proxy_memory.py losses/test_proxies.py methods/test_o2cap.py memory/test_contract.py"
 METRICS = "evaluation/test_metrics.py"
 RERANK = "evaluation/test_rerank.py"
 REPORT = "evaluation/test_diagnostics.py"
@@ -115,7 +115,7 @@ FAULTS = [
         "clustering/size_filter.py",
         "kept = sizes >= max(min_size, 1)",
         "kept = sizes > max(min_size, 1)",
-        "clustering/test_other_clusterers.py methods/test_ccc.py clustering/test_kmeans.py",
+        "clustering/test_scheduled.py methods/test_ccc.py",
     ),
     Fault(
         "clustering/kmeans.py",
@@ -141,8 +141,8 @@ FAULTS = [
     Fault("neighbors/jaccard.py", "        features = l2_normalize(features, dim=1)\n", "        pass\n", JACCARD),
     Fault(
         "neighbors/jaccard.py",
-        "backend.pair_distances(rows, radius + tol)",
-        "backend.pair_distances(rows, radius)",
+        "backend.pair_distances(rows, radius + tol, share)",
+        "backend.pair_distances(rows, radius, share)",
         JACCARD,
     ),
     Fault("neighbors/rescoring.py", "key = distance.masked_fill(candidates == left, -1.0)", "key = distance", KNN),

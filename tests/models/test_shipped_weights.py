@@ -15,7 +15,7 @@ import unreid
 from benchmarks.weights import HISTOGRAM, RECIPES, SMALL, SMALL_TITLE
 from unreid.config import load_config
 from unreid.engine.cli import main
-from unreid.engine.run import evaluate, train
+from unreid.engine.run import evaluate, run, train
 from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
 from unreid.utils.shipped_weights import CARD, FOLDER, locate_weights, shipped_names, summary
@@ -79,16 +79,13 @@ def test_a_bare_name_is_found_from_anywhere_and_a_file_of_that_name_wins(
 @pytest.mark.parametrize("key", ["MODEL.INIT_PATH", "RESUME"])
 def test_a_wrong_name_is_answered_with_the_right_ones(key: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{key}.*rendered_o2cpa.*{', '.join(NAMES)}"):
-        train(load_config("ClusterContrast_synthetic.yml", [key, "rendered_o2cpa", "OUTPUT_DIR", str(tmp_path)]))
+        run(load_config("ClusterContrast_synthetic.yml", [key, "rendered_o2cpa", "OUTPUT_DIR", str(tmp_path)]))
 
 
 def test_training_cannot_go_on_from_it_and_says_how_to_start_from_it(tmp_path: Path, tiny: list) -> None:
     with pytest.raises(UserError, match="MODEL.INIT_PATH rendered_o2cap"):
-        train(
-            load_config(
-                "ClusterContrast_synthetic.yml", [*tiny, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path)]
-            )
-        )
+        words = [*tiny, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path)]
+        train(load_config("ClusterContrast_synthetic.yml", words))
 
 
 @pytest.fixture
@@ -102,18 +99,11 @@ def tiny(worlds: Path) -> list:
 
 def test_a_training_starts_from_it(tmp_path: Path, tiny: list) -> None:
     """On another world: the scores before the first step are those of the network."""
-    words = [
-        *tiny,
-        "DATASETS.SYNTHETIC.SEED",
-        1,
-        "MODEL.INIT_PATH",
-        "rendered_o2cap",
-        "OUTPUT_DIR",
-        str(tmp_path / "run"),
-    ]
+    other = [*tiny, "DATASETS.SYNTHETIC.SEED", 1]
+    words = [*other, "MODEL.INIT_PATH", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path / "run")]
     results = train(load_config("transfer_synthetic.yml", words))
-    scored = [*tiny, "DATASETS.SYNTHETIC.SEED", 1, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path / "eval")]
-    as_it_is = evaluate(load_config("transfer_synthetic.yml", [*scored, "TEST.EVAL_ONLY", True]))
+    words = [*other, "TEST.EVAL_ONLY", True, "RESUME", "rendered_o2cap", "OUTPUT_DIR", str(tmp_path / "eval")]
+    as_it_is = evaluate(load_config("transfer_synthetic.yml", words))
     assert results["finished"] and results["initial"]["Synthetic"]["mAP"] > 30
     assert results["initial"]["Synthetic"]["mAP"] == pytest.approx(as_it_is["Synthetic"]["mAP"], abs=0.01)
 

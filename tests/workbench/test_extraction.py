@@ -104,7 +104,7 @@ def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, ch
     listed = list_crops(crops)
     one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
     assert np.allclose(one.vectors, other.vectors, atol=1e-5)
-    assert [file.name for file in tmp_path.glob(".export*")] == []
+    assert [file.name for file in tmp_path.glob(".*")] == []
 
 
 @pytest.mark.slow

@@ -14,6 +14,9 @@ from tests.workbench.test_extraction import CONFIG
 from unreid.config import load_config
 from unreid.engine.cli import main
 
+SMALL = ["--set", "CLUSTER.MIN_SAMPLES", "2", "--set", "CLUSTER.K1", "6"]
+ASSIGN = ["assign", "f.npz", "--features", "f.npz", "--identities", "i.csv"]
+
 # words, and the function of the command's middle that is interrupted
 MIDDLE = {
     "extract": (["extract", "checkpoint.pth", "crops", "-o", "out.npz"], "unreid.workbench.extraction.write_rows"),
@@ -22,10 +25,7 @@ MIDDLE = {
         ["cluster", "crops", "--model", "checkpoint.pth", "-o", "out.csv"],
         "unreid.workbench.extraction.extract_table",
     ),
-    "assign": (
-        ["assign", "f.npz", "--features", "f.npz", "--identities", "i.csv", "-o", "out.csv"],
-        "unreid.workbench.assignment.calibrate",
-    ),
+    "assign": ([*ASSIGN, "-o", "out.csv"], "unreid.workbench.assignment.calibrate"),
     "index": (["index", "f.npz", "-o", "out.index"], "unreid.workbench.feature_parquet.as_texts"),
     "search": (["search", "g.index", "f.npz", "-o", "out.csv"], "unreid.workbench.gallery.find"),
     "export": (["export", "checkpoint.pth", "-o", "out.torchscript"], "unreid.workbench.export._compare"),
@@ -90,3 +90,49 @@ def test_an_extraction_that_ctrl_c_ended_goes_on_where_it_was(
     whole = ["extract", "checkpoint.pth", "crops", "-o", "whole.npz", "--batch-size", "4", "--part", "4"]
     assert main(whole) == 0
     assert (place / "out.npz").read_bytes() == (place / "whole.npz").read_bytes()
+
+
+# words of commands that write a file, and the file
+WRITERS = {
+    "extract": (["extract", "checkpoint.pth", "crops", "-o", "out.npz", "--overwrite"], "out.npz"),
+    "extract parquet": (["extract", "checkpoint.pth", "crops", "-o", "out.parquet", "--overwrite"], "out.parquet"),
+    "cluster": (["cluster", "f.npz", "-o", "out.csv", "--eps", "0.9", "--overwrite", *SMALL], "out.csv"),
+    "assign": ([*ASSIGN, "-o", "out.csv", "--overwrite"], "out.csv"),
+    "search": (["search", "f.npz", "f.npz", "-o", "out.csv", "--overwrite"], "out.csv"),
+    "export": (["export", "checkpoint.pth", "-o", "out.torchscript", "--overwrite"], "out.torchscript"),
+    "report": (["report", "run", "--files-only", "-o", "out.html"], "out.html"),
+    "review": (["review", "i.csv", "--answers", "out.csv"], "out.csv"),
+}
+
+
+def killed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The signal that ended a copy of this process, which died at the moment in which its file was to be in place."""
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(os, "replace", lambda *words, **more: os.kill(os.getpid(), signal.SIGKILL))
+        try:
+            main(words)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("name", WRITERS)
+def test_kill_9_leaves_the_old_file_and_the_next_call_writes_the_new_one(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, output = WRITERS[name]
+    if output.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    (place / "run").mkdir()
+    (place / "run" / "config.yaml").write_text(load_config(None, CONFIG).dump())
+    (place / output).write_text("of before")
+    assert killed(words, monkeypatch) == -signal.SIGKILL
+    assert (place / output).read_text() == "of before"
+    assert main(words) == 0
+    assert (place / output).read_bytes() != b"of before"
+    left = [
+        path.name for path in place.iterdir() if path.name.startswith(".") or path.name.endswith((".tmp", ".parts"))
+    ]
+    assert left == []

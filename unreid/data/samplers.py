@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from unreid.utils.arrays import ArrayLike, as_integers
 from unreid.utils.registry import Registry
@@ -181,16 +181,15 @@ class ProxySampler(GroupSampler):
 
     def __init__(
         self,
-        labels: np.ndarray | Sequence[int],
-        camids: np.ndarray | Sequence[int] | None = None,
+        labels: ArrayLike,
+        camids: ArrayLike | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        clusters = np.asarray(labels, dtype=np.int64)
-        cameras = np.zeros_like(clusters) if camids is None else np.asarray(camids, dtype=np.int64)
-        if clusters.shape == cameras.shape:  # otherwise the base says so
-            clusters = np.where(clusters < 0, -1, clusters * (cameras.max(initial=0) + 1) + cameras)
-        super().__init__(clusters, camids, *args, **kwargs)
+        clusters = as_integers(labels, "labels")
+        cameras = torch.zeros_like(clusters) if camids is None else as_integers(camids, "camids", len(clusters))
+        proxies = clusters * (int(cameras.max()) + 1 if len(cameras) else 1) + cameras
+        super().__init__(torch.where(clusters < 0, -1, proxies), cameras, *args, **kwargs)
 
 
 @SAMPLERS.register("shuffle")

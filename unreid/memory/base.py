@@ -105,9 +105,12 @@ class Memory(nn.Module):
         if not isinstance(clustering, Clustering):
             clustering = Clustering.from_labels(as_integers(clustering, "labels"))
         if len(features) != len(clustering.labels):
-            raise InputError(f"{len(features)} features but {len(clustering.labels)} labels")
+            raise InputError(
+                f"There must be a label for each row: {len(features)} features but {len(clustering.labels)} labels."
+            )
         if clustering.num_clusters < 1:
             raise ValueError("a memory cannot be built from a clustering without clusters")
+        camids = None if camids is None else as_integers(camids, "camids", len(features))
         with torch.no_grad():
             self._rebuild(self._prepare(features.detach().to(self.bank.device)), clustering, camids)
         self.resets += 1

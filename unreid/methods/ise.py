@@ -6,7 +6,7 @@ and update like images, and a label-preserving loss keeps them near their own cl
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @PARTS.register("support_samples")
+@dataclass(eq=False, kw_only=True)
 class SupportSamples(Part):
     """Progressive interpolation (PLI) and the label-preserving loss (LP), each on its own switch.
 
@@ -38,26 +39,14 @@ class SupportSamples(Part):
         num_instances: images per cluster in a batch; the "chunk" grouping counts with it.
     """
 
-    def __init__(
-        self,
-        *,
-        topk: int = 1,
-        base: float = 1.0,
-        in_memory: bool = True,
-        clamp_topk: bool = False,
-        lp_weight: float = 0.1,
-        lp_temp: float = 0.6,
-        lp_grouping: str = "label",
-        num_instances: int = 16,
-    ) -> None:
-        self.topk = topk
-        self.base = base
-        self.in_memory = in_memory
-        self.clamp_topk = clamp_topk
-        self.lp_weight = lp_weight
-        self.lp_temp = lp_temp
-        self.lp_grouping = lp_grouping
-        self.num_instances = num_instances
+    topk: int = 1
+    base: float = 1.0
+    in_memory: bool = True
+    clamp_topk: bool = False
+    lp_weight: float = 0.1
+    lp_temp: float = 0.6
+    lp_grouping: str = "label"
+    num_instances: int = 16
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> SupportSamples:
@@ -77,17 +66,13 @@ class SupportSamples(Part):
         if not self.in_memory and self.lp_weight == 0:
             return rows
         features, targets = rows.features[: rows.real], rows.targets[: rows.real]
-        options = {
-            "degree": interpolation_degree(at.progress, 1.0, self.base),
-            "topk": self.topk,
-            "clamp_topk": self.clamp_topk,
-        }
+        degree, topk, clamp = interpolation_degree(at.progress, 1.0, self.base), self.topk, self.clamp_topk
         known = memory.scores(features) if features.requires_grad else None  # a teacher's have no losses
         if known is None:
-            supports = support_samples(features, memory.rows, targets, **options)
+            supports = support_samples(features, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
             made, labels, scores = supports.features, supports.targets, None
         else:
-            scores = SupportScores(features, known, memory.rows, targets, **options)
+            scores = SupportScores(features, known, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
             made, labels = scores.supports(), scores.targets
         extras = {**rows.extras, "supports": made, "support_targets": labels, "support_scores": scores}
         if not self.in_memory:
@@ -111,12 +96,14 @@ class SupportSamples(Part):
         if self.lp_weight == 0:
             return {}
         targets, made = rows.targets[: rows.real], rows.extras["support_targets"]
-        rule = {"temp": self.lp_temp, "grouping": self.lp_grouping, "chunk": self.topk * self.num_instances}
+        temp, grouping, chunk = self.lp_temp, self.lp_grouping, self.topk * self.num_instances
         scores = rows.extras["support_scores"]
         if scores is not None:
-            loss = label_preserving_loss_of(scores.with_features(), targets, made, **rule)
+            known = scores.with_features()
+            loss = label_preserving_loss_of(known, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         else:
-            loss = label_preserving_loss(rows.features[: rows.real], rows.extras["supports"], targets, made, **rule)
+            features, supports = rows.features[: rows.real], rows.extras["supports"]
+            loss = label_preserving_loss(features, supports, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         return {"label_preserving": self.lp_weight * loss}
 
 

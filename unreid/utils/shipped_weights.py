@@ -26,7 +26,7 @@ def locate_weights(named: str | Path) -> Path:
     if os.path.exists(path) or str(named) != path.name or path.suffix:
         return path
     shipped = FOLDER / f"{named}{SUFFIX}"
-    return shipped if shipped.is_file() else path
+    return shipped if os.path.isfile(shipped) else path
 
 
 def summary(name: str) -> str:

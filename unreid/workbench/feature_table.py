@@ -181,11 +181,6 @@ def require_same_width(one: int, other: int, names: tuple[str, str]) -> None:
         raise UserError(f"{names[0]} holds vectors of {one} numbers and {names[1]} of {other}: extract both anew.")
 
 
-def is_feature_file(path: str | Path) -> bool:
-    """Whether a name is that of a feature table."""
-    return Path(path).suffix.lower() in SUFFIXES
-
-
 def check_suffix(path: str | Path) -> str:
     """The suffix of a feature table; :class:`UserError` for another one."""
     suffix = Path(path).suffix.lower()

@@ -51,11 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is interrupted, or writes what was asked for."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its libraries it tries
     source = Path(arguments.source)
     _check(source, arguments)
     _check_outputs(arguments)
     store_path = Path(arguments.store) if arguments.store else _beside(source)
     check_writable(store_path.parent, "The folder of the review")
+    logger.info("reading %s", source)
     crops = _read(source, arguments)
     from unreid.review import Session, Store
 
