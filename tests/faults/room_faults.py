@@ -201,7 +201,7 @@ FAULTS = [
         PROXIES,
     ),
     Fault(
-        "memory/proxy_memory.py", "if self.resets > self.inter_after:", "if self.resets >= self.inter_after:", PROXIES
+        "memory/proxy_memory.py", "self.resets > self.inter_after and", "self.resets >= self.inter_after and", PROXIES
     ),
     Fault(
         "memory/proxy_memory.py", "~self.seen[targets][:, self.camera]", "self.seen[targets][:, self.camera]", PROXIES

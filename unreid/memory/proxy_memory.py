@@ -184,12 +184,14 @@ class ProxyMemory(Memory):
     ) -> Tensor:
         own = self.own_proxies(targets, camids)
         camera = self.camera[own]
+        if inputs.device.type == "cpu" and not self._between_cameras:
+            return self._balanced(self._within_cameras(inputs, own, camera), camera, weights)
         similarity = products(inputs, self.bank.detach())
         logits = similarity / self.temp
         losses = torch.zeros(len(inputs), device=inputs.device, dtype=logits.dtype)
         if self.intra:
             losses = losses + intra_camera_loss(logits, own, self.camera, camera)
-        if self.resets > self.inter_after:
+        if self._between_cameras:
             if self.offline:
                 positives = offline_positives(targets, self.cluster)
                 allowed = similarity.detach()
@@ -200,6 +202,27 @@ class ProxyMemory(Memory):
                 mixed = self._mixed(similarity.detach(), own)
                 positives = online_positives(mixed, self.camera_sizes, self.online_positives)
                 losses = losses + proxy_loss(logits, positives, mixed, self.hard_negatives)
+        return self._balanced(losses, camera, weights)
+
+    @property
+    def _between_cameras(self) -> bool:
+        """Whether losses that look at other cameras are on in this round."""
+        return self.resets > self.inter_after and (self.offline or self.online)
+
+    def _within_cameras(self, inputs: Tensor, own: Tensor, camera: Tensor) -> Tensor:
+        """(B,): the intra-camera loss alone, from the products with the proxies of each sample's camera only."""
+        found, order, first = [], [], 0
+        for number, size in enumerate(self.camera_sizes):
+            here = (camera == number).nonzero().flatten()
+            if len(here):
+                logits = products(inputs[here], self.bank[first : first + size].detach()) / self.temp
+                found.append(F.cross_entropy(logits, own[here] - first, reduction="none"))
+                order.append(here)
+            first += size
+        return torch.cat(found)[torch.argsort(torch.cat(order))]
+
+    @staticmethod
+    def _balanced(losses: Tensor, camera: Tensor, weights: Tensor | None) -> Tensor:
         if weights is not None:
             losses = weights.to(losses.dtype) * losses
         return (camera_balanced_weights(camera) * losses).sum()
