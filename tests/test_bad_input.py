@@ -65,6 +65,7 @@ CALLS: dict[str, Call] = {
     "AgreementDBSCAN": fit("AgreementDBSCAN", k1=5, k2=2),
     "SelfPacedDBSCAN": fit("SelfPacedDBSCAN", k1=5, k2=2),
     "ConstrainedDBSCAN": fit("ConstrainedDBSCAN", links=[(0, 5)], k1=5, k2=2),
+    "PerCameraDBSCAN": fit("PerCameraDBSCAN", k1=2, k2=2),
     "BottomUp": fit("BottomUp", 3),
     "HDC": fit("HDC", 3, k1=5, k2=2),
     "KMeans": fit("KMeans", 3),

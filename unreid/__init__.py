@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ConstrainedDBSCAN,
         Infomap,
         KMeans,
+        PerCameraDBSCAN,
         SelfPacedDBSCAN,
         SklearnClusterer,
     )
@@ -79,6 +80,7 @@ __all__ = [
     "MultiCameraSampler",
     "NoCameraSampler",
     "PairGraph",
+    "PerCameraDBSCAN",
     "ProxyMemory",
     "ProxySampler",
     "SelfPacedDBSCAN",
@@ -114,6 +116,7 @@ _HOMES = {
         "ConstrainedDBSCAN",
         "Infomap",
         "KMeans",
+        "PerCameraDBSCAN",
         "SelfPacedDBSCAN",
         "SklearnClusterer",
     ),
