@@ -11,7 +11,9 @@ from torch import Tensor
 
 from tests.conftest import needs_cuda
 from unreid.clustering import hdc
-from unreid.clustering.hdc import harmonic
+from unreid.clustering.hdc import farthest, harmonic
+from unreid.clustering.hdc.distances import EulerCosine
+from unreid.neighbors.torch_search import has_fast_bf16
 
 SIMILARITIES = ("euler_cosine", "cosine", "euclidean")
 
@@ -93,6 +95,27 @@ def test_confidences_kept_up_to_date_equal_confidences_from_scratch(similarity: 
         centroids, labels = centroids.clone(), labels.clone()
         centroids[step] = unit(1, 32, 50 + step)[0]
         labels[:: 7 + step] = step
+
+
+@pytest.mark.skipif(not has_fast_bf16(torch.device("cpu")), reason="this processor has no bfloat16 products")
+def test_the_farthest_pair_found_through_bfloat16_is_that_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While centroids move by less and less, as in a run."""
+    measure = EulerCosine()
+    samples, centroids = measure.encode(unit(300, 64, 1)), 0.5 * unit(40, 64, 2)
+    rough, plain = farthest.Farthest(samples, measure, 128), farthest.Farthest(samples, measure, 128)
+    products = []
+    cross = EulerCosine.cross
+    monkeypatch.setattr(EulerCosine, "cross", lambda self, a, b: products.append(a.matrix.dtype) or cross(self, a, b))
+    changed = torch.ones(40, dtype=torch.bool)
+    for step in range(5):
+        table = measure.encode(centroids)
+        monkeypatch.setattr(farthest, "_FEWEST", 1)
+        found = rough(table, changed)
+        monkeypatch.setattr(farthest, "_FEWEST", 2**40)
+        torch.testing.assert_close(found, plain(table, changed), atol=0, rtol=1e-6)
+        changed = torch.arange(40) % (step + 2) == 0
+        centroids = centroids + changed[:, None] * 0.3**step * unit(40, 64, 60 + step)
+    assert torch.bfloat16 in products
 
 
 @given(

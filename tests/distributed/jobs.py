@@ -6,6 +6,7 @@ functions run in one process when a test calls them. The rendered dataset is sha
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -18,15 +19,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from tests.engine.conftest import CONFIGS, SHORT_RUN, SMALL_WORLD
+from unreid.clustering import dbscan
 from unreid.config import CfgNode, load_config
 from unreid.engine import build
 from unreid.engine.hooks import Hook, RankMismatchError
 from unreid.engine.run import run
+from unreid.neighbors import PairGraphBuilder
 from unreid.structures import StepOutput
 from unreid.utils.distributed import get_rank
 from unreid.utils.errors import PeerFailedError
+from unreid.utils.job import init_from_env, shutdown
 
 COMPARABLE = [
     *("MODEL.BN_CHUNKS", "2"),  # the parts that two processes normalise on their own
@@ -204,7 +209,30 @@ def write(folder: Path, results: dict[str, Any]) -> None:
     (folder / f"rank{os.environ.get('RANK', '0')}.json").write_text(json.dumps(results))
 
 
-JOBS: dict[str, Callable[[Path], None]] = {"stop": stop, "mismatch": mismatch}
+def graph(folder: Path) -> None:
+    """Which of the graphs made by both processes, and of their labels, are those of one process."""
+    init_from_env("cpu")
+    search = importlib.import_module("unreid.neighbors.knn")
+    search.FEW = 0  # so that few rows are searched in cells
+    generator = torch.Generator().manual_seed(0)
+    owner = torch.randint(60, (1500,), generator=generator)
+    centres = torch.randn(60, 24, generator=generator)
+    features = normalize(centres[owner] + 0.6 * torch.randn(1500, 24, generator=generator), dim=1)
+    camids = torch.randint(5, (1500,), generator=generator)
+    equal = {}
+    for metric, backend in (("jaccard", "torch"), ("jaccard", "torch_ivf"), ("ca_jaccard", "torch")):
+        build = PairGraphBuilder(metric, knn_backend=backend)
+        if get_rank() > 0:
+            build.assist(features, 0.6, camids=camids)
+            continue
+        both, one = (build(features, 0.6, camids=camids, shared=shared) for shared in (True, False))
+        same = all(torch.equal(getattr(both, name), getattr(one, name)) for name in ("i", "j", "dist", "self_dist"))
+        equal[f"{metric} {backend}"] = same and torch.equal(dbscan(both, 0.6)[0], dbscan(one, 0.6)[0]) and len(one) > 0
+    write(folder / "graph", equal)
+    shutdown()
+
+
+JOBS: dict[str, Callable[[Path], None]] = {"stop": stop, "mismatch": mismatch, "graph": graph}
 
 
 def main(folder: str, *names: str) -> None:

@@ -21,7 +21,7 @@ SLOW = tuple(name for name in METHODS if name not in FAST)
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything below in one launch: starting two processes costs more than what they do."""
-    return run_jobs(tmp_path_factory.mktemp("two"), *FAST, "stop", "mismatch")
+    return run_jobs(tmp_path_factory.mktemp("two"), *FAST, "stop", "mismatch", "graph")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,12 @@ def test_a_stopped_run_goes_on_by_itself_as_if_it_had_not_been_stopped(jobs: Pat
 def test_a_memory_that_differs_between_processes_ends_the_run(jobs: Path) -> None:
     messages = [rank["message"] for rank in by_rank(jobs / "mismatch")]
     assert any("the processes disagree after epoch 2" in message and "memory" in message for message in messages)
+
+
+def test_neighbours_and_graph_of_two_processes_are_those_of_one(jobs: Path) -> None:
+    found, nothing = by_rank(jobs / "graph")
+    assert len(found) == 3 and all(found.values()), found
+    assert nothing == {}
 
 
 def test_one_process_writes(jobs: Path) -> None:

@@ -60,7 +60,7 @@ def found(browser: Any, words: str) -> list[str]:
         ("CLUSTER.CAMERA_CENTERED", "config.html"),
         ("harmonic discrepancy", "methods.html"),
         ("jaccard_graph", "api/neighbors.html"),
-        ("unreid tune", "tune.html"),
+        ("ring exchange", "scale.html"),
         ("rendered_o2cap", "weights"),
     ],
 )

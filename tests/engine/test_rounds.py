@@ -75,7 +75,7 @@ def read(labels: list[int]) -> Clustering:
     count = max(labels) + 1
     rows = torch.arange(2.0 * count).view(count, 2)
     core = torch.ones(len(labels), dtype=torch.bool)
-    return Clustering(torch.tensor(labels), count, rows, core, {"eps": 0.5}, torch.ones(len(labels), 3))
+    return Clustering(torch.tensor(labels), count, rows, core, features=torch.ones(len(labels), 3), eps=0.5)
 
 
 def test_unreadable_samples_become_outliers_and_the_rest_stays() -> None:

@@ -141,8 +141,8 @@ FAULTS = [
     Fault("neighbors/jaccard.py", "        features = l2_normalize(features, dim=1)\n", "        pass\n", JACCARD),
     Fault(
         "neighbors/jaccard.py",
-        "backend.pair_distances(rows, radius + tol)",
-        "backend.pair_distances(rows, radius)",
+        "backend.pair_distances(rows, radius + tol, share)",
+        "backend.pair_distances(rows, radius, share)",
         JACCARD,
     ),
     Fault("neighbors/rescoring.py", "key = distance.masked_fill(candidates == left, -1.0)", "key = distance", KNN),

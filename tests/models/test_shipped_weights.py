@@ -15,7 +15,7 @@ import unreid
 from benchmarks.weights import HISTOGRAM, RECIPES, SMALL, SMALL_TITLE
 from unreid.config import load_config
 from unreid.engine.cli import main
-from unreid.engine.run import evaluate, train
+from unreid.engine.run import evaluate, run, train
 from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
 from unreid.utils.shipped_weights import CARD, FOLDER, locate_weights, shipped_names, summary
@@ -79,7 +79,7 @@ def test_a_bare_name_is_found_from_anywhere_and_a_file_of_that_name_wins(
 @pytest.mark.parametrize("key", ["MODEL.INIT_PATH", "RESUME"])
 def test_a_wrong_name_is_answered_with_the_right_ones(key: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{key}.*rendered_o2cpa.*{', '.join(NAMES)}"):
-        train(load_config("ClusterContrast_synthetic.yml", [key, "rendered_o2cpa", "OUTPUT_DIR", str(tmp_path)]))
+        run(load_config("ClusterContrast_synthetic.yml", [key, "rendered_o2cpa", "OUTPUT_DIR", str(tmp_path)]))
 
 
 def test_training_cannot_go_on_from_it_and_says_how_to_start_from_it(tmp_path: Path, tiny: list) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from unreid.neighbors import PairGraphBuilder, builder, camera_jaccard_graph, jaccard_graph, metrics
+from unreid.neighbors import PairGraphBuilder, camera_jaccard_graph, jaccard_graph, share
 from unreid.neighbors.camera_lists import camera_lists
 from unreid.neighbors.jaccard import MAX_RADIUS
+from unreid.structures import PairGraph
 from unreid.utils.errors import UserError
 
 
@@ -84,9 +87,10 @@ def test_a_share_of_the_rows_gets_the_lists_of_the_whole() -> None:
     assert torch.equal(part.intra, whole.intra[share]) and torch.equal(part.inter, whole.inter[share])
 
 
-@pytest.mark.parametrize("backend", ["faiss_hnsw", "faiss_ivf"])
+@pytest.mark.parametrize("backend", ["torch_ivf", "faiss_hnsw", "faiss_ivf"])
 def test_approximate_lists_keep_to_their_side(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unreid.neighbors.camera_lists._FEW", 50)
+    monkeypatch.setattr("unreid.neighbors.camera_lists.FEW", 50)
     features, camids = world(900, cameras=3, seed=2)
     exact = camera_lists(features, camids, 6, 15)
     found = camera_lists(features, camids, 6, 15, backend=backend, nprobe=64)
@@ -136,25 +140,34 @@ def test_impossible_sizes_are_refused() -> None:
         camera_jaccard_graph(features, camids[:-1])
 
 
+@pytest.mark.parametrize("backend", ["scipy", "torch"])
 @pytest.mark.parametrize("metric", ["jaccard", "ca_jaccard"])
-def test_processes_that_share_the_search_find_the_lists_of_one(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every process searches for its rows; what is gathered is what one process builds its graph from."""
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_processes_that_share_the_work_make_the_graph_of_one(
+    world_size: int, metric: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads in the place of processes, which wait for each other wherever they join their parts."""
     features, camids = world()
-    build = PairGraphBuilder(metric=metric, k1=10, k2=3)
+    build = PairGraphBuilder(metric=metric, k1=10, k2=3, backend=backend)
     alone = build(features, 0.7, camids=camids, round=2)
-    found: list[list[torch.Tensor]] = []
-    monkeypatch.setattr(builder, "get_world_size", lambda: 3)
-    for module in (builder, metrics):
-        monkeypatch.setattr(module, "all_gather_rows", lambda rows: found[-1].append(rows) or rows)
-    for rank in range(3):
-        found.append([])
-        monkeypatch.setattr(builder, "get_rank", lambda rank=rank: rank)
-        build.assist(features, camids=camids, round=2)
-    whole = [torch.cat(parts) for parts in zip(*found)]
-    assert all(len(rows) == len(features) for rows in whole)
-    given = iter(whole)
-    for module in (builder, metrics):
-        monkeypatch.setattr(module, "all_gather_rows", lambda rows: next(given))
-    together = build(features, 0.7, camids=camids, round=2)
-    assert torch.equal(together.i, alone.i) and torch.equal(together.j, alone.j)
-    assert torch.equal(together.dist, alone.dist)
+    barrier, parts, me = threading.Barrier(world_size, timeout=60), {}, threading.local()
+
+    def gather(rows: torch.Tensor) -> torch.Tensor:
+        parts[me.rank] = rows
+        barrier.wait()
+        whole = torch.cat([parts[rank] for rank in range(world_size)])
+        barrier.wait()
+        return whole
+
+    def process(rank: int) -> PairGraph:
+        me.rank = rank
+        return build(features, 0.7, camids=camids, round=2)
+
+    monkeypatch.setattr(share, "all_gather_rows", gather)
+    monkeypatch.setattr(share, "get_world_size", lambda: world_size)
+    monkeypatch.setattr(share, "get_rank", lambda: me.rank)
+    with ThreadPoolExecutor(world_size) as pool:
+        graphs = list(pool.map(process, range(world_size)))
+    for graph in graphs:
+        assert torch.equal(graph.i, alone.i) and torch.equal(graph.j, alone.j)
+        assert torch.equal(graph.dist, alone.dist) and torch.equal(graph.self_dist, alone.self_dist)

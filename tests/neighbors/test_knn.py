@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 
 import numpy as np
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from unreid.neighbors import knn, torch_search
+from unreid.neighbors import cells, knn, torch_search
 from unreid.neighbors.faiss_search import recall_of
 from unreid.neighbors.torch_search import exact_search
 from unreid.utils.errors import UserError
+
+knn_module = importlib.import_module("unreid.neighbors.knn")  # the package's name for it is the function
 
 
 def textbook(features: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +116,11 @@ def test_more_neighbours_than_samples_are_clamped_with_a_warning(caplog: pytest.
     assert "30" in caplog.text
 
 
-@pytest.mark.parametrize("backend", ["faiss_ivf", "faiss_hnsw"])
-def test_approximate_lists_are_ordered_complete_and_measured(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("backend", ["torch_ivf", "faiss_ivf", "faiss_hnsw"])
+def test_approximate_lists_are_ordered_complete_and_measured(
+    backend: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knn_module, "FEW", 0)
     x = clustered(1500, 16, ids=60)
     with caplog.at_level(logging.INFO):
         distance, index = knn(x, 10, backend=backend)
@@ -122,8 +128,38 @@ def test_approximate_lists_are_ordered_complete_and_measured(backend: str, caplo
     assert (index[:, 0] == torch.arange(1500)).all() and (index >= 0).all()
     assert (distance.diff(dim=1) >= 0).all()
     assert recall_of(index, knn(x, 10)[1]) > 0.9
-    if backend == "faiss_ivf":
+    if backend != "faiss_hnsw":
         assert torch.equal(knn(x, 10, backend=backend)[1], index)
+
+
+def test_cells_of_all_rows_serve_every_share_and_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer cells than are visited, cells of one identity, and those of identical rows cut into pieces."""
+    monkeypatch.setattr(knn_module, "FEW", 0)
+    x = clustered(900, 24, ids=40)
+    x[100:200] = x[100]
+    x[300] = 0  # an image that could not be read
+    whole = knn(x, 12, backend="torch_ivf")
+    assert (whole[0] <= knn(x, 12)[0][:, -1:]).float().mean() > 0.95  # of identical rows any will do
+    assert (whole[1][:, 0] == torch.arange(900)).all()
+    parts = [knn(x, 12, backend="torch_ivf", queries=rows) for rows in torch.arange(900).chunk(2)]
+    assert torch.equal(torch.cat([part[1] for part in parts]), whole[1])
+    monkeypatch.setattr(cells, "_SLOTS", {"cpu": 2**14})
+    monkeypatch.setattr(cells, "_SCORES", {"cpu": 2**10})
+    assert torch.equal(knn(x, 12, backend="torch_ivf")[1], whole[1])
+
+
+def test_more_cells_are_visited_where_neighbours_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    near, far = clustered(2000, 24, ids=100), torch.randn(2000, 24)
+    counts = [cells.Cells.of(x).visits(x, 10, None, 0) for x in (near, far)]
+    assert counts[0] < counts[1]
+
+
+def test_auto_is_exact_where_that_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = clustered(300, 16)
+    assert torch.equal(knn(x, 9, backend="auto")[1], knn(x, 9)[1])
+    assert knn_module.resolved("auto", torch.empty(50_001, 1)) == "torch_ivf"
+    assert knn_module.resolved("auto", torch.empty(50_001, 1, device="meta")) == "torch_bf16"
+    assert knn_module.resolved("faiss_ivf", torch.empty(50_001, 1)) == "faiss_ivf"
 
 
 def test_poor_recall_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,25 @@ def test_a_store_is_replaced_as_a_whole(tmp_path: Path) -> None:
         table, pids = world(ids=ids)
         store.build_store(f"file://{place}", table, [str(pid) for pid in pids])
         assert len(store.LanceStore(place)) == len(table)
+
+
+def test_a_store_comes_back_whose_successor_was_killed_between_two_renames(tmp_path: Path) -> None:
+    place = tmp_path / "gallery.index"
+    table, pids = world(ids=3)
+    store.build_store(str(place), table, [str(pid) for pid in pids])
+    rename, done = os.rename, []
+
+    def once(*words: Any) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(rename(*words))
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "rename", once)
+        store.build_store(str(place), table, ["0"] * len(pids))
+    assert not place.exists()
+    assert {hit.pid for hit in store.LanceStore(str(place)).search(table.vectors[0], 50, Cameras())} == {"0", "1", "2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery.index"]
 
 
 def test_other_folders_are_no_stores(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Method:
                 if is_main():
                     graph = self.build_graph(features, radius, round)
                 elif self.graph_builder is not None:
-                    self.graph_builder.assist(features, camids=self.camids, round=round)
+                    self.graph_builder.assist(features, radius, camids=self.camids, round=round)
 
         def work() -> tuple[Clustering, dict[str, Any]]:
             assert self.clusterer is not None

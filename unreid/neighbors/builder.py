@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unreid.neighbors.camera_jaccard import list_widths
 from unreid.neighbors.knn import KNN_BACKENDS, knn
+from unreid.neighbors.share import ALONE, Share
 from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
-from unreid.utils.distributed import all_gather_rows, get_rank, get_world_size
+from unreid.utils.distributed import get_world_size
 from unreid.utils.registry import Registry
 
 JACCARD, CAMERA_JACCARD = "jaccard", "ca_jaccard"
@@ -46,7 +46,7 @@ class CameraNeighbors:
 
 @dataclass(frozen=True)
 class PairGraphBuilder:
-    """Features in, pair graph out; with several processes each searches the neighbours of its share of the rows.
+    """Features in, pair graph out; with several processes each makes the neighbours and the graph of its rows.
 
     Attributes:
         metric: "jaccard", "ca_jaccard" (needs cameras), "euclidean", "cosine" or another of ``METRICS``; for the last
@@ -100,7 +100,8 @@ class PairGraphBuilder:
         Args:
             camids: int (N,); read by "ca_jaccard" only.
             round: of training, from 0; "ca_jaccard" takes other sizes in the first.
-            shared: the search is shared by the processes, which all call :meth:`assist`; False: done here alone.
+            shared: the work is shared by the processes, of which the others call :meth:`assist`; False: done here
+                alone.
             lists: what :meth:`Metric.lists` gives for these features, or wider ones, to skip the search.
 
         Raises:
@@ -109,8 +110,9 @@ class PairGraphBuilder:
         features = as_features(features)
         if camids is not None:
             camids = as_integers(camids, "camids", len(features)).to(features.device)
-        metric = METRICS.get(self.metric)(self)
-        if lists is None and shared and get_world_size() > 1:
+        kind = METRICS.get(self.metric)
+        metric = kind(self, Share.of_this_process() if shared and kind.shared else ALONE)
+        if lists is None and metric.share.world > 1:
             lists = metric.lists(features, camids, round)
         return metric.graph(features, radius, camids, round, lists)
 
@@ -119,27 +121,36 @@ class PairGraphBuilder:
 
         All processes call it: each searches for its share of the rows, and all get the whole.
         """
-        distance, index = knn(
-            features,
-            min(k, len(features)),
-            queries=shared_rows(features) if get_world_size() > 1 else None,
-            backend=self.knn_backend,
-        )
-        return all_gather_rows(distance), all_gather_rows(index)
+        return self.search_share(features, k, Share.of_this_process())
 
-    def assist(self, features: Tensor, *, camids: Tensor | None = None, round: int = 1) -> None:
-        """Takes part in the search of the process that builds the graph; for all processes that do not."""
-        METRICS.get(self.metric)(self).lists(features, camids, round)
+    def search_share(self, features: Tensor, k: int, share: Share) -> tuple[Tensor, Tensor]:
+        """:meth:`search` by the processes of ``share``."""
+        queries = share.rows(len(features), features.device) if share.world > 1 else None
+        distance, index = knn(features, min(k, len(features)), queries=queries, backend=self.knn_backend)
+        return share.join(distance), share.join(index)
+
+    def assist(self, features: Tensor, radius: float, *, camids: Tensor | None = None, round: int = 1) -> None:
+        """Takes part in the work of the process that asked for the graph; for all processes that did not."""
+        if get_world_size() > 1 and METRICS.get(self.metric).shared:
+            self(features, radius, camids=camids, round=round)
 
 
 class Metric:
-    """A distance between samples, and the graph of the pairs that are near by it; for plug-ins too."""
+    """A distance between samples, and the graph of the pairs that are near by it; for plug-ins too.
 
-    def __init__(self, settings: PairGraphBuilder) -> None:
+    Attributes:
+        shared: several processes make the lists and the graph together, and all get the whole; False: one does.
+        share: the part of this process.
+    """
+
+    shared = False
+
+    def __init__(self, settings: PairGraphBuilder, share: Share = ALONE) -> None:
         self.settings = settings
+        self.share = share
 
     def lists(self, features: Tensor, camids: Tensor | None, round: int) -> Any:
-        """Neighbour lists that all processes search together; None where the graph is one process's work."""
+        """Neighbour lists of all rows, of which each process searches its part; None: none are needed."""
         return None
 
     def graph(self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: Any) -> PairGraph:
@@ -154,9 +165,3 @@ class Metric:
 
 
 METRICS: Registry[type[Metric]] = Registry("metric")
-
-
-def shared_rows(features: Tensor) -> Tensor:
-    """int64: the rows whose neighbours this process searches."""
-    rank, world, n = get_rank(), get_world_size(), len(features)
-    return torch.arange(n * rank // world, n * (rank + 1) // world, device=features.device)

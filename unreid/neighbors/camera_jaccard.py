@@ -17,7 +17,8 @@ from unreid.neighbors.camera_lists import CameraLists, camera_lists
 from unreid.neighbors.jaccard import backend_of, check_radius, graph_of_rows, list_sizes
 from unreid.neighbors.knn import knn
 from unreid.neighbors.rescoring import squared_norms
-from unreid.neighbors.support import SparseRows, reciprocal, segment_softmax, support_weights
+from unreid.neighbors.share import ALONE, Share
+from unreid.neighbors.support import SparseRows, joined_rows, reciprocal, segment_softmax, support_weights
 from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
 from unreid.utils.errors import UserError
@@ -47,6 +48,7 @@ def camera_jaccard_graph(
     neighbors: tuple[Tensor, Tensor] | None = None,
     knn_backend: str = "torch",
     seed: int = 0,
+    share: Share = ALONE,
 ) -> PairGraph:
     """All pairs with CA-Jaccard distance up to ``radius + tol``.
 
@@ -63,6 +65,7 @@ def camera_jaccard_graph(
             ``list_widths(...)`` or more, to skip the search.
         neighbors: plain lists for the ablations, as :func:`unreid.neighbors.knn` returns them.
         knn_backend, seed: of the search.
+        share: see :func:`~unreid.neighbors.jaccard.jaccard_graph`.
 
     Returns:
         The graph, on the device of the features.
@@ -89,21 +92,23 @@ def camera_jaccard_graph(
     if not (ckrnn and clqe) and neighbors is None:
         width = min(n, k2 if ckrnn else k1 + 1)
         neighbors = knn(features, width, backend=knn_backend, seed=seed)
+    span = share.span(n)
     if ckrnn:
         assert lists is not None
-        rows = _camera_supports(features, lists, min(k1_intra + 1, n), 0 if single else min(k1_inter + 1, n))
+        rows = _camera_supports(features, lists, min(k1_intra + 1, n), 0 if single else min(k1_inter + 1, n), span)
     else:
         assert neighbors is not None
         width, half, _ = list_sizes(n, k1, 1, False)
-        rows = support_weights(features, neighbors[0][:, :width], neighbors[1][:, :width], half)
+        rows = support_weights(features, neighbors[0][:, :width], neighbors[1][:, :width], half, span)
+    rows = share.join_rows(rows)
     if clqe:
         assert lists is not None
         taken = torch.cat([lists.intra[:, :k2_intra], lists.inter[:, : 0 if single else k2_inter]], dim=1)
-        rows = parts.mean_rows(rows, taken) if taken.shape[1] else rows
+        rows = share.join_rows(parts.mean_rows(rows, taken[slice(*span)])) if taken.shape[1] else rows
     elif k2 > 1:
         assert neighbors is not None
-        rows = parts.mean_rows(rows, neighbors[1][:, :k2])
-    return graph_of_rows(rows, parts, radius, tol)
+        rows = share.join_rows(parts.mean_rows(rows, neighbors[1][slice(*span), :k2]))
+    return graph_of_rows(rows, parts, radius, tol, share)
 
 
 def list_widths(k1_intra: int, k1_inter: int, k2_intra: int, k2_inter: int) -> tuple[int, int]:
@@ -111,8 +116,11 @@ def list_widths(k1_intra: int, k1_inter: int, k2_intra: int, k2_inter: int) -> t
     return max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)
 
 
-def _camera_supports(features: Tensor, lists: CameraLists, intra: int, inter: int) -> SparseRows:
-    """Softmax weights over the reciprocal neighbours of both lists; ``intra``, ``inter``: widths, 0 for none."""
+def _camera_supports(features: Tensor, lists: CameraLists, intra: int, inter: int, span: tuple[int, int]) -> SparseRows:
+    """Softmax weights over the reciprocal neighbours of both lists, of the rows ``span``.
+
+    ``intra`` and ``inter`` are the widths of the lists, 0 for none.
+    """
     n = len(features)
     square = squared_norms(features)
     sides = [
@@ -124,8 +132,8 @@ def _camera_supports(features: Tensor, lists: CameraLists, intra: int, inter: in
         if width
     ]
     counts, columns, values = [], [], []
-    for first in range(0, n, _ROWS):
-        block = slice(first, first + _ROWS)
+    for first in range(*span, _ROWS):
+        block = slice(first, min(first + _ROWS, span[1]))
         found = [(member[block].nonzero(as_tuple=True), index[block], dist[block]) for index, dist, member in sides]
         key = torch.cat([row * n + index[row, place] for (row, place), index, _ in found])
         known = torch.cat([dist[row, place] for (row, place), _, dist in found])
@@ -135,10 +143,8 @@ def _camera_supports(features: Tensor, lists: CameraLists, intra: int, inter: in
         key, known = key[fresh], known[order][fresh]
         row = torch.div(key, n, rounding_mode="floor")
         column = key - row * n
-        count = torch.bincount(row, minlength=min(_ROWS, n - first))
+        count = torch.bincount(row, minlength=block.stop - first)
         counts.append(count)
         columns.append(column.int())
         values.append(segment_softmax(square[column] - known, count, row))
-    start = torch.zeros(n + 1, dtype=torch.int64, device=features.device)
-    torch.cumsum(torch.cat(counts), 0, out=start[1:])
-    return SparseRows(start, torch.cat(columns), torch.cat(values))
+    return joined_rows(counts, columns, values)

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize as l2_normalize
 
 from unreid.neighbors import minsum_scipy, minsum_torch
 from unreid.neighbors.knn import knn
+from unreid.neighbors.share import ALONE, Share
 from unreid.neighbors.support import SparseRows, support_weights
 from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features
@@ -31,7 +32,7 @@ class Backend(NamedTuple):
     """The two steps that differ between libraries: query expansion, and distances of the pairs that meet."""
 
     mean_rows: Callable[[SparseRows, Tensor], SparseRows]
-    pair_distances: Callable[[SparseRows, float], tuple[Tensor, Tensor, Tensor]]
+    pair_distances: Callable[[SparseRows, float, Share], tuple[Tensor, Tensor, Tensor]]
 
 
 BACKENDS = {
@@ -54,6 +55,7 @@ def jaccard_graph(
     normalize: bool = False,
     knn_backend: str = "torch",
     seed: int = 0,
+    share: Share = ALONE,
 ) -> PairGraph:
     """All pairs with Jaccard distance up to ``radius + tol``.
 
@@ -71,6 +73,8 @@ def jaccard_graph(
             skip the search; they must belong to ``features`` (after normalisation).
         normalize: L2-normalise the rows first.
         knn_backend, seed: of the search.
+        share: with several processes, which all call this with the same ``neighbors``: each makes its part of the
+            graph, and all get the whole.
 
     Returns:
         The graph, on the device of the features.
@@ -90,15 +94,16 @@ def jaccard_graph(
         neighbors = knn(features, width, backend=knn_backend, seed=seed)
     distance, index = _checked_lists(neighbors, len(features), width)
     distance, index = distance.to(features.device), index.to(features.device)
-    rows = support_weights(features, distance, index, half)
+    span = share.span(len(features))
+    rows = share.join_rows(support_weights(features, distance, index, half, span))
     if k2 > 1:
-        rows = parts.mean_rows(rows, index[:, :k2])
-    return graph_of_rows(rows, parts, radius, tol)
+        rows = share.join_rows(parts.mean_rows(rows, index[slice(*span), :k2]))
+    return graph_of_rows(rows, parts, radius, tol, share)
 
 
-def graph_of_rows(rows: SparseRows, backend: Backend, radius: float, tol: float) -> PairGraph:
+def graph_of_rows(rows: SparseRows, backend: Backend, radius: float, tol: float, share: Share = ALONE) -> PairGraph:
     """The graph of the Jaccard distances between sparse rows of weights."""
-    i, j, distance = backend.pair_distances(rows, radius + tol)
+    i, j, distance = (share.join(part) for part in backend.pair_distances(rows, radius + tol, share))
     return PairGraph(len(rows), i, j, distance, radius, _self_distances(rows))
 
 

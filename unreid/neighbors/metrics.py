@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unreid.neighbors.builder import CAMERA_JACCARD, JACCARD, METRICS, Metric, shared_rows
+from unreid.neighbors.builder import CAMERA_JACCARD, JACCARD, METRICS, Metric
 from unreid.neighbors.camera_jaccard import camera_jaccard_graph
 from unreid.neighbors.camera_lists import CameraLists, camera_lists
 from unreid.neighbors.jaccard import jaccard_graph, list_width
 from unreid.neighbors.metric import metric_graph
 from unreid.structures import PairGraph
-from unreid.utils.distributed import all_gather_rows
 from unreid.utils.errors import UserError
 
 Lists = tuple[Tensor, Tensor]
@@ -20,8 +19,11 @@ Lists = tuple[Tensor, Tensor]
 class Jaccard(Metric):
     """k-reciprocal Jaccard distance (Zhong et al., CVPR 2017)."""
 
+    shared = True
+
     def lists(self, features: Tensor, camids: Tensor | None, round: int) -> Lists:
-        return self.settings.search(features, list_width(self.settings.k1, self.settings.k1_includes_self))
+        width = list_width(self.settings.k1, self.settings.k1_includes_self)
+        return self.settings.search_share(features, width, self.share)
 
     def graph(
         self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: Lists | None
@@ -37,6 +39,7 @@ class Jaccard(Metric):
             backend=built.backend,
             neighbors=lists,
             knn_backend=built.knn_backend,
+            share=self.share,
         )
 
 
@@ -44,12 +47,12 @@ class Jaccard(Metric):
 class CameraJaccard(Metric):
     """Jaccard distance with neighbours of the own and of other cameras kept apart (Chen et al., CVPR 2024)."""
 
+    shared = True
+
     def lists(self, features: Tensor, camids: Tensor | None, round: int) -> CameraLists:
-        widths = self.settings.cameras.at(round).widths
-        part = camera_lists(
-            features, _known(camids), *widths, queries=shared_rows(features), backend=self.settings.knn_backend
-        )
-        return CameraLists(*(all_gather_rows(getattr(part, name)) for name in CameraLists.__dataclass_fields__))
+        widths, queries = self.settings.cameras.at(round).widths, self.share.rows(len(features), features.device)
+        part = camera_lists(features, _known(camids), *widths, queries=queries, backend=self.settings.knn_backend)
+        return CameraLists(*(self.share.join(getattr(part, name)) for name in CameraLists.__dataclass_fields__))
 
     def graph(
         self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: CameraLists | None
@@ -71,6 +74,7 @@ class CameraJaccard(Metric):
             backend=built.backend,
             lists=lists,
             knn_backend=built.knn_backend,
+            share=self.share,
         )
 
 

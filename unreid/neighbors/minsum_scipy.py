@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unreid.neighbors.share import ALONE, Share
 from unreid.neighbors.support import SparseRows
 from unreid.utils.progress import tracked
 
@@ -18,18 +19,22 @@ _TRIPLES = 2**19  # (i, column, j) triples expanded at once, by all threads
 
 
 def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:
-    """Row i becomes the mean of the rows ``index[i]``: summed in that order, divided once.
+    """Means of the rows ``index[i]``: summed in that order, divided once.
 
     Args:
         rows: N sparse rows.
-        index: int64 (N, k2).
+        index: int64 (M, k2), of all rows or of a share of them.
+
+    Returns:
+        M sparse rows.
     """
     import scipy.sparse as sp
 
-    n, k2 = index.shape
+    n, (wanted, k2) = len(rows), index.shape
     matrix = sp.csr_matrix((rows.value.numpy(), rows.column.numpy(), rows.start.numpy()), shape=(n, n))
     picked = index.numpy().astype(np.int32).reshape(-1)
-    chooser = sp.csr_matrix((np.ones(len(picked), np.float32), picked, np.arange(0, n * k2 + 1, k2)), shape=(n, n))
+    chosen = (np.ones(len(picked), np.float32), picked, np.arange(0, wanted * k2 + 1, k2))
+    chooser = sp.csr_matrix(chosen, shape=(wanted, n))
     mean = chooser @ matrix
     mean.sort_indices()
     mean.data /= np.float32(k2)
@@ -40,8 +45,8 @@ def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:
     )
 
 
-def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs i < j whose rows share a column and lie within ``limit``, sorted by (i, j).
+def pair_distances(rows: SparseRows, limit: float, share: Share = ALONE) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs i < j whose rows share a column and lie within ``limit``, sorted by (i, j); those of a share of the i.
 
     Returns:
         int64 (E,), int64 (E,), float32 (E,): i, j and ``1 - m / (2 - m)`` with m the sum of minima.
@@ -49,12 +54,12 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
     partners = column_partners(rows)
     threads = torch.get_num_threads()
     # A sparse product clears N counters, so that smaller blocks would make the time quadratic.
-    blocks = list(row_blocks(partners.before_row, max(_TRIPLES // threads, len(rows))))
+    span = share.even_span(partners.before_row)
+    blocks = list(row_blocks(partners.before_row, max(_TRIPLES // threads, len(rows)), span=span))
     work = partial(_block_pairs, rows, partners, limit=limit)
     with ThreadPoolExecutor(threads) as pool:  # numpy and scipy let go of the interpreter
         found = list(tracked(pool.map(work, blocks), "Jaccard distances", len(blocks), "blocks"))
-    i, j, distance = (torch.from_numpy(np.concatenate(part)) for part in zip(*found))
-    return i, j, distance
+    return joined_pairs([tuple(map(torch.from_numpy, part)) for part in found])
 
 
 def _block_pairs(
@@ -106,17 +111,26 @@ def column_partners(rows: SparseRows) -> Partners:
     return Partners(by_column.indices, rows.value.numpy()[order], after, count, before[start])
 
 
-def row_blocks(before: np.ndarray, budget: int, most: int | None = None) -> Iterator[tuple[int, int]]:
+def row_blocks(
+    before: np.ndarray, budget: int, most: int | None = None, span: tuple[int, int] | None = None
+) -> Iterator[tuple[int, int]]:
     """Consecutive row ranges of at most ``budget`` items and ``most`` rows each, but never less than one row.
 
-    ``before`` int64 (N + 1,) counts the items of the rows before each.
+    ``before`` int64 (N + 1,) counts the items of the rows before each; ``span`` = [first, last) are the rows wanted.
     """
-    first, n = 0, len(before) - 1
+    first, n = span or (0, len(before) - 1)
     while first < n:
         last = int(np.searchsorted(before, before[first] + budget, side="right")) - 1
         last = max(min(last, first + (most or n), n), first + 1)
         yield first, last
         first = last
+
+
+def joined_pairs(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts of a list of pairs as one; without any part, no pairs."""
+    empty = torch.empty(0, dtype=torch.int64)
+    i, j, distance = (torch.cat(part) for part in zip(*(parts or [(empty, empty, torch.empty(0))]), strict=True))
+    return i, j, distance
 
 
 def _within(sums: Any, first: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from unreid.neighbors.minsum_scipy import row_blocks
+from unreid.neighbors.minsum_scipy import joined_pairs, row_blocks
+from unreid.neighbors.share import ALONE, Share
 from unreid.neighbors.support import SparseRows
 
 _TRIPLES = {"cpu": 2**18, "cuda": 2**26}  # (i, column, j) triples expanded at once
@@ -22,11 +23,11 @@ _ONE = 2**30  # fixed-point unit
 
 
 def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:
-    """Row i becomes the mean of the rows ``index[i]``; as :func:`unreid.neighbors.minsum_scipy.mean_rows`."""
-    n, k2 = index.shape
+    """Means of the rows ``index[i]``; as :func:`unreid.neighbors.minsum_scipy.mean_rows`."""
+    n, (wanted, k2) = len(rows), index.shape
     device = index.device
     length = rows.start.diff()
-    total = torch.zeros(n + 1, dtype=torch.int64, device=device)
+    total = torch.zeros(wanted + 1, dtype=torch.int64, device=device)
     torch.cumsum(length[index].sum(1), 0, out=total[1:])
     starts, columns, values = [rows.start[:1]], [], []
     for first, last in row_blocks(total.cpu().numpy(), _TRIPLES.get(device.type, 2**22)):
@@ -43,7 +44,7 @@ def mean_rows(rows: SparseRows, index: Tensor) -> SparseRows:
     return SparseRows(torch.cat(starts).cumsum(0), torch.cat(columns), torch.cat(values))
 
 
-def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tensor]:
+def pair_distances(rows: SparseRows, limit: float, share: Share = ALONE) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs i < j within ``limit``; as :func:`unreid.neighbors.minsum_scipy.pair_distances`."""
     n = len(rows)
     device = rows.value.device
@@ -64,7 +65,8 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
     start = rows.start.tolist()
     found = []
     budget = _TRIPLES.get(device.type, 2**20)
-    for first, last in row_blocks(before[rows.start].cpu().numpy(), budget, max(1, cells // n)):
+    before_row = before[rows.start].cpu().numpy()
+    for first, last in row_blocks(before_row, budget, max(1, cells // n), share.even_span(before_row)):
         ours = slice(start[first], start[last])
         at, entry = _ranges(after[ours], partners[ours])
         cell = ((owner[ours].long() - first) * n)[entry] + row_of[at]
@@ -78,8 +80,8 @@ def pair_distances(rows: SparseRows, limit: float) -> tuple[Tensor, Tensor, Tens
         cell = cell[keep]
         i = torch.div(cell, n, rounding_mode="floor")
         found.append((i + first, cell - i * n, distance[keep]))
-    i, j, distance = (torch.cat(part) for part in zip(*found))
-    return i, j, distance
+    i, j, distance = joined_pairs(found)
+    return i.to(device), j.to(device), distance.to(device)
 
 
 def _ranges(begin: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,9 @@ def reciprocal(index: Tensor, width: int) -> Tensor:
     return out
 
 
-def support_weights(features: Tensor, distance: Tensor, index: Tensor, half_width: int) -> SparseRows:
+def support_weights(
+    features: Tensor, distance: Tensor, index: Tensor, half_width: int, span: tuple[int, int] | None = None
+) -> SparseRows:
     """V: softmax of ``2 <x_i, x_l> - 2`` over the support of every row i; an empty support is an empty row.
 
     ``2 <x_i, x_l> = |x_i|^2 + |x_l|^2 - d^2``, and what depends on i alone cancels in the softmax, so the weights come
@@ -66,8 +68,10 @@ def support_weights(features: Tensor, distance: Tensor, index: Tensor, half_widt
         distance: float32 (N, w), squared distances of the lists.
         index: int64 (N, w), the lists; distinct entries within a row.
         half_width: h, at most w.
+        span: [first, last), the rows that are wanted; None: all.
     """
     n, width = index.shape
+    begin, end = span or (0, n)
     device = index.device
     square = squared_norms(features)
     short = index.int()
@@ -78,14 +82,23 @@ def support_weights(features: Tensor, distance: Tensor, index: Tensor, half_widt
     marks = max(1, min(marks, _ROWS.get(device.type, 1024), n, (2**31 - 1) // (n + 1)))  # cells are int32
     table = torch.zeros(marks * (n + 1), dtype=torch.uint8, device=device)
     counts, columns, values = [], [], []
-    for first in range(0, n, marks):
-        row, column, known = _supports(features, lists, first, min(first + marks, n), table)
-        count = torch.bincount(row, minlength=min(first + marks, n) - first)
+    for first in range(begin, end, marks):
+        last = min(first + marks, end)
+        row, column, known = _supports(features, lists, first, last, table)
+        count = torch.bincount(row, minlength=last - first)
         counts.append(count)
         columns.append(column.int())
         values.append(segment_softmax(square[column] - known, count, row))
-    start = torch.zeros(n + 1, dtype=torch.int64, device=device)
-    torch.cumsum(torch.cat(counts), 0, out=start[1:])
+    return joined_rows(counts, columns, values)
+
+
+def joined_rows(counts: list[Tensor], columns: list[Tensor], values: list[Tensor]) -> SparseRows:
+    """Consecutive parts of rows as one: entries of every row, and the entries."""
+    if not counts:
+        return SparseRows(torch.zeros(1, dtype=torch.int64), torch.empty(0, dtype=torch.int32), torch.empty(0))
+    count = torch.cat(counts)
+    start = torch.zeros(len(count) + 1, dtype=torch.int64, device=count.device)
+    torch.cumsum(count, 0, out=start[1:])
     return SparseRows(start, torch.cat(columns), torch.cat(values))
 
 

@@ -23,22 +23,22 @@ class Clustering:
         num_clusters: C.
         centroids: float32 (C, D) or None; None means "take the normalised means of the members".
         core: bool (N,) or None; None means that every member counts as core.
-        reliable: bool (N,) or None, the samples that a memory may trust (CDSM).
-        eps: the radius in use, or None for clusterers without one.
         extras: figures of one clusterer, for who looks at them (thresholds, released samples ...); no part reads them.
         features: float32 (N, D), the features that were clustered; the memory is filled from them.
         part_features: float32 (N, P, C) or None, unit features of parts of the samples (PPLR).
+        reliable: bool (N,) or None, the samples that a memory may trust (CDSM).
+        eps: the radius in use, or None for clusterers without one.
     """
 
     labels: Tensor
     num_clusters: int
     centroids: Tensor | None = None
     core: Tensor | None = None
-    reliable: Tensor | None = None
-    eps: float | None = None
     extras: dict[str, Any] = field(default_factory=dict)
     features: Tensor | None = None
     part_features: Tensor | None = None
+    reliable: Tensor | None = None
+    eps: float | None = None
 
     @classmethod
     def from_labels(cls, labels: Tensor | np.ndarray | Sequence[int], **kwargs: Any) -> Clustering:

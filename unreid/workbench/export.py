@@ -20,6 +20,7 @@ from unreid.models.checkpoint_format import VERSION as OWN_VERSION
 from unreid.models.checkpoint_keys import is_classifier
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.progress import task
 from unreid.utils.writing import replacing, writing
 from unreid.workbench.encoder import Encoder, load_encoder
 from unreid.workbench.exported import ENTRY, FORMAT, INPUT, OUTPUT, VERSION
@@ -81,9 +82,10 @@ def export(encoder: Encoder, path: str | Path, form: str, pictures: list[np.ndar
         draft = Path(at) / f"model.{form}"
         transform = encoder.preprocessing.transform()
         images = torch.stack([transform(_as_image(picture)) for picture in pictures])
-        with writing(draft):
+        with task(f"exporting as {form}"), writing(draft):
             {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[form](encoder, draft, images)
-        difference = _compare(encoder, draft, images)
+        with task("comparing", len(images), "images"):
+            difference = _compare(encoder, draft, images)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{encoder.name} as {form} gives other vectors (largest difference {difference:.2g}, allowed "

@@ -28,6 +28,19 @@ def folder_of(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
+def set_aside(folder: Path) -> Path:
+    """Where the store of before lies while a new one takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def is_there(uri: str) -> bool:
+    """Whether there is such a folder; one that was set aside as its writer was killed comes back."""
+    folder = folder_of(uri)
+    if not os.path.lexists(folder) and os.path.isdir(set_aside(folder)):
+        os.rename(set_aside(folder), folder)
+    return os.path.isdir(folder)
+
+
 def access(uri: str) -> str:
     """What must be right for a place to be reached."""
     return _ACCESS[uri.partition("://")[0]]

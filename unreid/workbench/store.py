@@ -21,7 +21,7 @@ from unreid.utils.errors import UserError
 from unreid.utils.progress import task
 from unreid.workbench.feature_table import FeatureMeta, FeatureTable, parse_meta
 from unreid.workbench.gallery import Cameras, Hit
-from unreid.workbench.places import access, folder_of, is_remote
+from unreid.workbench.places import access, folder_of, is_remote, is_there, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def build_store(uri: str, table: FeatureTable, pids: Sequence[str], *, exact: bo
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _fill(connect(str(draft)), table, pids, exact)
-        old = target.with_name(f".{target.name}.old")
+        old = set_aside(target)
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             os.rename(target, old)
@@ -97,7 +97,7 @@ class LanceStore:
     """
 
     def __init__(self, uri: str) -> None:
-        if not is_remote(uri) and not os.path.isdir(folder_of(uri)):
+        if not is_remote(uri) and not is_there(uri):
             raise UserError(f"There is no index {uri}; unreid index makes one.")
         self._uri = uri
         with _reaching(uri):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.hdc.distances import Encoded, build_similarity
+from unreid.clustering.hdc.farthest import Farthest
 
 
 class OwnConfidence:
@@ -33,33 +34,22 @@ class OwnConfidence:
         self._centroids: Tensor | None = None
         self._labels = torch.full((len(features),), -1, device=features.device)
         self._own = self._samples.matrix.new_zeros(len(features))
-        self._farthest = self._own.new_zeros(0)
+        self._farthest = Farthest(self._samples, self._measure, block)
 
     def __call__(self, centroids: Tensor, labels: Tensor) -> Tensor:
         """Confidences, float32 (N,) in [0, 1], for centroids (C, D) and labels int64 (N,) in 0..C-1."""
         if self._centroids is None or self._centroids.shape != centroids.shape:
             changed = torch.ones(len(centroids), dtype=torch.bool, device=centroids.device)
-            self._farthest = self._own.new_zeros(len(centroids))
         else:
             changed = (self._centroids != centroids).any(1)
         table = self._measure.encode(centroids)
         self._update_own(table, labels, torch.nonzero(changed[labels] | (labels != self._labels)).squeeze(1))
         maximum = self._own.new_tensor(self._measure.maximum or 0.0)
         if self._measure.maximum is None:
-            maximum = self._update_farthest(table, torch.nonzero(changed).squeeze(1))
+            maximum = self._farthest(table, changed)
         self._centroids, self._labels = centroids.clone(), labels.clone()
         normalised = self._own / torch.where(maximum > 0, maximum, torch.ones_like(maximum))
         return torch.exp(-self._scale * normalised).clamp_(0, 1).nan_to_num_(nan=0.0)
 
     def _update_own(self, table: Encoded, labels: Tensor, rows: Tensor) -> None:
         self._own[rows] = self._measure.paired(self._samples, table, rows, labels[rows], self._block)
-
-    def _update_farthest(self, table: Encoded, clusters: Tensor) -> Tensor:
-        if len(clusters):
-            moved = table.select(clusters)
-            farthest = self._own.new_zeros(len(clusters))
-            for start in range(0, len(self._samples), self._block):
-                distance = self._measure.cross(self._samples[start : start + self._block], moved)
-                farthest = torch.maximum(farthest, distance.amax(0))
-            self._farthest[clusters] = farthest
-        return self._farthest.max()

@@ -48,6 +48,7 @@ class Similarity(ABC):
     """
 
     maximum: float | None = None
+    rough = False  # whether ``cross`` also takes matrices in bfloat16
 
     @abstractmethod
     def encode(self, x: Tensor) -> Encoded:
@@ -71,6 +72,8 @@ class EulerCosine(Similarity):
     the size of 1, so that single precision loses nothing to cancellation.
     """
 
+    rough = True
+
     def encode(self, x: Tensor) -> Encoded:
         angle = x.float() * (EULER_ALPHA * math.pi)
         real = torch.sin(angle / 2).square_().mul_(-2)  # cos(angle) - 1 without cancellation
@@ -80,7 +83,7 @@ class EulerCosine(Similarity):
 
     @full_precision()
     def cross(self, a: Encoded, b: Encoded) -> Tensor:
-        product = a.matrix @ torch.cat(_times(b.matrix)).T
+        product = (a.matrix @ torch.cat(_times(b.matrix)).T).float()
         real, imaginary = product.split(len(b), 1)
         real.sub_(a.offset[:, :1]).sub_(b.offset[:, 0])
         imaginary.sub_(a.offset[:, 1:]).sub_(b.offset[:, 1])

@@ -15,7 +15,7 @@ from unreid.engine.commands.index import URI_HELP, need_store
 from unreid.engine.commands.models import check_crops, check_model, check_output
 from unreid.engine.commands.tables import add_table, check_table, is_table, read_source
 from unreid.utils.errors import UserError
-from unreid.workbench.places import folder_of, is_remote
+from unreid.workbench.places import is_remote, is_there
 
 if TYPE_CHECKING:
     from unreid.workbench.gallery import Gallery, Hit
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         check_table(arguments.gallery)
     else:
         need_store(arguments.gallery)
-        if not is_remote(arguments.gallery) and not os.path.isdir(folder_of(arguments.gallery)):
+        if not is_remote(arguments.gallery) and not is_there(arguments.gallery):
             raise UserError(f"There is no index {arguments.gallery}; unreid index makes one.")
     if is_table(arguments.images):
         check_table(arguments.images)
