@@ -53,7 +53,7 @@ def main(words: list[str] | None = None) -> int:
     asked = parser.parse_args(words)
     record = Record(DRAWN if asked.drawn else LISTED)
     if asked.table:
-        print(record.table(FAULTS))
+        print(f"{record.table(FAULTS)}\n\n{Record(DRAWN).expectation()}")
         return 0
     faults = drawn(asked.drawn, asked.seed) if asked.drawn else FAULTS
     chosen = [fault for fault in faults if not asked.words or any(word in str(fault) for word in asked.words)]
@@ -69,7 +69,7 @@ def main(words: list[str] | None = None) -> int:
     with copied() as checkout:
         status = _put_in(checkout, chosen if asked.drawn else record.next(chosen), record)
     if asked.drawn:
-        print(record.expectation(faults))
+        print(record.expectation())
     return status
 
 

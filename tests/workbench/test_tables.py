@@ -116,6 +116,8 @@ def identities(paths: list[str]) -> IdentityTable:
 def test_an_identities_table_comes_back_as_it_was(tmp_path: Path, first: str) -> None:
     table = identities([first, *PATHS[1:]])
     write_identities(tmp_path / "identities.csv", table)
+    written = (tmp_path / "identities.csv").read_bytes()
+    assert written.endswith(b"\n") and b"\r\n" not in written  # as line-wise tools read it
     found = read_identities(tmp_path / "identities.csv")
     assert (found.paths, found.cameras, found.pids, found.meta) == (table.paths, table.cameras, table.pids, table.meta)
     assert np.array_equal(found.confidences, table.confidences)
