@@ -8,7 +8,7 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step cuda_graphs extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs package-check release-check site weights torture faults bench bench-gpu bench-methods bench-real screenshots clean
+.PHONY: help install demo test lint docs package-check release-check site weights torture faults bench bench-gpu bench-against bench-methods bench-real screenshots clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
@@ -21,6 +21,7 @@ help:
 	@echo "make torture        damaged files, sudden ends, hostile inputs, in numbers (minutes)"
 	@echo "make faults         put faults into the code, one at a time: does a test notice? (minutes)"
 	@echo "make bench          speed and memory of the parts"
+	@echo "make bench-against  the published ways beside ours, part by part, in one table"
 	@echo "make bench-gpu      the parts that have a CUDA path, on the GPU"
 	@echo "make bench-methods  every method on the rendered data set"
 	@echo "make bench-real     the methods on photographs: ROOT=folder, see benchmarks/real.py"
@@ -79,6 +80,9 @@ bench: $(STAMP)
 	@for name in $(BENCHMARKS); do \
 	    echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; \
 	done
+
+bench-against: $(STAMP)
+	$(BIN)/python benchmarks/against.py
 
 bench-gpu: $(STAMP)
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \

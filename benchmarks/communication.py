@@ -38,7 +38,7 @@ SHORT = [
     *("PRINT_PERIOD", "10", "LOG.PROGRESS", "False", "LOG.TENSORBOARD", "False"),
 ]
 PHASES = {"_run_step": "step", "_start_round": "round", "evaluate": "evaluation"}
-TRANSPORT = "unreid.utils.distributed"
+TRANSPORT = ("unreid.utils.distributed", "unreid.neighbors.share")
 
 all_reduce = dist.all_reduce  # not counted
 counts: Counter[tuple[str, str, str]] = Counter()
@@ -50,7 +50,7 @@ def place() -> tuple[str, str]:
     frame, phase, asked = sys._getframe(1), "", ""
     while frame is not None and not phase:
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("unreid.") and module != TRANSPORT:
+        if module.startswith("unreid.") and module not in TRANSPORT:
             asked = asked or f"{module.removeprefix('unreid.')}.{frame.f_code.co_qualname}"
             phase = PHASES.get(frame.f_code.co_name, "")
         frame = frame.f_back  # type: ignore[assignment]

@@ -18,7 +18,8 @@ class Fresh(Exception):
 def changes(path: Path, before: str, after: str) -> dict[CodeType, CodeType]:
     """The code of each function of a file, before and after a change. Raises :class:`Fresh`."""
     found: dict[CodeType, CodeType] = {}
-    _pair(compile(before, str(path), "exec"), compile(after, str(path), "exec"), found)
+    old, new = (compile(text, str(path), "exec", dont_inherit=True) for text in (before, after))
+    _pair(old, new, found)
     return found
 
 

@@ -66,17 +66,13 @@ class SupportSamples(Part):
         if not self.in_memory and self.lp_weight == 0:
             return rows
         features, targets = rows.features[: rows.real], rows.targets[: rows.real]
-        options = {
-            "degree": interpolation_degree(at.progress, 1.0, self.base),
-            "topk": self.topk,
-            "clamp_topk": self.clamp_topk,
-        }
+        degree, topk, clamp = interpolation_degree(at.progress, 1.0, self.base), self.topk, self.clamp_topk
         known = memory.scores(features) if features.requires_grad else None  # a teacher's have no losses
         if known is None:
-            supports = support_samples(features, memory.rows, targets, **options)
+            supports = support_samples(features, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
             made, labels, scores = supports.features, supports.targets, None
         else:
-            scores = SupportScores(features, known, memory.rows, targets, **options)
+            scores = SupportScores(features, known, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
             made, labels = scores.supports(), scores.targets
         extras = {**rows.extras, "supports": made, "support_targets": labels, "support_scores": scores}
         if not self.in_memory:
