@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -126,7 +126,7 @@ def row_blocks(
         first = last
 
 
-def joined_pairs(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor]:
+def joined_pairs(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor]:
     """Parts of a list of pairs as one; without any part, no pairs."""
     empty = torch.empty(0, dtype=torch.int64)
     i, j, distance = (torch.cat(part) for part in zip(*(parts or [(empty, empty, torch.empty(0))]), strict=True))

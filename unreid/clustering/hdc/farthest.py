@@ -62,8 +62,9 @@ class Farthest:
         centroids = table.select(moved)
         if self._rough is None:
             self._rough = Encoded(self._samples.matrix.bfloat16(), self._samples.offset)
-            lost = [_norms(part - part.bfloat16().float()).max() for part in self._samples.matrix.split(self._block)]
-            self._lost, self._norm = torch.stack(lost).max(), _norms(self._samples.matrix).max()
+            parts = self._samples.matrix.split(self._block)
+            rounding = torch.stack([_norms(part - part.bfloat16().float()).max() for part in parts])
+            self._lost, self._norm = rounding.max(), _norms(self._samples.matrix).max()
         rough = Encoded(centroids.matrix.bfloat16(), centroids.offset)
         norm, lost = _norms(centroids.matrix), _norms(centroids.matrix - rough.matrix.float())
         growth = 4 * table.matrix.shape[1] * 2.0**-24  # of this product and of the one in float32
