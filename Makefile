@@ -8,7 +8,7 @@ BENCHMARKS := clustering evaluation memory negatives hdc buc_merge loader commun
 GPU_BENCHMARKS := train_step cuda_graphs extraction cuda_clustering negatives end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs package-check release-check site torture faults bench bench-gpu bench-against bench-methods bench-real screenshots clean
+.PHONY: help install demo test lint docs package-check release-check site weights torture faults bench bench-gpu bench-against bench-methods bench-real screenshots clean
 
 help:
 	@echo "make demo           render the embedded data set, train on it, evaluate"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-gpu      the parts that have a CUDA path, on the GPU"
 	@echo "make bench-methods  every method on the rendered data set"
 	@echo "make bench-real     the methods on photographs: ROOT=folder, see benchmarks/real.py"
+	@echo "make weights        train the networks of unreid/weights again and measure what their cards say (a quarter of an hour)"
 	@echo "make screenshots    pictures of the documentation, from the rendered world (needs Chromium)"
 	@echo "make clean          remove caches and build files (keeps .venv, logs and datasets)"
 
@@ -97,6 +98,10 @@ bench-methods: $(STAMP)
 bench-real: $(STAMP)
 	@test -n "$(ROOT)" || { echo "bench-real needs ROOT=folder with cuhk01/ and cuhk03p1/: see benchmarks/real.py"; exit 1; }
 	$(BIN)/python benchmarks/real.py "$(ROOT)" $(MORE)
+
+# PHOTOGRAPHS=folder as ROOT of bench-real, for the rows of photographs.
+weights: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/weights.py $(if $(PHOTOGRAPHS),--photographs "$(PHOTOGRAPHS)")
 
 screenshots: $(STAMP)
 	$(BIN)/python benchmarks/screenshots.py

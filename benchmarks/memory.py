@@ -22,13 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.losses import (
-    camera_entropy_weights,
-    label_preserving_loss,
-    support_samples,
-)
+from unreid.losses import camera_entropy_weights
 from unreid.memory import ClusterMemory, DiversityMemory, ExclusiveTable, HybridMemory, Memory
-from unreid.structures import Clustering
+from unreid.methods.ise import SupportSamples
+from unreid.methods.parts import Rows
+from unreid.structures import Clustering, Position
 
 Fields = dict[str, Tensor]
 
@@ -72,11 +70,11 @@ def camera_step(memory: Memory, x: Tensor, y: Tensor, fields: Fields, bound: int
 
 def support_step(memory: Memory, x: Tensor, y: Tensor, fields: Fields, bound: int) -> None:
     x.grad = None
-    supports = support_samples(x, memory.rows, y, degree=0.3)
-    rows, labels = torch.cat((x, supports.features)), torch.cat((y, supports.targets))
-    loss = memory(rows, labels) + 0.1 * label_preserving_loss(x, supports.features, y, supports.targets)
-    loss.backward()
-    memory.update(rows, labels, num_instances=2 * bound)
+    part, at = SupportSamples(), Position(round=3, epoch=15, epochs=50, step=1, iters=2, global_step=31)
+    rows = part.expand(Rows(x, y, fields["camids"], fields["indices"], real=len(x)), memory, at)
+    loss = memory(rows.features, rows.targets, scores=rows.scores)
+    (loss + part.losses(rows, memory, at)["label_preserving"]).backward()
+    memory.update(rows.features, rows.targets, num_instances=2 * bound)
 
 
 def loop_update(memory: Memory, x: Tensor, y: Tensor, fields: Fields, bound: int) -> None:

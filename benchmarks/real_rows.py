@@ -136,7 +136,7 @@ class Row:
             *("DATALOADER.TRAIN_BATCH_SIZE", str(plan.batch), "DATALOADER.NUM_INSTANCE", "4"),
             *("DATALOADER.ITERS", str(plan.steps), "OPTIM.EPOCHS", str(plan.rounds), "OPTIM.SCHED", "cosine"),
             *("OPTIM.LR", "3.5e-4"),
-            *("OPTIM.WARMUP_EPOCHS", "1", "OPTIM.WARMUP_FACTOR", "0.1", "OPTIM.CHANNELS_LAST", "True"),
+            *("OPTIM.WARMUP_EPOCHS", "1", "OPTIM.WARMUP_FACTOR", "0.1"),
             *("OPTIM.AMP", plan.amp, "TEST.AMP", plan.amp, "MODEL.BN_CHUNKS", "1", "MODEL.POOLING.NAME", "avg"),
             *("MODEL.DEVICE", device, "DATALOADER.NUM_WORKERS", "0" if device == "cpu" else "4"),
             *("DATALOADER.CACHE", "ram", "TEST.EVAL_START", "True", "TEST.EVAL_PERIOD", "2"),

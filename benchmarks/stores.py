@@ -194,6 +194,7 @@ class Faiss:
     """faiss (IVF, 8 bits a number) with the table of paths and cameras in a Parquet file: no store, two files."""
 
     package = "faiss-cpu pyarrow"
+    nprobe = 20
 
     def __init__(self, place: Path, dim: int) -> None:
         self.place, self.dim = place, dim
@@ -221,7 +222,7 @@ class Faiss:
         import pyarrow.parquet as pq
 
         self.index = faiss.read_index(str(self.place / "index.faiss"))
-        self.index.nprobe = 20
+        self.index.nprobe = self.nprobe
         cameras = np.array(pq.read_table(self.place / "rows.parquet").column("camera").to_pylist())
         self.allowed = {
             camera: faiss.IDSelectorBatch(np.flatnonzero(cameras != str(camera))) for camera in range(CAMERAS)
@@ -231,8 +232,14 @@ class Faiss:
         import faiss
 
         rule = None if camera is None else self.allowed[camera]
-        params = faiss.SearchParametersIVF(sel=rule, nprobe=20)
+        params = faiss.SearchParametersIVF(sel=rule, nprobe=self.nprobe)
         return self.index.search(query[None], TOP, params=params)[1][0].tolist()
+
+
+class FaissWide(Faiss):
+    """faiss where it looks into as many lists as the recall of a vector store takes."""
+
+    nprobe = 200
 
 
 class Qdrant:
@@ -286,6 +293,7 @@ STORES: dict[str, Any] = {
     "milvus": Milvus,
     "milvus-ivf": MilvusIVF,
     "faiss": Faiss,
+    "faiss-wide": FaissWide,
     "qdrant": Qdrant,
 }
 
@@ -345,7 +353,10 @@ def installed_mb(packages: str) -> tuple[float, str]:
         size += sum(file.stat().st_size for file in files if file.is_file())
         wanted = (text for text in found.requires or () if "extra ==" not in text)
         open_names += [re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0] for text in wanted]
-    return size / 2**20, metadata.version(packages.split()[0])
+    try:
+        return size / 2**20, metadata.version(packages.split()[0])
+    except metadata.PackageNotFoundError:  # installed under another name, such as faiss-gpu
+        return size / 2**20, ""
 
 
 def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
 from unreid.engine.trainer import Builders, Trainer
 from unreid.memory import ClusterMemory
-from unreid.methods import ClusterContrast
+from unreid.methods import ClusterContrast, Setup
 from unreid.structures import Batch, Clustering, StepOutput, Tracklet
 from unreid.utils.events import EventStorage, JsonWriter
 
@@ -51,6 +51,11 @@ SMOKE = {
     **{"backbone": "resnet_tiny", "amp": "off"},
 }
 CAMERAS, FILES, PERIOD = 6, 256, 50
+
+
+def steps_of(args: argparse.Namespace) -> int:
+    """Steps of an epoch: on CUDA some more, in which waits are counted."""
+    return args.warmup + args.steps + (10 if args.device.startswith("cuda") else 1)
 
 
 class GivenLabels(ClusterContrast):
@@ -141,17 +146,14 @@ def trainer_loop(
         loader: gives enough batches.
         labels, camids: int64 (N,), of the training list.
     """
-    device, total = torch.device(args.device), args.warmup + args.steps + 10
+    device = torch.device(args.device)
+    total = steps_of(args)
     method = GivenLabels(
+        Setup(model, torch.from_numpy(camids).to(device), epochs=1, iters=total),
         memory=ClusterMemory(model.feature_dim, device=device),
         parts=[],
         batch_size=args.batch,
         num_instances=args.instances,
-        model=model,
-        teacher=None,
-        camids=torch.from_numpy(camids).to(device),
-        epochs=1,
-        iters=total,
     )
     method.given = torch.from_numpy(labels)
     method.student = student
@@ -196,7 +198,7 @@ class World:
         return TrainLoader(
             self.tracklets,
             self.labels,
-            EpochBatches(sampler, self.args.batch, self.args.warmup + self.args.steps + 10),
+            EpochBatches(sampler, self.args.batch, steps_of(self.args)),
             [TrainTransform(Resize(size), AugmentRecipe(size), channels_last=True)],
             device=self.args.device,
             cache=self.cache,

@@ -18,6 +18,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "unreid"
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md")
+CARD = re.compile(r"\]\(\.\./unreid/weights/(\w+)\.md\)")
 EXAMPLE = re.compile(r"\]\(\.\./examples/(\w+)\.(?:py|ipynb)\)")
 
 
@@ -25,6 +26,7 @@ def on_config(config: Any) -> Any:
     """Lists the rooms and the examples where ``nav`` says so."""
     listed = {
         "api/": ["api/index.md", *({f"unreid.{room}": f"api/{room}.md"} for room in _rooms())],
+        "weights/": ["weights.md", *({path.stem: f"weights/{path.stem}.md"} for path in _cards())],
         "examples/": [f"examples/{path.stem}.md" for path in (*_examples("*.ipynb"), *_examples("*.py"))],
     }
     for section in config.nav:
@@ -43,8 +45,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Turns links to the examples into links to their pages."""
-    return EXAMPLE.sub(r"](examples/\1.md)", markdown)
+    """Turns links to the examples and to the cards of networks into links to their pages."""
+    return CARD.sub(r"](weights/\1.md)", EXAMPLE.sub(r"](examples/\1.md)", markdown))
 
 
 def _pages() -> Iterator[tuple[str, str]]:
@@ -56,6 +58,8 @@ def _pages() -> Iterator[tuple[str, str]]:
     for name in BESIDE:
         text = (ROOT / name).read_text(encoding="utf-8")
         yield name.lower(), text.replace("](docs/", "](")
+    for card in _cards():
+        yield f"weights/{card.stem}.md", with_facts(card.read_text(encoding="utf-8"))
     for script in _examples("*.py"):
         yield f"examples/{script.stem}.md", f"# {script.name}\n\n```python\n{script.read_text(encoding='utf-8')}```\n"
     for path in _examples("*.ipynb"):
@@ -66,8 +70,20 @@ def _rooms() -> list[str]:
     return sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())
 
 
+def _cards() -> list[Path]:
+    return sorted((PACKAGE / "weights").glob("*.md"))
+
+
 def _examples(pattern: str) -> list[Path]:
     return sorted((ROOT / "examples").glob(pattern))
+
+
+def with_facts(card: str) -> str:
+    """A card whose head, which pages do not show, is a table at its end."""
+    head, body = card.removeprefix("---\n").split("\n---\n", 1)
+    facts = (line.partition(": ") for line in head.splitlines())
+    table = "".join(f"| {key} | {value} |\n" for key, _, value in facts)
+    return f"{body}\n## Facts\n| | |\n| --- | --- |\n{table}"
 
 
 def notebook(content: dict[str, Any]) -> str:

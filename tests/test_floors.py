@@ -93,7 +93,7 @@ def circles(package: Path) -> list[list[str]]:
 
 
 def test_every_room_has_a_floor() -> None:
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     rooms |= {path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__")}
     assert rooms == set().union(*FLOORS)
 

@@ -74,12 +74,12 @@ def test_eps_is_fixed_in_the_first_round_and_survives_a_resume() -> None:
     clusterer = DBSCAN(adaptive=True, rho=0.02)
     assert clusterer.radius > 0.99
     first = clusterer.cluster(noisy[0], jaccard_graph(noisy[0], k1=12, k2=4, radius=clusterer.radius))
-    eps = first.extras["eps"]
+    eps = first.eps
     assert 0 < eps < 1 and clusterer.radius == eps
     graph = jaccard_graph(noisy[1], k1=12, k2=4, radius=clusterer.radius)
     second = clusterer.cluster(noisy[1], graph)
     resumed = DBSCAN(adaptive=True, rho=0.02)
     resumed.load_state_dict(clusterer.state_dict())
     again = resumed.cluster(noisy[1], graph)
-    assert second.extras["eps"] == again.extras["eps"] == eps
+    assert second.eps == again.eps == eps
     assert torch.equal(second.labels, again.labels)

@@ -56,6 +56,22 @@ def test_reliabilities_equal_the_definition_by_sets(three: tuple[list[int], list
         np.testing.assert_allclose(found[name], [0.2 * value for value in best], rtol=1e-6)
 
 
+@given(labelings, st.sampled_from([0.2, 0.6, 1.0]))
+def test_each_reliability_has_a_threshold_of_its_own(
+    three: tuple[list[int], list[int], list[int]], ratio: float
+) -> None:
+    labels, tight, loose = (compact(labeling) for labeling in three)
+    count = int(labels.max()) + 1
+    for rule, both in (("or", any), ("and", all)):
+        found = agreement(labels, tight, loose, count, rule=rule, ratio=ratio)
+        gates = [(found["r_comp"], found["thr_comp"]), (found["r_indep"], found["thr_indep"])]
+        expected = [
+            label < 0 or both(bool(value[at] >= threshold[label]) for value, threshold in gates)
+            for at, label in enumerate(labels.tolist())
+        ]
+        assert found["reliable"].tolist() == expected
+
+
 def test_outliers_are_numbered_after_the_clusters_in_order() -> None:
     assert with_own_labels(torch.tensor([-1, 1, 0, -1, 1])).tolist() == [2, 1, 0, 3, 1]
     assert with_own_labels(torch.tensor([-1, -1])).tolist() == [0, 1]
@@ -96,7 +112,7 @@ def test_one_graph_serves_the_three_radii() -> None:
     ]
     assert torch.equal(clustering.labels, separately[0])
     expected = agreement(*separately, clustering.num_clusters, rule="and")
-    assert set(expected) <= set(clustering.extras)
+    assert torch.equal(clustering.reliable, expected.pop("reliable")) and set(expected) == set(clustering.extras)
     for key, value in expected.items():
         assert torch.equal(clustering.extras[key], value), key
     assert len(clustering.extras["thr_comp"]) == clustering.num_clusters

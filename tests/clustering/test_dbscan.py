@@ -85,6 +85,16 @@ def test_a_border_point_joins_the_cluster_with_the_lowest_core_point() -> None:
     assert labels[6] == 0 and core[6]
 
 
+@pytest.mark.parametrize("first", [0.0, 10.0])
+def test_a_border_point_between_two_clusters_belongs_to_the_first_of_them(first: float) -> None:
+    ends = [[0.0, 0.1, 0.2, 0.3], [10.0, 10.1, 10.2, 10.3]]
+    line = torch.tensor([*ends[first > 0], *ends[first == 0], 5.15])[:, None]  # one point of each end is within 4.9
+    matrix = (line - line.T).abs() / 10
+    labels, core = dbscan(graph_of(matrix), 0.49, 4, tol=0.0)
+    assert labels.tolist() == [0] * 4 + [1] * 4 + [0] and not core[8]
+    np.testing.assert_array_equal(labels.numpy(), sklearn_labels(matrix, 0.49, 4)[0])
+
+
 def test_a_sample_that_is_far_from_itself_does_not_count_itself() -> None:
     """A row without any weight (see ``neighbors``) has self distance 1: the dense algorithm does not count it."""
     matrix = torch.tensor([[0.0, 0.1, 0.1], [0.1, 0.0, 0.1], [0.1, 0.1, 1.0]])
@@ -139,4 +149,4 @@ def test_the_config_builds_it_and_the_result_names_eps_and_core_points() -> None
     clustering = clusterer.cluster(x, graph)
     labels, core = dbscan(graph, 0.45, 3)
     assert torch.equal(clustering.labels, labels) and torch.equal(clustering.core, core)
-    assert clustering.extras["eps"] == 0.45 and clustering.num_clusters == int(labels.max()) + 1
+    assert clustering.eps == 0.45 and clustering.num_clusters == int(labels.max()) + 1

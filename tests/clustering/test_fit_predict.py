@@ -143,7 +143,7 @@ def test_what_is_refused_is_one_sentence(name: str) -> None:
 
 
 def test_cameras_that_do_not_fit_and_sparse_matrices_are_named() -> None:
-    with pytest.raises(InputError, match="one camera for each of 60 rows, not 3"):
+    with pytest.raises(InputError, match=r"camids must be integers or strings of shape \(60,\), not \(3,\)"):
         DBSCAN().fit_predict(blobs(), camids=[1, 2, 3])
     matrix = jaccard_graph(blobs(), k1=10, k2=3).to_scipy()
     with pytest.raises(InputError, match="not a sparse csr_array: call its toarray"):

@@ -74,7 +74,7 @@ def test_every_sample_trains_under_compact_ids() -> None:
     assert sorted(set(clustering.labels.tolist())) == list(range(clustering.num_clusters))
     assert clustering.labels[9] not in clustering.labels[:9]
     assert clustering.extras["released"].dtype == torch.bool and clustering.extras["clusters"] == 2
-    assert clustering.extras["eps"] == 0.5
+    assert clustering.eps == 0.5
 
 
 def test_the_threshold_of_the_first_round_stays_and_survives_a_resume() -> None:

@@ -53,3 +53,11 @@ def test_milestones_grow_and_do_not_repeat() -> None:
     with pytest.raises(UserError, match="must grow"):
         load_config(None, ["OPTIM.SCHED", "multistep", "OPTIM.STEPS", "[20, 20]"])
     load_config(None, ["OPTIM.SCHED", "multistep", "OPTIM.STEPS", "[20, 21]"])
+
+
+def test_the_tight_radius_stays_above_zero() -> None:
+    pairs = ["CLUSTER.NAME", "SelfPacedDBSCAN", "CLUSTER.EPS", "0.5", "CLUSTER.EPS_GAP"]
+    load_config(None, [*pairs, "0.49"])
+    for gap in ("0.5", "0.51"):
+        with pytest.raises(UserError, match=r"EPS_GAP \(0.5\d?\) must be below CLUSTER.EPS \(0.5\)"):
+            load_config(None, [*pairs, gap])

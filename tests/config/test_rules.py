@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unreid.config import CfgNode, get_cfg, keys, load_config
-from unreid.config.conditions import SWITCH, TEXT, above, between, capturing_regex, choice, each, share
+from unreid.config.conditions import SWITCH, TEXT, above, between, capturing_regex, choice, decay, each, share
 from unreid.config.keys import FORMER, KEYS, SECTIONS
 from unreid.config.node import find, leaves
 
@@ -67,6 +67,7 @@ def test_rule_borders() -> None:
     assert [share().accepts(x) for x in (0, 0.1, 1, 1.1)] == [False, True, True, False]
     assert [above(0, 9).accepts(x) for x in (0, 1e-9, 9, 9.1)] == [False, True, True, False]
     assert [between(0, 1).accepts(x) for x in (-0.1, 0, 1, 1.1)] == [False, True, True, False]
+    assert [decay().accepts(x) for x in (-0.1, 0, 0.999, 1)] == [False, True, True, False]
     assert choice("a", "b").allowed == "one of 'a', 'b'"
     pair = each(above(0, 9), length=2)
     assert [pair.accepts(x) for x in ([1, 2], [1], [0, 1])] == [True, False, False]

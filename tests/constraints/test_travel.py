@@ -56,6 +56,13 @@ def test_too_few_examples_are_named() -> None:
         learn_travel(np.zeros(30, int), np.ones(30, int), np.full(30, 30_000), 2)  # beyond max_lag
 
 
+def test_just_enough_examples_are_enough() -> None:
+    lags, first = np.full(39, 1000), np.zeros(39, int)
+    travel, examples = learn_travel(first, np.repeat([1, 2], [20, 19]), lags, 3)
+    assert examples[0].tolist() == [0, 20, 19]
+    assert travel.table[0, 1].max() == 1.0 and (travel.table[0, 2] == np.float32(travel.unknown)).all()
+
+
 def test_bins_are_symmetric() -> None:
     lags = np.arange(-1000, 1001)
     assert np.array_equal(bin_numbers(-lags, 100), -bin_numbers(lags, 100))

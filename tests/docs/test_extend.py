@@ -19,6 +19,8 @@ from tests.methods.conftest import MakeConfig
 from unreid.engine.cli import main
 from unreid.engine.kinds import KINDS
 from unreid.engine.run import run
+from unreid.neighbors import knn
+from unreid.utils.plugins import import_plugins
 
 PAGE = "extend.md"
 PARTS = {
@@ -97,8 +99,19 @@ def test_the_dataset_of_the_page_is_trained_on(tmp_path: Path, tiny_config: Make
     assert run(cfg)["finished"]
 
 
+def test_the_metric_and_the_search_of_the_page_make_a_run(tmp_path: Path, tiny_config: MakeConfig) -> None:
+    files = str(pasted(tmp_path, "correlation", "kd_tree"))
+    metric = tiny_config("PLUGINS", files, "CLUSTER.METRIC", "correlation", "CLUSTER.EPS", "0.02", output="metric")
+    assert run(metric)["finished"]
+    import_plugins(pasted(tmp_path, "kd_tree"))
+    features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    for queries in (None, torch.tensor([3, 7])):
+        for one, other in zip(knn(features, 6, backend="kd_tree", queries=queries), knn(features, 6, queries=queries)):
+            assert torch.equal(one, other)
+
+
 def test_no_recipe_is_left_out() -> None:
-    assert len(python_blocks(PAGE)) == len(PARTS) + 1
+    assert len(python_blocks(PAGE)) == len(PARTS) + 3  # metric, neighbour search, dataset
 
 
 def test_every_kind_of_part_has_a_recipe() -> None:
@@ -128,7 +141,6 @@ def test_the_keys_of_the_table_exist() -> None:
 def test_grey_is_grey(tmp_path: Path) -> None:
     from unreid.config import load_config
     from unreid.data.build import build_train_transform
-    from unreid.utils.plugins import import_plugins
 
     import_plugins(pasted(tmp_path, "grey"))
     transform = build_train_transform(

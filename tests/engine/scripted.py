@@ -13,7 +13,7 @@ from unreid.engine.hooks import Hook
 from unreid.engine.precision import Precision
 from unreid.engine.rounds import RoundGuard
 from unreid.engine.trainer import Builders, Trainer
-from unreid.methods import Method
+from unreid.methods import Method, Setup
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.events import EventStorage
 
@@ -34,9 +34,7 @@ class Scripted(Method):
     ) -> None:
         model = nn.Linear(1, 1, bias=False)
         nn.init.constant_(model.weight, 1.0)
-        super().__init__(
-            model=model, teacher=None, camids=torch.zeros(N, dtype=torch.int64), epochs=epochs, iters=iters
-        )
+        super().__init__(Setup(model, torch.zeros(N, dtype=torch.int64), epochs, iters))
         self.labels = labels
         self.plan_options = {"epochs": 1, **plan}
         self.calls: list[str] = []
@@ -47,7 +45,7 @@ class Scripted(Method):
         self.calls.append(f"label {round}")
         features = extract("embedding")
         labels = self.labels[min(round, len(self.labels) - 1)]
-        return Clustering.from_labels(labels, features=features, extras={"eps": 0.5})
+        return Clustering.from_labels(labels, features=features, eps=0.5)
 
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         self.calls.append(f"plan {round}")

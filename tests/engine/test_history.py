@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -56,6 +57,15 @@ def test_scores_of_an_earlier_epoch_are_not_the_rounds(tmp_path: object) -> None
     history.trainer.state.epoch = 2
     history.after_epoch()
     assert "World mAP" not in history.rows[0]
+
+
+def test_the_first_round_has_no_label_free_score_without_a_round_before(tmp_path: object) -> None:
+    history = hook(tmp_path)
+    features = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1])).float()
+    for history.trainer.state.round in range(2):
+        clustering = dataclasses.replace(Clustering.from_labels([0, 0, 1, 1]), features=features)
+        history.after_label(clustering, RoundPlan(clustering.labels, 1, 1))
+    assert "label_free" not in history.rows[0] and history.rows[1]["label_free"] == 100
 
 
 def test_the_warm_up_is_no_round(tmp_path: object) -> None:

@@ -20,6 +20,7 @@ from tests.distributed.jobs import METHODS
 from unreid.config import CfgNode
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
+from unreid.losses import support_scores
 from unreid.memory import hybrid_memory, proxy_memory, update_rules
 from unreid.memory.diversity import memory as diversity_memory
 from unreid.memory.grouping import group_by_class
@@ -82,7 +83,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         monkeypatch.setattr(torch.Tensor, name, lambda *args, _original=original: watched(_original, *args))
     for memory in (update_rules, hybrid_memory, diversity_memory):  # as on a GPU
         monkeypatch.setattr(memory, "group_by_class", as_on_a_gpu)
-    monkeypatch.setattr(proxy_memory, "distinct", lambda values: (values, None))
+    for user in (proxy_memory, support_scores):
+        monkeypatch.setattr(user, "distinct", lambda values: (values, None))
     return watch
 
 

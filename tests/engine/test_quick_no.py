@@ -228,7 +228,7 @@ def test_the_list_of_names_is_the_registries() -> None:
 
 def test_every_registry_of_the_package_has_a_kind() -> None:
     source = "".join(path.read_text() for path in (ROOT / "unreid").rglob("*.py") if path.name != "registry.py")
-    found = set(re.findall(r'Registry\("([a-z ]+)"\)', source)) - {"kind of part"}
+    found = set(re.findall(r'Registry\("([A-Za-z -]+)"\)', source)) - {"kind of part"}
     assert found == set(KINDS)
 
 

@@ -16,7 +16,7 @@ NONE, ONE = [-1] * 5, [0, 0, 0, 0, -1]
 
 
 def clustering(labels: list[int]) -> Clustering:
-    return Clustering.from_labels(labels, features=torch.eye(5), part_features=torch.eye(5), extras={"eps": 0.5})
+    return Clustering.from_labels(labels, features=torch.eye(5), part_features=torch.eye(5), eps=0.5)
 
 
 def test_a_good_clustering_passes_as_it_is() -> None:
@@ -75,7 +75,7 @@ def read(labels: list[int]) -> Clustering:
     count = max(labels) + 1
     rows = torch.arange(2.0 * count).view(count, 2)
     core = torch.ones(len(labels), dtype=torch.bool)
-    return Clustering(torch.tensor(labels), count, rows, core, {"eps": 0.5}, torch.ones(len(labels), 3))
+    return Clustering(torch.tensor(labels), count, rows, core, features=torch.ones(len(labels), 3), eps=0.5)
 
 
 def test_unreadable_samples_become_outliers_and_the_rest_stays() -> None:
@@ -84,7 +84,7 @@ def test_unreadable_samples_become_outliers_and_the_rest_stays() -> None:
     found = given.without(torch.tensor([1, 4]))
     assert found.labels.tolist() == [0, -1, 1, 1, -1] and found.num_clusters == 2
     assert found.centroids is given.centroids and found.core is given.core
-    assert found.extras == {"eps": 0.5} and found.features is given.features
+    assert found.eps == 0.5 and found.features is given.features
     assert given.labels.tolist() == [0, 0, 1, 1, -1], "the given labels are someone else's"
 
 

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from tests.engine.stored import load_run
+from tests.models.test_osnet import onnx_file, torchreid_state
 from unreid.config import CfgNode
 from unreid.data.datasets import Synthetic, SyntheticSource
 from unreid.engine.preflight import check_start
 from unreid.engine.run import run
+from unreid.models.base import create_backbone
 from unreid.utils.errors import UserError
 
 MakeConfig = Callable[..., CfgNode]
@@ -92,3 +94,30 @@ def test_contradictions_are_one_sentence(small_config: MakeConfig, overrides: tu
         cfg = small_config(*SHORT, *overrides, file=UDA)
         check_start(cfg)
         run(cfg)
+
+
+@pytest.mark.parametrize("ending", ["pth", "onnx"])
+def test_a_public_person_network_is_tuned_without_labels(small_config: MakeConfig, tmp_path: Path, ending: str) -> None:
+    """The checkpoint and its export, whose norms are folded away, start from one network, train and resume."""
+    file = tmp_path / f"osnet_x0_25_msmt17.{ending}"
+    state = torchreid_state("osnet_x0_25")
+    if ending == "pth":
+        torch.save({"state_dict": state, "epoch": 60}, file)
+    else:
+        onnx_file(file, state, create_backbone("osnet_x0_25"))
+    network = (
+        *("MODEL.BACKBONE.NAME", "osnet_x0_25", "MODEL.BACKBONE.LAST_STRIDE", "0", "MODEL.BACKBONE.PRETRAIN", "False"),
+        *("MODEL.EMBED_DIM", "512", "MODEL.BN_BIAS", "True"),
+    )
+    same = ("MODEL.RECALIBRATE_BN", "0", "MODEL.POOLING.NAME", "avg", "MODEL.POOLING.STRIPES", "1")
+    settings = (*network, *same, *SHORT, "MODEL.INIT_PATH", str(file), "TEST.EVAL_START", "True")
+    cfg = small_config(*settings, file="transfer_synthetic.yml", output=f"from_{ending}")
+    results = run(cfg)
+    scored = run(small_config(*network, *same, "RESUME", str(file), "TEST.EVAL_ONLY", "True", output="scored"))
+    assert results["initial"]["Synthetic"] == pytest.approx(scored["Synthetic"], abs=1e-2)
+    assert results["last"]["epoch"] == 2
+    checkpoint = str(Path(cfg.OUTPUT_DIR) / "checkpoint.pth")
+    longer = small_config(
+        *settings, "OPTIM.EPOCHS", "3", "RESUME", checkpoint, file="transfer_synthetic.yml", output=f"longer_{ending}"
+    )
+    assert run(longer)["last"]["epoch"] == 3

@@ -70,6 +70,11 @@ def test_the_choice_is_near_the_best_that_labels_would_find() -> None:
     rows = sweep(features, CAMIDS, FEW, TEMPLATE)
     assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
     assert len(rows) == 2 * 3 * 3 * 2
+    for row in rows:
+        counts = np.unique(row.labels[row.labels >= 0].numpy(), return_counts=True)[1].tolist()
+        assert (row.sizes, row.clusters, row.outliers) == (counts, len(counts), N - sum(counts))
+        assert row.largest == max(counts, default=0)
+    assert any(row.sizes.index(row.largest) == 0 for row in rows if row.sizes)  # the first cluster counts as any other
     found = [entry["cross_camera_f1"] for entry in judged(rows, PIDS, CAMIDS)]
     correlation, chosen, best = agreement(rows, found)
     assert correlation > 0.7 and chosen > 0.9 * best

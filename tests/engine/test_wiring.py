@@ -18,7 +18,7 @@ from unreid.engine import data as engine_data
 from unreid.engine.checkpoint import encoder_state
 from unreid.engine.data import Extraction, Features, build_data, round_loader
 from unreid.engine.trainer import Trainer
-from unreid.methods import Method
+from unreid.methods import Method, Setup
 from unreid.models.ema import MeanTeacher, ema_decay
 from unreid.structures import ModelOutput, Position, RoundPlan
 from unreid.utils.events import EventStorage
@@ -171,7 +171,7 @@ def test_the_teacher_follows_by_the_steps_of_the_whole_run() -> None:
     """The ramp of its decay goes on over epochs: at step 9 of the run it is 0.9, not 0 as in a first step."""
     student = nn.Linear(1, 1, bias=False)
     teacher = MeanTeacher(student, alpha=0.999)
-    method = Method(model=student, teacher=teacher, camids=torch.zeros(4, dtype=torch.int64), epochs=4, iters=9)
+    method = Method(Setup(student, torch.zeros(4, dtype=torch.int64), epochs=4, iters=9, teacher=teacher))
     before = teacher.model.weight.item()
     with torch.no_grad():
         student.weight += 1.0
@@ -181,7 +181,7 @@ def test_the_teacher_follows_by_the_steps_of_the_whole_run() -> None:
 
 
 def test_an_epoch_has_a_step_however_few_clusters_there_are() -> None:
-    method = Method(model=nn.Linear(1, 1), teacher=None, camids=torch.zeros(4), epochs=1, iters=9)
+    method = Method(Setup(nn.Linear(1, 1), torch.zeros(4), epochs=1, iters=9))
     assert method.iterations(3) == 9
     method.iters_per_cluster = 0.5
     assert [method.iterations(count) for count in (1, 2, 5, 100)] == [1, 1, 2, 50]

@@ -72,7 +72,7 @@ def test_everyone_alone_has_a_fine_nmi_and_no_pair() -> None:
 
 def test_no_samples_and_bad_lengths() -> None:
     assert cluster_report(np.empty(0), np.empty(0), np.empty(0))["clusters"] == 0
-    with pytest.raises(ValueError, match="labels for"):
+    with pytest.raises(ValueError, match="pids must be"):
         cluster_report(np.zeros(3), np.zeros(2))
-    with pytest.raises(ValueError, match="cameras for"):
+    with pytest.raises(ValueError, match="camids must be"):
         cluster_report(np.zeros(3), np.zeros(3), np.zeros(2))

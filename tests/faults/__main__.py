@@ -2,110 +2,95 @@
 
 Example::
 
-    python -m tests.faults                        # all, minutes
+    python -m tests.faults                        # all: those never put in first, then the longest ago
     python -m tests.faults engine/rounds.py optim # those whose line contains one of the words
+    python -m tests.faults --untried engine/      # those of them that were never put in
+    python -m tests.faults --drawn 100 --seed 1   # faults that nobody thought of
+    python -m tests.faults --table                # what is known, by room
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
+import argparse
+import importlib
 import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Sequence
+
+from tests.faults.checkout import Checkout, copied
+from tests.faults.drawn import drawn
+from tests.faults.fault import Fault
+from tests.faults.faults import FAULTS
+from tests.faults.record import DRAWN, LISTED, Record
+from tests.faults.trial import Outcome, Unsound, outcomes
 
 # Imported once, here: every trial is a fork of this process.
-import hypothesis  # noqa: F401
-import pytest
-import scipy.sparse.csgraph  # noqa: F401
-import torch  # noqa: F401
-import torchvision.models  # noqa: F401
+HEAVY = (
+    "torch",
+    "torchvision.models",
+    "torchvision.transforms",
+    "torch.utils.tensorboard",
+    "scipy.sparse.csgraph",
+    "scipy.optimize",
+    "sklearn.cluster",
+    "sklearn.metrics",
+    "faiss",
+    "PIL.Image",
+    "yacs.config",
+    "timm",
+    "cv2",
+)
 
-from tests.faults.fault import ROOT, Fault
-from tests.faults.faults import FAULTS
 
-SECONDS = 300  # a fault that makes a test hang is noticed, too
-OUTPUT = "output.txt"  # of the last tests that were run
-ROOMS = ("unreid", "tests", "tools", "benchmarks", "configs", "docs")
-
-
-def main(words: list[str]) -> int:
+def main(words: list[str] | None = None) -> int:
     """Returns 0 when the tests pass without a fault and every fault is noticed."""
-    chosen = [fault for fault in FAULTS if not words or any(word in str(fault) for word in words)]
-    with tempfile.TemporaryDirectory(prefix="faults_") as folder:
-        copy = Path(folder) / "checkout"
-        for room in ROOMS:
-            shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        broken = [
-            target for target in sorted({t for fault in chosen for t in fault.targets}) if not sound(copy, target)
-        ]
-        asked = [fault for fault in chosen if not set(fault.targets) & set(broken)]
-        unnoticed = [fault for fault in asked if not noticed(copy, fault)]
-    print(f"{len(asked)} faults put in, {len(unnoticed)} not noticed, {len(chosen) - len(asked)} not put in")
-    return 1 if unnoticed or broken else 0
-
-
-def sound(copy: Path, target: str) -> bool:
-    """Whether tests pass without a fault; otherwise they can notice none."""
-    if passes(copy, [target]):
-        return True
-    print((copy.parent / OUTPUT).read_text(encoding="utf-8", errors="replace")[-4000:])
-    print(f"{target} fails without any fault, or takes more than {SECONDS} s: mend that first", flush=True)
-    return False
-
-
-def noticed(copy: Path, fault: Fault) -> bool:
-    """Whether the tests of a fault fail with it."""
-    file = copy / fault.path
-    text = file.read_text(encoding="utf-8")
-    started = time.perf_counter()
-    file.write_text(fault.applied(text), encoding="utf-8")
-    try:
-        found = not passes(copy, list(fault.targets))
-    finally:
-        file.write_text(text, encoding="utf-8")
-    print(f"{'noticed' if found else 'NOT NOTICED':12}{time.perf_counter() - started:5.1f} s  {fault}", flush=True)
-    return found
-
-
-def passes(copy: Path, targets: list[str]) -> bool:
-    """Whether tests pass in the copy, run by a fork of this process that has imported nothing of the package."""
-    child = os.fork()
-    if child == 0:
-        status = 1
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Do the tests notice?")
+    parser.add_argument("words", nargs="*", help="only faults whose line contains one of them")
+    parser.add_argument("--untried", action="store_true", help="only faults that were never put in")
+    parser.add_argument("--missed", action="store_true", help="only faults that were not noticed last")
+    parser.add_argument("--drawn", type=int, metavar="N", help="put in N faults that are drawn, not those of the list")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--table", action="store_true", help="print what is known of the faults of each room")
+    asked = parser.parse_args(words)
+    record = Record(DRAWN if asked.drawn else LISTED)
+    if asked.table:
+        print(record.table(FAULTS))
+        return 0
+    faults = drawn(asked.drawn, asked.seed) if asked.drawn else FAULTS
+    chosen = [fault for fault in faults if not asked.words or any(word in str(fault) for word in asked.words)]
+    if asked.untried or asked.drawn:
+        chosen = record.untried(chosen)
+    if asked.missed:
+        chosen = [fault for fault in chosen if record.missed(fault)]
+    for name in HEAVY:
         try:
-            os.setsid()
-            status = _run(copy, targets)
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + SECONDS
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status) == 0
-        if time.monotonic() > deadline:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return False
-        time.sleep(0.05)
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    with copied() as checkout:
+        status = _put_in(checkout, chosen if asked.drawn else record.next(chosen), record)
+    if asked.drawn:
+        print(record.expectation(faults))
+    return status
 
 
-def _run(copy: Path, targets: list[str]) -> int:
-    os.chdir(copy)
-    sink = os.open(copy.parent / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "unreid")]:
-        del sys.modules[name]
-    sys.path[:] = [str(copy), *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
-    os.environ["PYTHONPATH"] = str(copy)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # two versions of a file may have one size and one second
-    sys.dont_write_bytecode = True
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *targets]))
+def _put_in(checkout: Checkout, faults: Sequence[Fault], record: Record) -> int:
+    put_in = missed = 0
+    try:
+        for fault, outcome in outcomes(checkout, faults):
+            record.add(fault, outcome)
+            put_in += 1
+            missed += not outcome.noticed
+            print(line(fault, outcome), flush=True)
+    except Unsound as error:
+        print(f"{error}\nmend that first")
+    print(f"{put_in} faults put in, {missed} not noticed, {len(faults) - put_in} not put in")
+    return 1 if missed or put_in < len(faults) else 0
+
+
+def line(fault: Fault, outcome: Outcome) -> str:
+    word = "noticed" if outcome.noticed else "NOT NOTICED"
+    return f"{word:12}{outcome.seconds:6.1f} s  {fault}{'  by ' * outcome.noticed}{outcome.by}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

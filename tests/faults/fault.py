@@ -29,6 +29,10 @@ class Fault:
         return f"unreid/{self.file}"
 
     @property
+    def room(self) -> str:
+        return self.file.partition("/")[0]
+
+    @property
     def targets(self) -> tuple[str, ...]:
         return tuple(f"tests/{name}" for name in self.tests.split())
 

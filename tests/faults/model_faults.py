@@ -8,6 +8,7 @@ OSNET = "models/test_osnet.py"
 TIMM = "models/test_timm_backbone.py models/test_timm_families.py"
 LAYOUTS = "models/test_public_layouts.py"
 DOMAINS = "models/test_domain_bn.py"
+SHIPPED = "models/test_shipped_weights.py"
 
 FAULTS = [
     # --------------------------------------------------------------------------------------------- domain BN
@@ -93,4 +94,8 @@ FAULTS = [
         '("fc.0.", "embedding."),',
         LAYOUTS,
     ),
+    # ------------------------------------------------------------------------------------- networks of the package
+    Fault("utils/shipped_weights.py", "os.path.exists(path) or str(named)", "str(named)", SHIPPED),
+    Fault("models/weight_files.py", "path = locate_weights(path)", "path = Path(path)", SHIPPED),
+    Fault("engine/checkpoint.py", "load_checkpoint(locate_weights(path))", "load_checkpoint(path)", SHIPPED),
 ]

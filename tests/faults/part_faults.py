@@ -58,7 +58,7 @@ FAULTS = [
     Fault("losses/identity.py", "cfg.MODEL.LOSSES.CE.EPSILON, cfg.MODEL", "0.1, cfg.MODEL", "methods/test_losses.py"),
     Fault("losses/triplet.py", "masked_fill(~same, -1.0).argmax", "masked_fill(~same, torch.inf).argmin", TRIPLET),
     Fault("losses/triplet.py", "masked_fill(same, torch.inf)", "masked_fill(~same, torch.inf)", TRIPLET),
-    Fault("losses/triplet.py", "- 2.0 * (features", "- (features", TRIPLET),
+    Fault("losses/triplet.py", "- 2.0 * products(", "- products(", TRIPLET),
     Fault("losses/triplet.py", "F.softplus(positive - negative)", "F.softplus(negative - positive)", TRIPLET),
     Fault("losses/triplet.py", "positive - negative + margin)", "positive - negative - margin)", TRIPLET),
     Fault("losses/triplet.py", "torch.exp(lambda_ * violation)", "torch.exp(lambda_ * violation).detach()", TRIPLET),

@@ -16,7 +16,7 @@ CENTERING = "neighbors/test_camera_centering.py"
 BANK = "memory/test_cluster_memory.py memory/test_contract.py"
 HYBRID = "memory/test_hybrid_memory.py"
 GROUPS = "memory/test_grouping.py"
-PROXIES = "losses/test_proxies.py methods/test_o2cap.py memory/test_contract.py"
+PROXIES = "memory/test_proxy_memory.py losses/test_proxies.py methods/test_o2cap.py memory/test_contract.py"
 METRICS = "evaluation/test_metrics.py"
 RERANK = "evaluation/test_rerank.py"
 REPORT = "evaluation/test_diagnostics.py"
@@ -115,7 +115,7 @@ FAULTS = [
         "clustering/size_filter.py",
         "kept = sizes >= max(min_size, 1)",
         "kept = sizes > max(min_size, 1)",
-        "clustering/test_other_clusterers.py methods/test_ccc.py clustering/test_kmeans.py",
+        "clustering/test_scheduled.py methods/test_ccc.py",
     ),
     Fault(
         "clustering/kmeans.py",
@@ -237,7 +237,7 @@ FAULTS = [
     # ----------------------------------------------------------------------------------------------- methods
     Fault("methods/pplr.py", "if at.round < self.aals_round:", "if at.round <= self.aals_round:", PPLR),
     Fault("methods/pplr.py", "self.heads.classifier[:, : self.num_clusters] = parts", "pass", PPLR),
-    Fault("methods/pplr.py", "logits[:, : self.num_clusters], part_logits", "logits, part_logits", PPLR),
+    Fault("methods/pplr.py", "batch.camids, classes=self.num_clusters)", "batch.camids)", PPLR),
     Fault(
         "methods/parts.py",
         "images = slice(rows.real)",

@@ -7,12 +7,31 @@ from tests.faults.fault import Fault
 BENCH = "workbench/test_tables.py workbench/test_assignment.py"
 SHARDS = "workbench/test_extraction.py"
 GALLERY = "workbench/test_store.py"
+BAD = "workbench/test_bad_input.py"
+ENDS = "workbench/test_interruption.py"
 REVIEW = "review/test_store.py review/test_server.py"
-REPORT = "report/test_page.py report/test_files.py"
+REPORT = "report/test_page.py report/test_rankings.py report/test_files.py"
 TUNING = "engine/test_tuning.py"
 
 FAULTS = [
     # --------------------------------------------------------------------------------------------- workbench
+    Fault("workbench/store.py", "if theirs and not ours:", "if False:", GALLERY),
+    Fault("workbench/store.py", "if ours and not overwrite:", "if False:", GALLERY),
+    Fault("workbench/store.py", "if text == _UNFINISHED:", "if False:", GALLERY),
+    Fault("workbench/places.py", "if needed and not os.environ.get(needed):", "if False:", GALLERY),
+    Fault(
+        "workbench/start_weights.py", "if not cfg.MODEL.BACKBONE.PRETRAIN:", "if False:", "workbench/test_timm_model.py"
+    ),
+    Fault("workbench/feature_table.py", "if len(set(table.paths)) != len(table):", "if False:", BAD),
+    Fault("workbench/feature_table.py", "    if one != other:", "    if False:", BAD),
+    Fault("workbench/extraction.py", "with stopping_later(parts.when_stopped):", "if True:", ENDS),
+    Fault("engine/commands/search.py", '"stdout" if arguments.output else "stderr"', '"stdout"', BAD),
+    Fault(
+        "engine/hooks/history.py",
+        'self._previous is None and not noted["label_free"]',
+        "False",
+        "engine/test_history.py",
+    ),
     Fault("workbench/assignment.py", "(labels >= 0) & ~found.alone", "labels >= 0", BENCH),
     Fault("workbench/assignment.py", "above = 1 - torch.searchsorted", "above = torch.searchsorted", BENCH),
     Fault("workbench/assignment.py", "(below - above).abs().argmin()", "(below - above).argmin()", BENCH),
@@ -221,7 +240,7 @@ FAULTS = [
         TUNING,
     ),
     Fault("engine/tuning/lists.py", "place[lists.inter[kept]], other", "place[lists.intra[kept]], other", TUNING),
-    Fault("engine/tuning/lists.py", "k1_includes_self=builder.k1_includes_self,\n", "", TUNING),
+    Fault("neighbors/builder.py", "k1_includes_self=node.K1_INCLUDES_SELF,\n", "", "neighbors/test_metric.py"),
     Fault("engine/tuning/sweep.py", "key=lambda row: -row.score", "key=lambda row: row.score", TUNING),
     Fault("engine/tuning/sweep.py", "generator_for(seed, number)", "generator_for(seed, 0)", TUNING),
     Fault("engine/tuning/sweep.py", ".sort().values", "", TUNING),

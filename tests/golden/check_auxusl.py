@@ -311,7 +311,7 @@ def pseudo_label_step(case: Case) -> None:
     clustering = method.label(0, lambda feature: features)
     np.testing.assert_array_equal(clustering.labels.numpy(), expected["out_labels"])
     assert clustering.num_clusters == int(expected["out_num_clusters"])
-    close("eps", clustering.extras["eps"], expected["out_eps"], 1e-3, 0)
+    close("eps", clustering.eps, expected["out_eps"], 1e-3, 0)
     plan = method.plan(clustering, 0)
     assert plan.iters == int(expected["out_num_iters"])
     for network in (method.model, method.teacher.model):

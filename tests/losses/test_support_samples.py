@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreid.losses import Supports, interpolation_degree, label_preserving_loss, support_samples
+from unreid.losses.support_scores import SupportScores
 from unreid.memory import ClusterMemory
 from unreid.utils.errors import UserError
 
@@ -116,3 +117,28 @@ def test_float32_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = support_samples(features, rows, targets, degree=0.4)
     assert isinstance(mixed, Supports) and all(torch.equal(a, b) for a, b in zip(plain, mixed))
+
+
+@pytest.mark.parametrize("topk", [1, 3])
+@pytest.mark.parametrize("length", [1.0, 0.7])
+def test_scores_of_supports_follow_from_those_of_the_features(topk: int, length: float) -> None:
+    """Values and gradients, in float64; dropout behind the normalisation gives features of other lengths."""
+    rows, features, targets = (value.double() if value.is_floating_point() else value for value in full_batch())
+    features = (length * features).requires_grad_()
+    supports = support_samples(features, rows, targets, degree=0.4, topk=topk)
+    expected = (
+        F.normalize(torch.cat((features, supports.features)), dim=1) @ rows.t(),
+        features @ supports.features.t(),
+    )
+    known = features @ rows.t()
+    scores = SupportScores(features, known, rows, targets, degree=0.4, topk=topk)
+    assert torch.equal(scores.neighbors, supports.neighbors) and torch.equal(scores.targets, supports.targets)
+    torch.testing.assert_close(scores.supports(), supports.features)
+    torch.testing.assert_close(scores.of_features(), expected[0][: len(features)])
+    for found, wanted in zip((scores.with_rows(), scores.with_features()), expected):
+        torch.testing.assert_close(found, wanted)
+        weights = torch.linspace(-1, 1, wanted.numel()).view_as(wanted)
+        gradients = [
+            torch.autograd.grad((value * weights).sum(), features, retain_graph=True)[0] for value in (found, wanted)
+        ]
+        torch.testing.assert_close(*gradients)

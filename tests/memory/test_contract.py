@@ -136,6 +136,18 @@ def test_update_touches_only_the_classes_of_the_batch(memory: Memory) -> None:
     assert not memory.bank.requires_grad and inputs.grad is None
 
 
+def test_what_is_drawn_after_an_update_or_a_reset_is_drawn_anew(memory: Memory) -> None:
+    """The counters seed the draws and are part of a checkpoint."""
+    before = memory.get_extra_state()
+    inputs, targets, fields = batch()
+    memory.update(inputs, targets, **fields)
+    memory.update(inputs, targets, **fields)
+    after = memory.get_extra_state()
+    assert (after["resets"], after["updates"]) == (before["resets"], before["updates"] + 2)
+    memory.reset(unit(SAMPLES, DIM), clustering_of(LABELS), camids=torch.arange(SAMPLES) % 3)
+    assert memory.get_extra_state()["resets"] == before["resets"] + 1
+
+
 def test_update_does_not_depend_on_the_order_of_the_classes(memory: Memory) -> None:
     other = copy.deepcopy(memory)
     inputs, targets, fields = batch()

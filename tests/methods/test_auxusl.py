@@ -48,11 +48,13 @@ class ToyVideoModel(ToyModel):
         super().__init__()
         self.classifier = nn.Linear(DIM, classes, bias=False)
 
-    def forward(self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None) -> ModelOutput:
+    def forward(
+        self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None, classes: int | None = None
+    ) -> ModelOutput:
         frames = self.linear(images.flatten(1))
         pooled = frames.unflatten(0, (-1, clip_len)).mean(1)
         neck = self.bottleneck(frames).unflatten(0, (-1, clip_len)).mean(1)
-        return ModelOutput(pooled, F.normalize(neck, dim=1), self.classifier(neck))
+        return ModelOutput(pooled, F.normalize(neck, dim=1), self.classifier(neck)[:, :classes])
 
 
 def auxusl(*overrides: Any) -> AuxUSL:

@@ -36,10 +36,12 @@ class ToyPartModel(ToyModel):
         self.map = nn.Conv2d(3, WIDTH, 1)
         self.part_heads = PartHeads(WIDTH, PARTS, num_classes=classes)
 
-    def forward(self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None) -> ModelOutput:
+    def forward(
+        self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None, classes: int | None = None
+    ) -> ModelOutput:
         neck = self.bottleneck(self.linear(images.flatten(1)))
-        parts, part_logits = self.part_heads(self.map(images))
-        return ModelOutput(neck, F.normalize(neck, dim=1), self.classifier(neck), neck, parts, part_logits)
+        parts, part_logits = self.part_heads(self.map(images), classes=classes)
+        return ModelOutput(neck, F.normalize(neck, dim=1), self.classifier(neck)[:, :classes], neck, parts, part_logits)
 
 
 def pplr(*overrides: Any) -> PPLR:

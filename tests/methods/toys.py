@@ -48,10 +48,10 @@ def toy_method(*overrides: Any, camids: Tensor, model: nn.Module | None = None) 
     return method
 
 
-def toy_clustering(labels: Tensor, seed: int = 1, **extras: Any) -> Clustering:
+def toy_clustering(labels: Tensor, seed: int = 1, **known: Any) -> Clustering:
     """Given labels with random unit features."""
     features = F.normalize(torch.randn(len(labels), DIM, generator=torch.Generator().manual_seed(seed)), dim=1)
-    return Clustering(labels, int(labels.max()) + 1, extras=extras, features=features)
+    return Clustering(labels, int(labels.max()) + 1, features=features, **known)
 
 
 def toy_batch(indices: Tensor, labels: Tensor, camids: Tensor, views: int = 1, seed: int = 2) -> Batch:

@@ -75,3 +75,18 @@ def test_one_pass_extracts_embedding_and_parts(flip: bool) -> None:
     torch.testing.assert_close(found[[4, 0, 2, 1, 3]], torch.cat([embedding, parts.flatten(1)], dim=1))
     with pytest.raises(ValueError, match="no parts"):
         extract_features(model(0), loader, feature="embedding+parts", num_samples=5, device="cpu")
+
+
+def test_the_first_classes_alone_are_those_of_all() -> None:
+    """What a round has no cluster for is not multiplied, and gets no gradient either way."""
+    model = EmbeddingModel(create_backbone("resnet_tiny"), num_classes=9, parts=2).train()
+    images = torch.randn(4, 3, 32, 16, generator=torch.Generator().manual_seed(1))
+    whole, some = model(images), model(images, classes=4)
+    torch.testing.assert_close(some.logits, whole.logits[:, :4])
+    torch.testing.assert_close(some.part_logits, whole.part_logits[:, :, :4])
+    grads = [
+        torch.autograd.grad(found[:, :4].square().sum(), model.classifier.weight)[0]
+        for found in (whole.logits, some.logits)
+    ]
+    torch.testing.assert_close(grads[0], grads[1])
+    assert some.logits.shape[1] == 4 and not grads[1][4:].any()

@@ -204,6 +204,17 @@ def test_structural_ties_are_inside_the_tolerance(backend: str) -> None:
     assert len(graph) == int(np.triu(expected <= 0.5 + 1e-6, 1).sum())
 
 
+def test_a_pair_just_beyond_the_radius_is_kept_by_the_tolerance_alone(backend: str) -> None:
+    whole = jaccard_graph(world(100), k1=12, k2=4, backend=backend)
+    for at in range(0, len(whole), len(whole) // 5):
+        radius = float(whole.dist[at]) - 5e-7
+        with_it, without = (
+            jaccard_graph(world(100), k1=12, k2=4, radius=radius, tol=tol, backend=backend) for tol in (1e-6, 0.0)
+        )
+        assert len(with_it) > len(without) and (without.dist <= radius).all()
+        assert (whole.i[at].item(), whole.j[at].item()) in set(zip(with_it.i.tolist(), with_it.j.tolist()))
+
+
 def test_wrong_settings_are_refused() -> None:
     x = world(20)
     for radius in (1.0, 0.0, 1.5):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unreid.config import get_cfg
+from unreid.config import get_cfg, load_config
 from unreid.neighbors import PairGraphBuilder, jaccard_graph, metric, metric_graph
 from unreid.utils.errors import UserError
 
@@ -65,3 +65,13 @@ def test_the_builder_reads_the_config(name: str) -> None:
     else:
         expected = metric_graph(x, metric=name, radius=0.5)
     assert torch.equal(graph.i, expected.i) and torch.equal(graph.dist, expected.dist)
+
+
+def test_a_builder_has_the_numbers_of_its_config() -> None:
+    numbers = {"K1": 11, "K2": 7, "K1_INCLUDES_SELF": False}
+    cameras = {"K1_INTRA": 5, "K1_INTER": 21, "K2_INTRA": 3, "K2_INTER": 8, "CKRNN": False, "CLQE": False}
+    words = [(f"CLUSTER.{name}", value) for name, value in numbers.items()]
+    words += [(f"CLUSTER.CA.{name}", value) for name, value in cameras.items()]
+    builder = PairGraphBuilder.from_config(load_config(None, [str(word) for pair in words for word in pair]))
+    assert {name: getattr(builder, name.lower()) for name in numbers} == numbers
+    assert {name: getattr(builder.cameras, name.lower()) for name in cameras} == cameras

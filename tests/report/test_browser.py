@@ -99,6 +99,8 @@ def test_a_phone_scrolls_in_one_direction(shown: Any) -> None:
     resize(shown, NARROW, 844)
     shown.refresh()
     assert shown.execute_script("return document.documentElement.scrollWidth") <= NARROW
+    hidden = "return [...document.querySelectorAll('.heat')].filter(e => e.offsetWidth > innerWidth).length"
+    assert shown.execute_script(hidden) == 0, "a table of three cameras is seen whole"
     small = shown.execute_script(
         "return [...document.querySelectorAll('p, td, figcaption, li')].filter(e => e.offsetParent &&"
         " parseFloat(getComputedStyle(e).fontSize) < 11).length"

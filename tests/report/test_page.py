@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from tests.report.worlds import HOSTILE, make_facts, make_samples
 from unreid.report import Facts, write_report
 from unreid.report.charts import Series, line_chart, ticks
 from unreid.report.crops import Crops
+from unreid.report.embedding_map import flattened
 from unreid.report.markup import escaped, tag
 from unreid.report.mosaics import clusters_of
 from unreid.report.page import page
@@ -212,3 +215,23 @@ def test_a_chart_tells_its_lines_apart_without_colour_and_folds_the_numbers_away
     assert len(dashes) == 2 and len(shapes) == 2
     assert "a from 1 to 2; b from 2 to 2" in chart and "<summary>The numbers</summary>" in chart
     assert "no numbers" in line_chart("T", [Series("a", [0], [float("nan")])], x_label="x", y_label="y")
+
+
+@pytest.mark.parametrize("content", ["class UMAP", "raise ImportError('made for another NumPy')", ""])
+def test_the_map_is_drawn_with_umap_or_without(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """umap-learn that works, that cannot be imported, and another package of that name."""
+    works = "class" in content
+    if works:
+        content = (
+            "class UMAP:\n    def __init__(self, metric, random_state, min_dist):\n        assert min_dist < 1\n"
+            "    def fit_transform(self, x):\n        return x[:, :2]\n"
+        )
+    (tmp_path / "umap.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "umap", raising=False)
+    places, how = flattened(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)))
+    monkeypatch.delitem(sys.modules, "umap", raising=False)
+    assert how == ("UMAP" if works else "t-SNE") and places.shape == (20, 2)
+    assert ("cannot be used" in caplog.text) == (not works)

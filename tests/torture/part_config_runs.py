@@ -32,7 +32,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = [
     *("AuxUSL_synthetic_video", "BUC_synthetic", "BUC_synthetic_video", "CCC_DBSCAN_synthetic", "CCC_HDC_synthetic"),
     *("CCC_KMeans_synthetic", "CDSM_synthetic", "ClusterContrast_synthetic", "ISE_synthetic", "SpCL_synthetic"),
-    *("SpCL_UDA_synthetic", "transfer_synthetic"),
+    *("SpCL_UDA_synthetic", "transfer_synthetic", "CAJaccard_synthetic", "CAP_synthetic", "O2CAP_synthetic"),
+    "PPLR_synthetic",
 ]
 SMALL: dict[str, Any] = {
     "DATASETS.SYNTHETIC.TRAIN_IDS": 8,
@@ -118,6 +119,8 @@ NAMES: dict[str, list[str]] = {
         "PerCameraDBSCAN",
         *("sklearn/HDBSCAN", "sklearn/OPTICS", "sklearn/Birch", "nothing"),
     ],
+    "CLUSTER.METRIC": ["jaccard", "ca_jaccard", "euclidean", "cosine", "nothing"],
+    "CLUSTER.KNN.BACKEND": ["torch", "torch_bf16", "faiss_flat", "faiss_ivf", "faiss_hnsw", "nothing"],
     "CLUSTER.REVIEW": ["nothing"],
     "CLUSTER.SKLEARN.ARGUMENTS": ["min_cluster_size=2", "min_samples=2", "nothing"],
     "HOOKS": ["RankedListHook", "nothing"],
@@ -128,7 +131,10 @@ NAMES: dict[str, list[str]] = {
     "CLUSTER.WARMUP.NAME": ["", "DBSCAN", "HDC", "KMeans", "nothing"],
     "DATALOADER.SAMPLER.NAME": ["multi_camera", "identity", "shuffle", "no_camera", "proxy", "nothing"],
     "MODEL.POOLING.NAME": ["avg", "max", "gem", "avg+max", "nothing"],
-    "MODEL.BACKBONE.NAME": ["resnet_tiny", "resnet18", "nothing"],
+    "MODEL.BACKBONE.NAME": [
+        *("resnet_tiny", "resnet18", "osnet_x0_25", "osnet_ain_x1_0", "vit_small", "nothing"),
+        *("timm/test_resnet", "timm/test_vit", "timm/test_convnext", "timm/test_efficientnet", "timm/nothing"),
+    ],
     "DATASETS.SOURCES": ["SyntheticSource", "Synthetic", "nothing"],
     "DATASETS.TESTS": ["Synthetic", "SyntheticVideo", "nothing", "Market1501"],
     "METHOD.LOSSES": ["triplet", "watl=0.5", "cross_entropy", "nothing"],
@@ -141,7 +147,7 @@ NAMES: dict[str, list[str]] = {
 }
 # Tried before anything random: values at their bounds, and the pairs that once ended in a traceback.
 CORNERS = [
-    ("ClusterContrast_synthetic", "OPTIM.CHANNELS_LAST True INPUT.SIZE_TRAIN 64,64 DATALOADER.TRAIN_BATCH_SIZE 32"),
+    ("ClusterContrast_synthetic", "INPUT.SIZE_TRAIN 64,64 DATALOADER.TRAIN_BATCH_SIZE 32"),
     ("ClusterContrast_synthetic", "DATALOADER.TRAIN_BATCH_SIZE 1 DATALOADER.NUM_INSTANCE 1"),
     ("AuxUSL_synthetic_video", "DATALOADER.TRAIN_BATCH_SIZE 4 DATALOADER.TRAIN_SEQ_LEN 1 OPTIM.SUB_BATCH 2"),
     ("BUC_synthetic", "METHOD.BUC.MERGE_PERCENT 0.99"),
@@ -176,6 +182,12 @@ WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "METHOD.CDSM": (["CDSM_synthetic"], {}),
     "METHOD.CCC": (["CCC_DBSCAN_synthetic"], {}),
     "METHOD.SPCL": (["SpCL_synthetic"], {}),
+    "METHOD.PPLR": (["PPLR_synthetic"], {}),
+    "MEMORY.PROXY": (["CAP_synthetic", "O2CAP_synthetic"], {}),
+    "MODEL.PARTS": (["PPLR_synthetic"], {}),
+    "MODEL.BACKBONE": (FILES, {"MODEL.BACKBONE.PRETRAIN": False, "MODEL.BACKBONE.LAST_STRIDE": 0}),
+    "MODEL.DOMAIN_BN": (["SpCL_UDA_synthetic"], {}),
+    "CLUSTER.CAMERA_LINKS": (["O2CAP_synthetic"], {"CLUSTER.NAME": "PerCameraDBSCAN"}),
     "METHOD.AUXUSL": (["AuxUSL_synthetic_video"], {}),
     "MODEL.LOSSES": (["AuxUSL_synthetic_video"], {}),
     "MODEL.EMA": (["AuxUSL_synthetic_video", "CDSM_synthetic"], {}),
@@ -197,8 +209,7 @@ WHERE_IT_MATTERS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "OPTIM.GAMMA": (FILES, {"OPTIM.SCHED": "multistep", "OPTIM.STEPS": [1]}),
     "OPTIM.WARMUP": (FILES, {"OPTIM.WARMUP_EPOCHS": 1}),
     "OPTIM.MOMENTUM": (FILES, {"OPTIM.OPT": "sgd"}),
-    "OPTIM.CHANNELS_LAST": (FILES, {"INPUT.SIZE_TRAIN": [64, 64]}),
-    "MODEL.BACKBONE.WIDTH": (FILES, {"OPTIM.CHANNELS_LAST": True, "INPUT.SIZE_TRAIN": [64, 64]}),
+    "MODEL.BACKBONE.WIDTH": (FILES, {"INPUT.SIZE_TRAIN": [64, 64]}),
 }
 
 

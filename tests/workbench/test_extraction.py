@@ -27,25 +27,35 @@ CONFIG = [
 
 @pytest.fixture
 def crops(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for number in range(20):
-        path = tmp_path / "crops" / f"{number % 4}_c{number % 3}_{number}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (40, 20, 3), dtype=np.uint8)).save(path)
-    (tmp_path / "crops" / "broken_c1.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
-    return tmp_path / "crops"
+    return make_crops(tmp_path)
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
+    return make_checkpoint(tmp_path)
+
+
+def make_crops(folder: Path) -> Path:
+    """Twenty images of three cameras, and a broken one."""
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        path = folder / "crops" / f"{number % 4}_c{number % 3}_{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40, 20, 3), dtype=np.uint8)).save(path)
+    (folder / "crops" / "broken_c1.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    return folder / "crops"
+
+
+def make_checkpoint(folder: Path) -> Path:
+    """A tiny network whose norms have seen something."""
     torch.manual_seed(1)
     cfg = load_config(None, CONFIG)
     model = EmbeddingModel.from_config(cfg, pretrained=False)
     for name, value in model.state_dict().items():
         if name.endswith("running_var"):
             value.uniform_(0.5, 2.0)
-    atomic_save(Checkpoint(model.state_dict(), cfg.dump(), {}, "embedding").pack(), tmp_path / "checkpoint.pth")
-    return tmp_path / "checkpoint.pth"
+    atomic_save(Checkpoint(model.state_dict(), cfg.dump(), {}, "embedding").pack(), folder / "checkpoint.pth")
+    return folder / "checkpoint.pth"
 
 
 def test_a_table_that_was_begun_is_gone_on_with(
@@ -94,7 +104,7 @@ def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, ch
     listed = list_crops(crops)
     one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
     assert np.allclose(one.vectors, other.vectors, atol=1e-5)
-    assert [file.name for file in tmp_path.glob(".export*")] == []
+    assert [file.name for file in tmp_path.glob(".*")] == []
 
 
 @pytest.mark.slow

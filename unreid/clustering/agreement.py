@@ -33,8 +33,8 @@ class AgreementDBSCAN(ThreeRadii):
     """DBSCAN with reliabilities, from one pair graph built at the largest radius.
 
     ``extras`` of the clustering: ``r_comp`` and ``r_indep`` float32 (N,), IoU of a sample's label-mates with those at
-    the tight and at the loose radius (outliers are clusters of their own); ``thr_comp`` and ``thr_indep`` float32 (C,);
-    ``reliable`` bool (N,): whether a sample may enter a margin slot of the memory under ``rule``.
+    the tight and at the loose radius (outliers are clusters of their own); ``thr_comp`` and ``thr_indep`` float32 (C,).
+    ``reliable``: whether a sample may enter a margin slot of the memory under ``rule``.
 
     Args:
         rule: "or" (published; it rejects next to nothing, see ``docs``), "and" (the rule that filters), or "off".
@@ -67,8 +67,14 @@ class AgreementDBSCAN(ThreeRadii):
         (labels, core), tight, loose = self.three_labelings(graph)
         count = int(labels.max()) + 1 if len(labels) else 0
         extras = agreement(labels, tight, loose, count, rule=self.rule, ratio=self.ratio)
-        core = None if core is None else core.cpu()
-        return Clustering(labels.cpu(), count, core=core, extras={"eps": self.eps, **extras})
+        return Clustering(
+            labels.cpu(),
+            count,
+            core=None if core is None else core.cpu(),
+            reliable=extras.pop("reliable"),
+            eps=self.eps,
+            extras=extras,
+        )
 
 
 def agreement(

@@ -11,7 +11,7 @@ from torch import Tensor
 from unreid.constraints.links import Links
 from unreid.neighbors.builder import PairGraphBuilder
 from unreid.structures import Clustering, PairGraph
-from unreid.utils.arrays import ArrayLike, as_codes, as_features
+from unreid.utils.arrays import ArrayLike, as_features, as_ids
 from unreid.utils.errors import InputError
 from unreid.utils.registry import Registry
 
@@ -88,11 +88,7 @@ class Clusterer:
             InputError: arrays of another shape or type.
         """
         features = as_features(X, "X")
-        cameras = None
-        if camids is not None:
-            cameras = as_codes(camids, camids, "camids")[0]
-            if len(cameras) != len(features):
-                raise InputError(f"camids must have one camera for each of {len(features)} rows, not {len(cameras)}.")
+        cameras = None if camids is None else as_ids(camids, "camids", len(features))
         worker = copy.deepcopy(self)
         graph = None if worker.radius is None else self.graph_builder(features, worker.radius, camids=cameras)
         self.clustering_ = worker.cluster(features, graph, seed=seed, camids=cameras)

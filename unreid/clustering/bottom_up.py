@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,13 +128,14 @@ class BottomUpPartition:
         self.labels = torch.arange(num_samples)
         self.merges = merges_per_round(num_samples, merge_percent)
         self.rounds = rounds or num_rounds(merge_percent)
-        self._options: dict[str, Any] = {
-            "size_penalty": size_penalty,
-            "distance": distance,
-            "linkage": linkage,
-            "block": block,
-            "pool_factor": pool_factor,
-        }
+        self._merge = partial(
+            merge_clusters,
+            size_penalty=size_penalty,
+            distance=distance,
+            linkage=linkage,
+            block=block,
+            pool_factor=pool_factor,
+        )
 
     @classmethod
     def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
@@ -155,7 +157,7 @@ class BottomUpPartition:
 
     def merge(self, features: Tensor) -> Tensor:
         """Merges once on ``features`` (N, D), as they are after this round's training; returns the new labels."""
-        self.labels = merge_clusters(features, self.labels, self.merges, **self._options)
+        self.labels = self._merge(features, self.labels, self.merges)
         return self.labels
 
     def clustering(self) -> Clustering:

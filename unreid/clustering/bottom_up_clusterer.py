@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from unreid.utils.errors import UserError
 
 
 @CLUSTERERS.register("BottomUp")
+@dataclass(eq=False)
 class BottomUp(Clusterer):
     """Merges of BUC (Lin et al., AAAI 2019) until ``num_clusters`` are left; no outliers.
 
@@ -27,22 +29,17 @@ class BottomUp(Clusterer):
         size_penalty, distance, linkage: see :func:`~unreid.clustering.bottom_up.merge_clusters`.
     """
 
-    def __init__(
-        self,
-        num_clusters: int,
-        *,
-        merge_percent: float = 0.05,
-        size_penalty: float = 0.003,
-        distance: str = "sqeuclidean",
-        linkage: str = "min",
-    ) -> None:
-        if num_clusters < 1 or not 0 < merge_percent < 1:
-            raise ValueError(f"need num_clusters >= 1 and merge_percent in (0, 1), not {num_clusters}, {merge_percent}")
-        self.num_clusters = num_clusters
-        self.merge_percent = merge_percent
-        self.size_penalty = size_penalty
-        self.distance = distance
-        self.linkage = linkage
+    num_clusters: int
+    _: KW_ONLY
+    merge_percent: float = 0.05
+    size_penalty: float = 0.003
+    distance: str = "sqeuclidean"
+    linkage: str = "min"
+
+    def __post_init__(self) -> None:
+        clusters, share = self.num_clusters, self.merge_percent
+        if clusters < 1 or not 0 < share < 1:
+            raise ValueError(f"need num_clusters >= 1 and merge_percent in (0, 1), not {clusters}, {share}")
 
     @classmethod
     def from_config(cls, cfg: Any) -> BottomUp:

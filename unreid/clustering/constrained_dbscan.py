@@ -94,10 +94,7 @@ class ConstrainedDBSCAN(DBSCAN):
             )
         check_links(self.links, graph.n)
         eps = self.current_eps(graph)
-        labels = self._fit(graph.to("cpu"), self.links, eps)
-        found = Clustering.from_labels(labels)
-        found.extras["eps"] = eps
-        return found
+        return Clustering.from_labels(self._fit(graph.to("cpu"), self.links, eps), eps=eps)
 
     def _fit(self, graph: PairGraph, given: Links, eps: float) -> np.ndarray:
         if self.mode == "clean":

@@ -34,8 +34,16 @@ class CorrectedClusterer(Clusterer):
         """The clustering of float (N, D) features as it shall be."""
         raise NotImplementedError
 
-    def cluster(self, features: Tensor, graph: PairGraph | None, **options: Any) -> Clustering:
-        return self.correct(self.clusterer.cluster(features, graph, **options), features)
+    def cluster(
+        self,
+        features: Tensor,
+        graph: PairGraph | None,
+        *,
+        round: int = 0,
+        seed: int = 0,
+        camids: Tensor | None = None,
+    ) -> Clustering:
+        return self.correct(self.clusterer.cluster(features, graph, round=round, seed=seed, camids=camids), features)
 
     def state_dict(self) -> dict[str, Any]:
         return self.clusterer.state_dict()

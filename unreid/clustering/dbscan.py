@@ -200,7 +200,7 @@ class DBSCAN(DensityClusterer):
         eps = self.current_eps(graph)
         labels, core = self.labels_at(graph, eps)
         count = int(labels.max()) + 1 if len(labels) else 0
-        return Clustering(labels.cpu(), count, core=None if core is None else core.cpu(), extras={"eps": eps})
+        return Clustering(labels.cpu(), count, core=None if core is None else core.cpu(), eps=eps)
 
     def state_dict(self) -> dict[str, Any]:
         return {"eps": self.fixed}

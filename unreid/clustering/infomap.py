@@ -60,7 +60,7 @@ class Infomap(Clusterer):
         labels = self._communities(near, seed + round)
         sizes = np.bincount(labels[labels >= 0], minlength=1)
         labels[(labels >= 0) & (sizes[labels] < self.min_samples)] = -1
-        return Clustering.from_labels(torch.from_numpy(labels), extras={"eps": self.eps})
+        return Clustering.from_labels(torch.from_numpy(labels), eps=self.eps)
 
     def _communities(self, graph: PairGraph, seed: int) -> np.ndarray:
         """int64 (N,): community of every linked sample, -1 for samples without a link."""

@@ -58,14 +58,14 @@ class PerCameraDBSCAN(Clusterer):
 
     @classmethod
     def from_config(cls, cfg: Any) -> PerCameraDBSCAN:
-        node = cfg.CLUSTER
-        if node.METRIC == CAMERA_JACCARD:
+        node, builder = cfg.CLUSTER, PairGraphBuilder.from_config(cfg)
+        if builder.metric == CAMERA_JACCARD:
             raise UserError(
                 "CLUSTER.NAME PerCameraDBSCAN sees one camera at a time, where ca_jaccard has nothing to balance: set "
                 "CLUSTER.METRIC jaccard."
             )
         clusterer = cls(node.EPS, node.MIN_SAMPLES, links=node.CAMERA_LINKS)
-        clusterer.graph_builder = PairGraphBuilder.from_config(cfg)
+        clusterer.graph_builder = builder
         return clusterer
 
     def cluster(

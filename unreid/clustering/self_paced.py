@@ -108,8 +108,8 @@ class SelfPacedDBSCAN(ThreeRadii):
         found = self_paced_labels(normal, tight, loose, self.threshold, self.quantile)
         self.threshold = found.threshold
         several = int((torch.bincount(found.labels) > 1).sum())
-        extras = {"eps": self.eps, "released": found.released.cpu(), "clusters": several}
-        return Clustering.from_labels(found.labels, extras=extras)
+        extras = {"released": found.released.cpu(), "clusters": several}
+        return Clustering.from_labels(found.labels, eps=self.eps, extras=extras)
 
     def state_dict(self) -> dict[str, Any]:
         return {"threshold": self.threshold}

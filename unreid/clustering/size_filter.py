@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -34,11 +36,9 @@ def drop_small_clusters(clustering: Clustering, min_size: int) -> Clustering:
     number = torch.where(kept, kept.cumsum(0) - 1, -1)
     renumbered = torch.where(labels >= 0, number[labels.clamp(min=0)], -1) if len(number) else labels.clone()
     centroids = clustering.centroids
-    return Clustering(
-        renumbered,
-        int(kept.sum()),
+    return replace(
+        clustering,
+        labels=renumbered,
+        num_clusters=int(kept.sum()),
         centroids=None if centroids is None else centroids[kept.to(centroids.device)],
-        core=clustering.core,
-        extras=clustering.extras,
-        features=clustering.features,
     )

@@ -68,9 +68,13 @@ def recalibration_without_cameras(cfg: Any) -> str:
     return ""
 
 
+def _is_jaccard(cfg: Any) -> bool:
+    return bool(cfg.CLUSTER.METRIC.lower().endswith("jaccard"))
+
+
 def jaccard_radius_below_one(cfg: Any) -> str:
     """The pair graph holds no pair without a common neighbour: their Jaccard distance is 1."""
-    if cfg.CLUSTER.METRIC.endswith("jaccard") and cfg.CLUSTER.EPS >= 1:
+    if _is_jaccard(cfg) and cfg.CLUSTER.EPS >= 1:
         metric = cfg.CLUSTER.METRIC
         return (
             f"CLUSTER.EPS ({cfg.CLUSTER.EPS}) must be below 1 with CLUSTER.METRIC {metric}, whose largest value is 1."
@@ -108,7 +112,7 @@ def nesterov_needs_momentum(cfg: Any) -> str:
 def hdc_on_its_own_distances(cfg: Any) -> str:
     """HDC takes what the pair graph does not hold for the largest distance, which only Jaccard has."""
     names = {cfg.CLUSTER.NAME.lower(), cfg.CLUSTER.WARMUP.NAME.lower()}
-    if "hdc" in names and cfg.CLUSTER.HDC.USE_JACCARD and not cfg.CLUSTER.METRIC.endswith("jaccard"):
+    if "hdc" in names and cfg.CLUSTER.HDC.USE_JACCARD and not _is_jaccard(cfg):
         return (
             f"CLUSTER.NAME HDC reads Jaccard distances, not CLUSTER.METRIC {cfg.CLUSTER.METRIC}: set it to jaccard, or "
             "CLUSTER.HDC.USE_JACCARD False for the distances of CLUSTER.HDC.SIMILARITY."

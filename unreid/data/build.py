@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unreid.data.augment_params import AugmentRecipe, ColorJitter
 from unreid.data.batches import EpochBatches
-from unreid.data.cache import ImageCache, usable_processors
+from unreid.data.cache import ImageCache
 from unreid.data.extract_loader import ExtractLoader
 from unreid.data.loader import TrainLoader
 from unreid.data.reading import CorruptImages, Resize
@@ -20,6 +20,7 @@ from unreid.data.samplers import SAMPLERS, Sampler
 from unreid.data.transforms import TestTransform, TrainTransform
 from unreid.structures import RoundPlan, Tracklet
 from unreid.utils.pixels import pixel_statistics
+from unreid.utils.processors import usable_processors
 from unreid.utils.registry import Registry
 
 TRANSFORMS: Registry[Callable[[Any], TrainTransform]] = Registry("transform")

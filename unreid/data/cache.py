@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unreid.data.reading import CorruptImages, Resize, read_pixels
+from unreid.utils.processors import usable_processors
 
 logger = logging.getLogger(__name__)
 
@@ -125,9 +125,3 @@ class ImageCache:
                 pool.shutdown(cancel_futures=True)
                 raise
         return CachedImages(pixels, readable)
-
-
-def usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):  # knows about containers and taskset; not on every platform
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 
+from unreid.utils.arrays import ArrayLike, as_integers
 from unreid.utils.registry import Registry
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
@@ -30,6 +31,7 @@ class Sampler(ABC):
             ("emit"), which shifts all later groups, as published.
 
     Raises:
+        InputError: labels or cameras that are no integers (N,).
         ValueError: an unknown option, K < 1, or no labelled sample that a pass could list.
 
     Attributes:
@@ -42,8 +44,8 @@ class Sampler(ABC):
 
     def __init__(
         self,
-        labels: np.ndarray | Sequence[int],
-        camids: np.ndarray | Sequence[int] | None = None,
+        labels: ArrayLike,
+        camids: ArrayLike | None = None,
         num_instances: int = 1,
         *,
         draw: str = "3c",
@@ -55,10 +57,10 @@ class Sampler(ABC):
             raise ValueError(f"unknown singleton rule {singleton!r}; known: {', '.join(SINGLETONS)}")
         if num_instances < 1:
             raise ValueError(f"a group has at least one sample, not {num_instances}")
-        self.labels = np.asarray(labels, dtype=np.int64)
-        self.camids = np.zeros_like(self.labels) if camids is None else np.asarray(camids, dtype=np.int64)
-        if self.labels.shape != self.camids.shape:
-            raise ValueError(f"{self.labels.shape} labels and {self.camids.shape} cameras")
+        self.labels = as_integers(labels, "labels").numpy(force=True)
+        self.camids = np.zeros_like(self.labels)
+        if camids is not None:
+            self.camids = as_integers(camids, "camids", len(self.labels)).numpy(force=True)
         self.num_instances = num_instances
         self.draw = draw
         self.singleton = singleton
@@ -179,16 +181,15 @@ class ProxySampler(GroupSampler):
 
     def __init__(
         self,
-        labels: np.ndarray | Sequence[int],
-        camids: np.ndarray | Sequence[int] | None = None,
+        labels: ArrayLike,
+        camids: ArrayLike | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        clusters = np.asarray(labels, dtype=np.int64)
-        cameras = np.zeros_like(clusters) if camids is None else np.asarray(camids, dtype=np.int64)
-        if clusters.shape == cameras.shape:  # otherwise the base says so
-            clusters = np.where(clusters < 0, -1, clusters * (cameras.max(initial=0) + 1) + cameras)
-        super().__init__(clusters, camids, *args, **kwargs)
+        clusters = as_integers(labels, "labels")
+        cameras = torch.zeros_like(clusters) if camids is None else as_integers(camids, "camids", len(clusters))
+        proxies = clusters * (int(cameras.max()) + 1 if len(cameras) else 1) + cameras
+        super().__init__(torch.where(clusters < 0, -1, proxies), cameras, *args, **kwargs)
 
 
 @SAMPLERS.register("shuffle")

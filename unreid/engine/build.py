@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from unreid.data.datasets.base import ReIDDataset
 from unreid.data.datasets.scorable import check_scorable
 from unreid.engine.checkpoint import load_model
 from unreid.engine.constraints import build_test_modifiers, build_train_constraints
-from unreid.engine.data import Extraction, build_data, round_loader, unlabelled_batches
+from unreid.engine.data import Extraction, build_data, round_loader
 from unreid.engine.hooks import HOOKS, Evaluate, Hook, Run
 from unreid.engine.optim import LRSchedule, build_optimizer
 from unreid.engine.precision import Precision
@@ -34,6 +34,7 @@ from unreid.models.embedding import EmbeddingModel
 from unreid.models.folded_norms import settle
 from unreid.models.memory_format import set_memory_format
 from unreid.models.pretrained import published_weights
+from unreid.structures import RoundPlan
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.events import WRITERS, ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
@@ -139,47 +140,23 @@ def build_trainer(
         hooks: further hooks, called after those that ``HOOKS`` names.
     """
     run = assemble(cfg, output_dir, device, train=True, loaded=resumed)
-    model, tracklets, cache = run.model, run.data.tracklets, run.extraction.cache
+    model = run.model
     if not resumed:
-        _settle_norms(cfg, model, partial(unlabelled_batches, cfg, tracklets, device=device, cache=cache))
+        _settle_norms(run)
     if cfg.MODEL.RECALIBRATE_BN and not resumed:
-        count = cfg.MODEL.RECALIBRATE_BN
-        recalibrate_bn(model, unlabelled_batches(cfg, tracklets, count, device=device, cache=cache))
-    method = build_method(cfg, model=model, camids=[tracklet.camid for tracklet in tracklets])
-    source = run.data.source
-    if source is not None:
-        method.take_source(
-            source.labels, lambda feature: run.extraction(method.encoder, source.tracklets, feature, round=0).values
-        )
-    constraints = build_train_constraints(cfg, run.data)
-    if constraints is not None:
-        method.constrain(constraints)
+        recalibrate_bn(model, unlabelled_batches(run, cfg.MODEL.RECALIBRATE_BN))
+    method = _method_of(run)
     warmup = None
     if cfg.WARMUP.EPOCHS:
         warmup = InstanceDiscrimination.from_warmup_config(
             cfg, model=model, teacher=method.teacher, camids=method.camids
         )
     _distribute(cfg, model, [method] if warmup is None else [method, warmup], device)
-    builders = Builders(
-        loader=lambda plan, views, is_warmup: round_loader(
-            cfg,
-            tracklets,
-            plan,
-            views,
-            device=device,
-            cache=cache,
-            channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
-            source=None if is_warmup else source,
-        ),
-        extract=lambda encoder, feature, round: run.extraction(encoder, tracklets, feature, round=round),
-        optimizer=lambda: build_optimizer(cfg, model),
-        learning_rate=LRSchedule.from_config(cfg),
-    )
     return Trainer(
         model=model,
         method=method,
         warmup=warmup,
-        builders=builders,
+        builders=_builders(run),
         guard=RoundGuard(cfg.CLUSTER.MAX_EMPTY_ROUNDS),
         precision=Precision(cfg.OPTIM.AMP, cfg.OPTIM.CLIP_GRAD, device),
         storage=storage,
@@ -189,9 +166,56 @@ def build_trainer(
     )
 
 
-def _settle_norms(cfg: CfgNode, model: EmbeddingModel, batches: Callable[[int], Iterable[Tensor]]) -> None:
+def _method_of(run: Run) -> Method:
+    """The method, with the labelled source and what is known about pairs taken over."""
+    method = build_method(run.cfg, model=run.model, camids=[tracklet.camid for tracklet in run.data.tracklets])
+    source = run.data.source
+    if source is not None:
+        method.take_source(
+            source.labels, lambda feature: run.extraction(method.encoder, source.tracklets, feature, round=0).values
+        )
+    constraints = build_train_constraints(run.cfg, run.data)
+    if constraints is not None:
+        method.constrain(constraints)
+    return method
+
+
+def _builders(run: Run) -> Builders:
+    cfg, tracklets = run.cfg, run.data.tracklets
+    return Builders(
+        loader=lambda plan, views, is_warmup: round_loader(
+            cfg,
+            tracklets,
+            plan,
+            views,
+            device=run.device,
+            cache=run.extraction.cache,
+            channel_jitter=cfg.WARMUP.CHANNEL_JITTER if is_warmup else None,
+            source=None if is_warmup else run.data.source,
+        ),
+        extract=lambda encoder, feature, round: run.extraction(encoder, tracklets, feature, round=round),
+        optimizer=lambda: build_optimizer(cfg, run.model),
+        learning_rate=LRSchedule.from_config(cfg),
+    )
+
+
+def unlabelled_batches(run: Run, count: int) -> Iterator[Tensor]:
+    """``count`` batches of augmented images in random order, for the re-estimation of BN statistics.
+
+    Every process sees the whole batches, so that all of them begin with the statistics that one process would have.
+    """
+    tracklets, cache = run.data.tracklets, run.extraction.cache
+    size = min(run.cfg.DATALOADER.TRAIN_BATCH_SIZE, len(tracklets))
+    plan = RoundPlan(torch.arange(len(tracklets)), epochs=1, iters=count, sampler="shuffle", batch_size=size)
+    with round_loader(run.cfg, tracklets, plan, ("strong",), device=run.device, cache=cache, whole=True) as loader:
+        for batch in loader.epoch(0):
+            yield batch.views[0]
+
+
+def _settle_norms(run: Run) -> None:
     """Gives BatchNorm layers that an export has folded away the statistics of a few hundred training images."""
-    layers = settle(model, batches(max(2, math.ceil(SETTLING_IMAGES / cfg.DATALOADER.TRAIN_BATCH_SIZE))))
+    count = max(2, math.ceil(SETTLING_IMAGES / run.cfg.DATALOADER.TRAIN_BATCH_SIZE))
+    layers = settle(run.model, unlabelled_batches(run, count))
     if layers:
         logger.info(
             "%d folded BatchNorm layers got the statistics of the training images; features stay the same", layers

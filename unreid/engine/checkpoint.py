@@ -15,6 +15,7 @@ from unreid.models.convert import is_head, load_weights
 from unreid.models.weight_files import read_file
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save, load_checkpoint
+from unreid.utils.shipped_weights import locate_weights
 from unreid.utils.state import StateError
 
 
@@ -55,7 +56,7 @@ def read_run(path: str | Path) -> Checkpoint:
     Raises:
         UserError: the file is missing or damaged, or training cannot go on from it.
     """
-    content = load_checkpoint(path)
+    content = load_checkpoint(locate_weights(path))
     if not is_own(content):
         raise UserError(
             f"{path} is not a checkpoint of this project, so training cannot go on from it; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -272,17 +271,3 @@ def round_loader(
     size = target.batches.batch_size
     beside = replace(plan, targets=source.labels, iters=len(target), sampler=None, batch_size=size)
     return JointLoader(target, build_train_loader(cfg, source.tracklets, beside, views, place=place, seed=seed))
-
-
-def unlabelled_batches(
-    cfg: CfgNode, tracklets: list[Tracklet], count: int, *, device: torch.device, cache: ImageCache | None
-) -> Iterator[Tensor]:
-    """``count`` batches of augmented images in random order, for the re-estimation of BN statistics.
-
-    Every process sees the whole batches, so that all of them begin with the statistics that one process would have.
-    """
-    size = min(cfg.DATALOADER.TRAIN_BATCH_SIZE, len(tracklets))
-    plan = RoundPlan(torch.arange(len(tracklets)), epochs=1, iters=count, sampler="shuffle", batch_size=size)
-    with round_loader(cfg, tracklets, plan, ("strong",), device=device, cache=cache, whole=True) as loader:
-        for batch in loader.epoch(0):
-            yield batch.views[0]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.logging import discard_stdout, open_standard_streams
+from unreid.utils.processors import wait_without_spinning
 from unreid.utils.signals import EXIT_INTERRUPTED, Interrupted, hurry_at_exit, say, stop_name, stop_signals
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def guarded(command: Callable[[], None], name: str = "unreid") -> int:
     Of several processes only the first to fail speaks; all of them end with a status other than 0.
     """
     open_standard_streams()
+    wait_without_spinning()
     try:
         with stop_signals():
             return _guarded(command, name)

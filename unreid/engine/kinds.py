@@ -28,10 +28,12 @@ class Kind:
     Attributes:
         home: "module:attribute" of its registry.
         purpose: the config key that names such a part, and what it is for.
+        also: another word for the kind, which users may say.
     """
 
     home: str
     purpose: str
+    also: str = ""
 
     def load(self) -> Registry:
         """The registry itself, filled by the package and the plug-ins imported so far."""
@@ -47,6 +49,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "loss": Kind("unreid.losses:LOSSES", "METHOD.LOSSES, MODEL.LOSSES.ID_OPTION and TRI_OPTION: scalars of a batch"),
     "clusterer": Kind("unreid.clustering:CLUSTERERS", "CLUSTER.NAME: features to pseudo labels"),
+    "metric": Kind("unreid.neighbors:METRICS", "CLUSTER.METRIC: the distance that is clustered"),
+    "kNN back-end": Kind(
+        "unreid.neighbors:KNN_BACKENDS", "CLUSTER.KNN.BACKEND: how nearest neighbours are searched", also="knn"
+    ),
     "memory": Kind("unreid.memory:MEMORIES", "MEMORY.NAME: the rows that a batch is contrasted with"),
     "memory update rule": Kind("unreid.memory:UPDATE_RULES", "MEMORY.UPDATE: which samples of a batch move a row"),
     "diversity memory mode": Kind("unreid.memory:DIVERSITY_MODES", "MEMORY.UPDATE of the DiversityMemory"),
@@ -84,10 +90,10 @@ def find_kind(word: str) -> str:
 
 def _words() -> Registry[str]:
     words: Registry[str] = Registry("kind of part")
-    for kind in KINDS:
+    for kind, entry in KINDS.items():
         word = kind.replace(" ", "-")
         plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}es" if word.endswith("s") else f"{word}s"
-        words.register(plural, word, kind)(kind)
+        words.register(plural, word, kind, *filter(None, [entry.also]))(kind)
     return words
 
 

@@ -9,6 +9,10 @@ from typing import Any
 
 from unreid.engine.kinds import KINDS, find_kind
 from unreid.utils.plugins import import_installed, import_plugins
+from unreid.utils.shipped_weights import shipped_names, summary
+
+WEIGHTS = "weights"
+_WEIGHTS = "MODEL.INIT_PATH, RESUME and MODEL of the commands: networks that come with the package"
 
 
 def list_parts(kind: str | None = None, plugins: Sequence[str] = ()) -> None:
@@ -19,6 +23,9 @@ def list_parts(kind: str | None = None, plugins: Sequence[str] = ()) -> None:
     """
     if kind is None:
         rows = [(word.replace(" ", "-"), entry.purpose) for word, entry in KINDS.items()]
+        rows.append((WEIGHTS, _WEIGHTS))
+    elif kind.lower() == WEIGHTS:
+        rows = [(name, summary(name)) for name in shipped_names()]
     else:
         found = find_kind(kind)
         import_installed()

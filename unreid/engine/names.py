@@ -75,6 +75,8 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
         *(("loss", word.partition("=")[0]) for word in cfg.METHOD.LOSSES),
         ("loss", cfg.MODEL.LOSSES.ID_OPTION),
         ("loss", cfg.MODEL.LOSSES.TRI_OPTION),
+        ("metric", cfg.CLUSTER.METRIC),
+        ("kNN back-end", cfg.CLUSTER.KNN.BACKEND),
         ("memory", cfg.MEMORY.NAME),
         *(("backbone", name) for name in (cfg.MODEL.BACKBONE.NAME,) if not name.startswith(TIMM)),
         ("pooling", cfg.MODEL.POOLING.NAME),

@@ -48,7 +48,7 @@ def explain_outliers(method: Method, clustering: Clustering, round: int = 0) -> 
     if density is None or features is None or count > LARGEST:
         return f"{begun}. Raise CLUSTER.EPS, lower CLUSTER.MIN_SAMPLES, or compare recipes with unreid tune."
     assert method.graph_builder is not None
-    eps = float(clustering.extras.get("eps", density.eps))
+    eps = density.eps if clustering.eps is None else clustering.eps
     seen = method.centered(features)
     wide = method.graph_builder(seen, max(WIDE, eps), camids=method.camids, round=round, shared=False)
     graph = modify_graph(wide, method.modifiers)

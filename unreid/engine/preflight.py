@@ -20,6 +20,7 @@ from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
 from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_plugins
+from unreid.utils.shipped_weights import locate_weights, shipped_names
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
-    if cluster.KNN.BACKEND.startswith("faiss"):
+    if cluster.KNN.BACKEND.lower().startswith("faiss"):
         needed.append((f"CLUSTER.KNN.BACKEND {cluster.KNN.BACKEND}", "faiss", "set CLUSTER.KNN.BACKEND torch"))
     return needed
 
@@ -108,13 +109,24 @@ def check_weight_files(cfg: CfgNode) -> None:
     """The one file that the network starts from: ``RESUME``, else ``MODEL.INIT_PATH``, else the backbone's."""
     backbone = cfg.MODEL.BACKBONE
     if cfg.RESUME and cfg.RESUME != AUTO:
-        check_file(cfg.RESUME, "RESUME")
+        check_weights(cfg.RESUME, "RESUME")
     elif cfg.TEST.EVAL_ONLY:
         return
     elif cfg.MODEL.INIT_PATH:
-        check_file(cfg.MODEL.INIT_PATH, "MODEL.INIT_PATH")
+        check_weights(cfg.MODEL.INIT_PATH, "MODEL.INIT_PATH")
     elif backbone.PRETRAIN and backbone.PRETRAIN_PATH:
-        check_file(backbone.PRETRAIN_PATH, "MODEL.BACKBONE.PRETRAIN_PATH")
+        check_weights(backbone.PRETRAIN_PATH, "MODEL.BACKBONE.PRETRAIN_PATH")
+
+
+def check_weights(named: str, key: str) -> None:
+    """As :func:`check_file`, where the bare name of a network that comes with the package will do as well."""
+    path = locate_weights(named)
+    if not path.suffix and str(path) == path.name and not os.path.exists(path):
+        raise UserError(
+            f"{key}: there is neither a file {named} nor a network of that name in the package; its networks are "
+            f"{', '.join(shipped_names())}."
+        )
+    check_file(str(path), key)
 
 
 def check_file(path: str, key: str) -> None:

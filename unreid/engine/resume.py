@@ -45,7 +45,7 @@ FREE = (
         "MODEL.BACKBONE.MIN_MATCH",
     ),
     *("DATASETS.ROOT", "DATASETS.TESTS", "DATALOADER.NUM_WORKERS", "DATALOADER.TEST_BATCH_SIZE", "DATALOADER.CACHE"),
-    *("OPTIM.COMPILE", "CLUSTER.MAX_EMPTY_ROUNDS", "CLUSTER.KNN.BACKEND"),
+    *("OPTIM.COMPILE", "OPTIM.CHANNELS_LAST", "CLUSTER.MAX_EMPTY_ROUNDS", "CLUSTER.KNN.BACKEND"),
 )
 """Keys (or their beginnings) that may change on the way: they do not change what is learnt, or no longer do."""
 

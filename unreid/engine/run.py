@@ -32,6 +32,7 @@ from unreid.utils.io import atomic_write_text
 from unreid.utils.job import init_from_env, one_voice, shutdown
 from unreid.utils.logging import log_to_folder, setup_logging
 from unreid.utils.plugins import import_installed, import_plugins
+from unreid.utils.processors import limit_threads
 from unreid.utils.seed import seed_everything
 from unreid.utils.writing import sweep
 
@@ -167,6 +168,7 @@ def _begin(cfg: CfgNode) -> torch.device:
     if cfg.PLUGINS:
         logger.info("plug-ins: %s", ", ".join(cfg.PLUGINS))
     check_packages(cfg, load=True)
+    limit_threads()
     seed_everything(cfg.SEED)
     return device
 

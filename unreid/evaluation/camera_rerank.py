@@ -82,15 +82,31 @@ def camera_rerank_features(
     gallery_camids: ArrayLike,
     *,
     q_g: Tensor | None = None,
-    **options: float | None,
+    k1_intra: int = 5,
+    k1_inter: int = 20,
+    k2_intra: int = 3,
+    k2_inter: int = 3,
+    lambda_value: float = 0.3,
 ) -> Tensor:
     """:func:`camera_rerank` of features (Q, D) and (G, D), whose gallery x gallery distances are never stored.
 
-    ``q_g``, squared Euclidean, replaces the query x gallery block. ``options`` go to :func:`camera_rerank`.
+    ``q_g``, squared Euclidean, replaces the query x gallery block. The sizes are those of
+    :func:`camera_rerank`.
     """
     q_g = DistanceBlocks(query, gallery).dense() if q_g is None else q_g
     q_q, g_g = DistanceBlocks(query, query), DistanceBlocks(gallery, gallery)
-    return camera_rerank(q_g, q_q, g_g, query_camids, gallery_camids, **options)  # type: ignore[arg-type]
+    return camera_rerank(
+        q_g,
+        q_q,
+        g_g,
+        query_camids,
+        gallery_camids,
+        k1_intra=k1_intra,
+        k1_inter=k1_inter,
+        k2_intra=k2_intra,
+        k2_inter=k2_inter,
+        lambda_value=lambda_value,
+    )
 
 
 def _camera_ranks(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unreid.utils.arrays import ArrayLike, as_codes, as_integers
+from unreid.utils.arrays import ArrayLike, as_ids, as_integers
 
 
 def cluster_report(labels: ArrayLike, pids: ArrayLike, camids: ArrayLike | None = None) -> dict[str, float]:
@@ -31,12 +31,10 @@ def cluster_report(labels: ArrayLike, pids: ArrayLike, camids: ArrayLike | None 
         All shares are in [0, 1] (``ari`` can be slightly negative) and 0 where there is nothing to count.
 
     Raises:
-        ValueError: the lengths differ.
+        InputError: the lengths differ, or ids are neither integers nor strings.
     """
     labels = as_integers(labels, "labels").cpu().numpy()
-    pids = as_codes(pids, pids, "identities")[0].cpu().numpy()
-    if len(labels) != len(pids):
-        raise ValueError(f"{len(labels)} labels for {len(pids)} identities")
+    pids = as_ids(pids, "pids", len(labels)).cpu().numpy()
     clustered = labels >= 0
     sizes = np.unique(labels[clustered], return_counts=True)[1]
     report = {
@@ -51,9 +49,7 @@ def cluster_report(labels: ArrayLike, pids: ArrayLike, camids: ArrayLike | None 
     report["pair_precision"] = _share(together, _pairs(labels[inside]))
     report["pair_recall"] = _share(together, _pairs(pids[known]))
     if camids is not None:
-        camids = as_codes(camids, camids, "cameras")[0].cpu().numpy()
-        if len(camids) != len(pids):
-            raise ValueError(f"{len(camids)} cameras for {len(pids)} identities")
+        camids = as_ids(camids, "camids", len(labels)).cpu().numpy()
         found = together - _pairs(labels[inside], pids[inside], camids[inside])
         report["cross_camera_recall"] = _share(found, _pairs(pids[known]) - _pairs(pids[known], camids[known]))
     return report

@@ -89,7 +89,9 @@ class FeatureExtractor:
         self.transform = transform
         self.batch_size = batch_size
         self.workers = workers
-        self._options: dict[str, Any] = {"feature": feature, "flip": flip, "amp": amp}
+        self.feature = feature
+        self.flip = flip
+        self.amp = amp
 
     @classmethod
     def from_config(
@@ -137,7 +139,8 @@ class FeatureExtractor:
         Args:
             path: a checkpoint of this project (it holds its config), a state dict of one of its networks (with its
                 config), or a checkpoint of a reference repository (its file tells the network; input size and
-                interpolation come from the config or the defaults).
+                interpolation come from the config or the defaults), or the bare name of a network that comes with the
+                package, such as "rendered_o2cap".
             config_file: replaces the config of the checkpoint.
             overrides: ``[KEY, VALUE, ...]`` over either.
             plugins: files or modules to import first, as ``PLUGINS`` in a config. Those that a checkpoint's own config
@@ -224,7 +227,15 @@ class FeatureExtractor:
 
     def _extract(self, count: int, batches: Any) -> Tensor:
         batches = tracked(batches, "features", count, "images", size=lambda batch: len(batch[1]))
-        return extract_features(self.model, batches, num_samples=count, device=self.device, **self._options)
+        return extract_features(
+            self.model,
+            batches,
+            feature=self.feature,
+            num_samples=count,
+            device=self.device,
+            flip=self.flip,
+            amp=self.amp,
+        )
 
 
 def retrieval_feature(method: str) -> str:

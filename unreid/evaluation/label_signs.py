@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unreid.structures import PairGraph
-from unreid.utils.arrays import ArrayLike, as_codes, as_integers
+from unreid.utils.arrays import ArrayLike, as_ids, as_integers
 from unreid.utils.errors import InputError
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -51,7 +51,7 @@ def camera_signs(labels: ArrayLike, camids: ArrayLike) -> CameraSigns:
         InputError: the lengths differ.
     """
     labels = as_integers(labels).cpu()
-    cameras = torch.unique(as_codes(camids, camids, "camids")[0].cpu(), return_inverse=True)[1]
+    cameras = torch.unique(as_ids(camids, "camids").cpu(), return_inverse=True)[1]
     if len(labels) != len(cameras):
         raise InputError(f"{len(labels)} labels for {len(cameras)} cameras")
     inside = labels >= 0

@@ -189,8 +189,8 @@ class _Ids:
             q_camids, g_camids = (side.cpu() for side in as_codes(q_cams, g_cams, "cameras"))
         if len(q_pids) != len(q_camids) or len(g_pids) != len(g_camids):
             raise InputError(
-                f"{len(q_pids)} query ids with {len(q_camids)} cameras, "
-                f"{len(g_pids)} gallery ids with {len(g_camids)} cameras"
+                f"Every id must have a camera: {len(q_pids)} query ids with {len(q_camids)} cameras, "
+                f"{len(g_pids)} gallery ids with {len(g_camids)} cameras."
             )
         self.shape = (len(q_pids), len(g_pids))
         self._query = torch.stack([q_pids, q_camids])

@@ -85,16 +85,19 @@ def rerank_features(
     *,
     q_g: ArrayLike | None = None,
     metric: str = "squared_euclidean",
-    **options: float | bool | None,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    square_input: bool = True,
 ) -> Tensor:
     """:func:`rerank` of features (Q, D) and (G, D), whose gallery x gallery distances are never stored.
 
     ``q_g`` replaces the query x gallery block, for instance by distances changed by constraints; the other two blocks
-    stay as they are (AuxUSL). ``options`` go to :func:`rerank`.
+    stay as they are (AuxUSL). The sizes are those of :func:`rerank`.
     """
     q_g = DistanceBlocks(query, gallery, metric).dense() if q_g is None else q_g
     q_q, g_g = DistanceBlocks(query, query, metric), DistanceBlocks(gallery, gallery, metric)
-    return rerank(q_g, q_q, g_g, **options)  # type: ignore[arg-type]
+    return rerank(q_g, q_q, g_g, k1=k1, k2=k2, lambda_value=lambda_value, square_input=square_input)
 
 
 class StackedDistances:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreid.utils.arrays import ArrayLike, as_batch
+from unreid.utils.products import products
 
 EPSILON = 1e-6  # both occurrences belong to the published definition
 
@@ -48,17 +49,30 @@ def label_preserving_loss(
     supports, support_targets = as_batch(supports, support_targets, "supports")
     with torch.autocast(features.device.type, enabled=False):
         dtype = torch.promote_types(features.dtype, torch.float32)
-        similarity = features.to(dtype) @ supports.to(dtype).t()
-        energy = torch.exp(similarity / temp)
-        own = targets.unsqueeze(1) == support_targets
-        positive = energy.masked_fill(~own, torch.inf).min(dim=1).values
-        if grouping == "label":
-            negative = _negatives_by_label(energy, own, support_targets)
-        elif grouping == "chunk" and chunk:
-            negative = _negatives_by_chunk(energy, own, chunk)
-        else:
-            raise ValueError(f'grouping must be "label", or "chunk" with a chunk size, not {grouping!r}')
-        return -torch.log(positive / (positive + negative + EPSILON) + EPSILON).mean()
+        similarity = products(features.to(dtype), supports.to(dtype))
+    return label_preserving_loss_of(similarity, targets, support_targets, temp=temp, grouping=grouping, chunk=chunk)
+
+
+def label_preserving_loss_of(
+    similarity: Tensor,
+    targets: Tensor,
+    support_targets: Tensor,
+    *,
+    temp: float = 0.6,
+    grouping: str = "label",
+    chunk: int | None = None,
+) -> Tensor:
+    """:func:`label_preserving_loss` where the products (B, S) of features and supports are known, at least float32."""
+    energy = torch.exp(similarity / temp)
+    own = targets.unsqueeze(1) == support_targets
+    positive = energy.masked_fill(~own, torch.inf).min(dim=1).values
+    if grouping == "label":
+        negative = _negatives_by_label(energy, own, support_targets)
+    elif grouping == "chunk" and chunk:
+        negative = _negatives_by_chunk(energy, own, chunk)
+    else:
+        raise ValueError(f'grouping must be "label", or "chunk" with a chunk size, not {grouping!r}')
+    return -torch.log(positive / (positive + negative + EPSILON) + EPSILON).mean()
 
 
 def _negatives_by_label(energy: Tensor, own: Tensor, support_targets: Tensor) -> Tensor:

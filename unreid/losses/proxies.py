@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from unreid.utils.products import products
+
 
 def offline_positives(targets: Tensor, proxy_clusters: Tensor) -> Tensor:
     """bool (B, P): proxies of the sample's own cluster, all cameras (O2CAP, offline association).
@@ -103,7 +105,7 @@ def inter_camera_contrast(
         proxies: (P, D), unit rows; no gradient reaches them.
         proxy_clusters, proxy_cameras: int64 (P,).
     """
-    similarity = normalize(features, dim=1) @ proxies.detach().to(features.dtype).t()
+    similarity = products(normalize(features, dim=1), proxies.detach().to(features.dtype))
     same = targets[:, None] == proxy_clusters
     positives = same & (camids[:, None] != proxy_cameras)
     allowed = similarity.masked_fill(same & ~positives, -torch.inf)  # the own proxy is neither positive nor negative

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unreid.utils.arrays import ArrayLike, as_batch, as_rows
 from unreid.utils.errors import UserError
+from unreid.utils.products import products
 
 
 class Supports(NamedTuple):
@@ -91,7 +92,7 @@ def support_samples(
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(rows.dtype)
         rows = rows.detach()
-        similarity, neighbors = nearest_of(features.detach() @ rows.t(), targets, k)
+        similarity, neighbors = nearest_of(products(features.detach(), rows), targets, k)
         direction = rows[neighbors] - rows[targets].unsqueeze(1)
         moved = features.unsqueeze(1) + 0.5 * degree * direction
         supports = F.normalize(moved, dim=-1).flatten(0, 1)

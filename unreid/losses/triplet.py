@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unreid.losses.base import LOSSES, Loss, LossInputs
 from unreid.utils.arrays import ArrayLike, as_batch, as_rows
+from unreid.utils.products import products
 
 MIN_SQUARED = 1e-12  # below it a squared distance is constant and has no gradient
 
@@ -40,7 +41,7 @@ def hardest_triplets(features: ArrayLike, targets: ArrayLike) -> Triplets:
     with torch.autocast(features.device.type, enabled=False):
         features = _full(features.detach())
         norms = features.square().sum(dim=1)
-        squared = norms.unsqueeze(1) + norms - 2.0 * (features @ features.T)
+        squared = norms.unsqueeze(1) + norms - 2.0 * products(features, features)
     squared.fill_diagonal_(0.0).clamp_(min=0.0)
     same = targets.unsqueeze(1) == targets
     positive = squared.masked_fill(~same, -1.0).argmax(dim=1)

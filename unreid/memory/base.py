@@ -80,6 +80,14 @@ class Memory(nn.Module):
         """(C, D), one row a class: what neighbour searches among clusters (ISE) look at. No gradient."""
         raise NotImplementedError
 
+    def scores(self, features: Tensor) -> Tensor | None:
+        """Products (B, C) of features (B, D), as they are, with ``rows``, where the loss is made of these alone.
+
+        Who needs them too (ISE) computes them once: :meth:`forward` takes them, divided by the norms of the features.
+        None: this memory's loss looks at something else.
+        """
+        return None
+
     def reset(
         self, features: ArrayLike, clustering: Clustering | ArrayLike, *, camids: ArrayLike | None = None
     ) -> None:
@@ -97,15 +105,24 @@ class Memory(nn.Module):
         if not isinstance(clustering, Clustering):
             clustering = Clustering.from_labels(as_integers(clustering, "labels"))
         if len(features) != len(clustering.labels):
-            raise InputError(f"{len(features)} features but {len(clustering.labels)} labels")
+            raise InputError(
+                f"There must be a label for each row: {len(features)} features but {len(clustering.labels)} labels."
+            )
         if clustering.num_clusters < 1:
             raise ValueError("a memory cannot be built from a clustering without clusters")
+        camids = None if camids is None else as_integers(camids, "camids", len(features))
         with torch.no_grad():
             self._rebuild(self._prepare(features.detach().to(self.bank.device)), clustering, camids)
         self.resets += 1
 
     def forward(
-        self, inputs: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, **fields: Any
+        self,
+        inputs: ArrayLike,
+        targets: ArrayLike,
+        *,
+        weights: ArrayLike | None = None,
+        scores: Tensor | None = None,
+        **fields: Any,
     ) -> Tensor:
         """Mean loss of a batch against the bank as it is; no side effect.
 
@@ -113,6 +130,7 @@ class Memory(nn.Module):
             inputs: (B, D), any float type; the loss is computed in float32 also under autocast.
             targets: int64 (B,) in [0, C).
             weights: (B,) factors of the samples' losses (3C's camera entropy); the mean is still over B.
+            scores: (B, C), cosines of inputs and ``rows`` where they are known: those of :meth:`scores`, per norm.
             fields: the fields of ``needs``, (B,) each.
 
         Returns:
@@ -123,6 +141,8 @@ class Memory(nn.Module):
             weights = as_vector(weights, "weights", len(targets)).to(inputs.device)
         fields = self._checked_fields(fields, targets)
         with torch.autocast(inputs.device.type, enabled=False):
+            if scores is not None:
+                return self._loss_of_scores(scores, targets, weights)
             return self._loss(self._prepare(inputs), targets, weights, **fields)
 
     def update(
@@ -160,6 +180,9 @@ class Memory(nn.Module):
         raise NotImplementedError
 
     def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None, **fields: Any) -> Tensor:
+        raise NotImplementedError
+
+    def _loss_of_scores(self, scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         raise NotImplementedError
 
     def _write(self, features: Tensor, targets: Tensor, num_instances: int | None, **fields: Any) -> None:

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreid.memory.base import MEMORIES, Memory
-from unreid.memory.contrast import contrastive_loss
+from unreid.memory.contrast import contrastive_loss, cross_entropy
 from unreid.memory.negatives import sampled_contrastive_loss
 from unreid.memory.update_rules import UPDATE_RULES, write_by_rule
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
+from unreid.utils.products import products
 
 
 @MEMORIES.register("ClusterMemory")
@@ -89,6 +90,16 @@ class ClusterMemory(Memory):
         """The bank itself, (C, D)."""
         return self.bank
 
+    def scores(self, features: Tensor) -> Tensor | None:
+        """See :class:`Memory`."""
+        if self._samples_negatives or not self.normalize_inputs:
+            return None
+        return products(features.to(self.bank.dtype), self.bank.detach())
+
+    @property
+    def _samples_negatives(self) -> bool:
+        return 0 < self.negatives < self.num_clusters - 1
+
     def _fill(self, features: Tensor, clustering: Clustering) -> None:
         if clustering.centroids is None:
             rows, _ = segment_means(features, clustering.labels, clustering.num_clusters)
@@ -97,11 +108,14 @@ class ClusterMemory(Memory):
         self.bank = F.normalize(rows, dim=1)
 
     def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None, **fields: Any) -> Tensor:
-        if 0 < self.negatives < self.num_clusters - 1:
+        if self._samples_negatives:
             drawn = torch.randperm(self.num_clusters, generator=self._generator())[: self.negatives]
             drawn = drawn.to(inputs.device, non_blocking=True)
             return sampled_contrastive_loss(inputs, self.bank, targets, drawn, temp=self.temp, weights=weights)
         return contrastive_loss(inputs, self.bank, targets, temp=self.temp, weights=weights, smooth=self.smooth)
+
+    def _loss_of_scores(self, scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        return cross_entropy(scores / self.temp, targets, weights=weights, smooth=self.smooth)
 
     def _write(
         self,

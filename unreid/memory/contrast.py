@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreid.utils.products import products
+
 
 def contrastive_loss(
     inputs: Tensor,
@@ -25,7 +27,7 @@ def contrastive_loss(
         weights: (B,) or None for ones.
         smooth: label smoothing e; targets become (1 - e) onehot + e / C.
     """
-    return cross_entropy(inputs @ rows.detach().t() / temp, targets, weights=weights, smooth=smooth)
+    return cross_entropy(products(inputs, rows.detach()) / temp, targets, weights=weights, smooth=smooth)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, *, weights: Tensor | None = None, smooth: float = 0.0) -> Tensor:

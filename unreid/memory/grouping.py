@@ -72,20 +72,6 @@ def group_by_class(
     return ClassGroups(targets[table[:, 0]], table, valid, group[back], rank[back])
 
 
-def distinct(values: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The distinct values of a batch, and the place of each entry among them; on a GPU the entries as they are.
-
-    Saves work that repeats; how many values there are is data, which a GPU would have to be waited for.
-
-    Returns:
-        int64 (V,) and int64 (B,), or the argument and None.
-    """
-    if values.device.type != "cpu":
-        return values, None
-    found, place = torch.unique(values, return_inverse=True)
-    return found, place
-
-
 def rank_in_class(targets: Tensor) -> Tensor:
     """How many earlier entries have the same value: int64 (N,) -> int64 (N,)."""
     order, _, rank = _sorted_by_class(targets)

@@ -15,6 +15,7 @@ from unreid.structures import Clustering
 from unreid.utils.arrays import ArrayLike, as_integers
 from unreid.utils.errors import InputError, UserError
 from unreid.utils.means import segment_means
+from unreid.utils.products import products
 from unreid.utils.state import StateError
 
 EPSILON = 1e-6  # both occurrences belong to the published loss
@@ -152,7 +153,7 @@ class HybridMemory(Memory):
         if indices is not None:
             targets = self.labels[indices]
         scale = self.temp * self.class_size.clamp(min=1)
-        energy = torch.exp(inputs @ self.class_sum.detach().t() / scale)
+        energy = torch.exp(products(inputs, self.class_sum.detach()) / scale)
         energy = energy.masked_fill(self.class_size == 0, 0.0)
         share = energy.gather(1, targets.unsqueeze(1)).squeeze(1) / (energy.sum(1) + EPSILON)
         losses = -torch.log(share + EPSILON)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unreid.memory.contrast import cross_entropy
+from unreid.utils.products import products
 
 
 def sampled_contrastive_loss(
@@ -34,7 +35,7 @@ def sampled_contrastive_loss(
     """
     rows = rows.detach()
     own = (inputs * rows[targets]).sum(1, keepdim=True) / temp
-    others = inputs @ rows[candidates].t() / temp
+    others = products(inputs, rows[candidates]) / temp
     hit = targets.unsqueeze(1) == candidates
     drawn = (~hit).sum(1, keepdim=True)
     others = (others + torch.log((len(rows) - 1) / drawn)).masked_fill(hit, -torch.inf)

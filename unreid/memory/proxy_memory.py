@@ -17,11 +17,11 @@ from unreid.losses.proxies import (
 )
 from unreid.memory.base import MEMORIES, Memory
 from unreid.memory.camera_proxies import camera_proxies
-from unreid.memory.grouping import distinct
 from unreid.memory.update_rules import UPDATE_RULES, write_by_rule
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
+from unreid.utils.products import distinct, products
 from unreid.utils.state import StateError, entries
 
 
@@ -184,7 +184,7 @@ class ProxyMemory(Memory):
     ) -> Tensor:
         own = self.own_proxies(targets, camids)
         camera = self.camera[own]
-        similarity = inputs @ self.bank.detach().t()
+        similarity = products(inputs, self.bank.detach())
         logits = similarity / self.temp
         losses = torch.zeros(len(inputs), device=inputs.device, dtype=logits.dtype)
         if self.intra:
@@ -207,7 +207,7 @@ class ProxyMemory(Memory):
     def _mixed(self, similarity: Tensor, own: Tensor) -> Tensor:
         """(B, P): ``balance * s + (1 - balance) *`` the similarity of the own proxy."""
         proxies, place = distinct(own)
-        between = self.bank[proxies] @ self.bank.t()
+        between = products(self.bank[proxies], self.bank)
         between = between if place is None else between[place]
         return self.balance * similarity + (1.0 - self.balance) * between
 

@@ -1,8 +1,9 @@
 """The methods: which parts each puts together and what one training step is."""
 
 from unreid.methods.auxusl import AuxUSL
-from unreid.methods.base import METHODS, Method, build_method
+from unreid.methods.base import METHODS, Method
 from unreid.methods.buc import BUC
+from unreid.methods.build import build_method
 from unreid.methods.ccc import CCC
 from unreid.methods.cdsm import CDSM
 from unreid.methods.cluster_contrast import ClusterContrast
@@ -10,6 +11,7 @@ from unreid.methods.instance_discrimination import InstanceDiscrimination
 from unreid.methods.ise import ISE
 from unreid.methods.o2cap import CAP, O2CAP
 from unreid.methods.pplr import PPLR
+from unreid.methods.setup import Setup
 from unreid.methods.spcl import SpCL
 from unreid.methods.spcl_uda import SpCLUDA
 
@@ -26,6 +28,7 @@ __all__ = [
     "ClusterContrast",
     "InstanceDiscrimination",
     "Method",
+    "Setup",
     "SpCL",
     "SpCLUDA",
     "build_method",

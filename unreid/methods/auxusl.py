@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unreid.losses import MutualTeachingLoss, Outputs
 from unreid.methods.base import METHODS, Method
+from unreid.methods.setup import Setup
 from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, get_world_size
@@ -40,7 +41,7 @@ class AuxUSL(Method):
             "epoch" is the published ``epoch * steps of this epoch + step``, which jumps with dynamic iterations.
         sub_batch: forward and mine in parts of so many samples, each with its own BN statistics, and average their
             losses (AuxUSLReID on one GPU); 0: the whole batch at once.
-        common: see :class:`~unreid.methods.base.Method`; a teacher is needed, and a model with a classifier on the
+        setup: see :class:`~unreid.methods.setup.Setup`; a teacher is needed, and a model with a classifier on the
             pooled width.
     """
 
@@ -49,10 +50,8 @@ class AuxUSL(Method):
 
     teacher: MeanTeacher
 
-    def __init__(
-        self, *, loss: MutualTeachingLoss, ema_step: str = "global", sub_batch: int = 0, **common: Any
-    ) -> None:
-        super().__init__(**common)
+    def __init__(self, setup: Setup, *, loss: MutualTeachingLoss, ema_step: str = "global", sub_batch: int = 0) -> None:
+        super().__init__(setup)
         if self.teacher is None or getattr(self.model, "classifier", None) is None:
             raise ValueError("AuxUSL needs a mean teacher and a model with a classifier")
         if ema_step not in ("global", "epoch"):
@@ -77,10 +76,10 @@ class AuxUSL(Method):
         if cfg.OPTIM.SUB_BATCH and (get_world_size() > 1 or cfg.MODEL.BN_CHUNKS > 1):
             raise UserError("OPTIM.SUB_BATCH is the single-GPU code path: use one process and MODEL.BN_CHUNKS 1.")
         return cls(
+            Setup.from_config(cfg, model=model, camids=camids),
             loss=MutualTeachingLoss.from_config(cfg),
             ema_step=cfg.METHOD.AUXUSL.EMA_STEP,
             sub_batch=cfg.OPTIM.SUB_BATCH,
-            **cls.common_arguments(cfg, model=model, camids=camids),
         )
 
     # ------------------------------------------------------------------------------------------ labelling
@@ -108,18 +107,13 @@ class AuxUSL(Method):
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of the global batch, or of one part of it."""
-        student = self._current(self.student(batch.views[0], batch.clip_len, batch.camids))
-        teacher = self._current(self.teacher(batch.views[-1], batch.clip_len, batch.camids))
+        student = _current(self.student(batch.views[0], batch.clip_len, batch.camids, classes=self.num_clusters))
+        teacher = _current(self.teacher(batch.views[-1], batch.clip_len, batch.camids, classes=self.num_clusters))
         return self.loss(
             Outputs(*(all_gather_with_grad(output) for output in student)),
             Outputs(*(all_gather_rows(output, equal=True) for output in teacher)),
             all_gather_rows(batch.targets, equal=True),
         )
-
-    def _current(self, output: ModelOutput) -> Outputs:
-        """Of the classifier's rows only those of this round's clusters count."""
-        assert output.logits is not None
-        return Outputs(output.pooled, output.logits[:, : self.num_clusters])
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         size = self.sub_batch or len(batch)
@@ -153,6 +147,11 @@ class AuxUSL(Method):
         assert isinstance(self.model.classifier, nn.Linear)
         if not needed <= self.num_clusters <= self.model.classifier.out_features:
             raise StateError(f"the method has {self.num_clusters} clusters and the plan {needed}")
+
+
+def _current(output: ModelOutput) -> Outputs:
+    assert output.logits is not None
+    return Outputs(output.pooled, output.logits)
 
 
 @torch.no_grad()

@@ -14,19 +14,16 @@ A method is a composition of parts (clusterer, memory, losses) and holds no loop
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
-from unreid.clustering import Clusterer, FollowAnswers, build_clusterer, constrain, inner_clusterers
 from unreid.constraints import Modifier, TrainConstraints, modify_graph
-from unreid.models.ema import MeanTeacher
-from unreid.neighbors import PairGraphBuilder, camera_centered
+from unreid.methods.constrained import constrained
+from unreid.methods.setup import Setup
+from unreid.neighbors import camera_centered
 from unreid.structures import Batch, Clustering, PairGraph, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import from_main, is_main
 from unreid.utils.errors import UserError
@@ -34,8 +31,6 @@ from unreid.utils.registry import Registry
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
-
-logger = logging.getLogger(__name__)
 
 METHODS: Registry[type[Method]] = Registry("method")
 
@@ -67,72 +62,29 @@ class Method:
     labelling = "clustering"
     ignored: tuple[str, ...] = ("METHOD.EXTRAS", "METHOD.LOSSES")
 
-    def __init__(
-        self,
-        *,
-        model: nn.Module,
-        teacher: MeanTeacher | None,
-        camids: Tensor,
-        epochs: int,
-        iters: int,
-        clusterer: Clusterer | None = None,
-        graph_builder: PairGraphBuilder | None = None,
-        iters_per_cluster: float = -1.0,
-        cluster_feature: str = "method",
-        camera_centered: bool = False,
-        reset_optimizer: bool = False,
-        seed: int = 0,
-    ) -> None:
-        """``camids`` is int64 (N,) over the training list; the config keys behind the rest bear the same names.
-
-        Raises:
-            UserError: ``camera_centered``, and all samples come from one camera.
-        """
-        self.model = model
-        self.student: Callable[..., Any] = model
-        self.teacher = teacher
-        self.camids = camids
-        self.epochs = epochs
-        self.iters = iters
-        self.clusterer = clusterer
-        self.graph_builder = graph_builder
-        self.iters_per_cluster = iters_per_cluster
-        self.camera_centered = camera_centered
-        self.reset_optimizer = reset_optimizer
-        self.seed = seed
+    def __init__(self, setup: Setup) -> None:
+        self.model = setup.model
+        self.student: Callable[..., Any] = setup.model
+        self.teacher = setup.teacher
+        self.camids = setup.camids
+        self.epochs = setup.epochs
+        self.iters = setup.iters
+        self.clusterer = setup.clusterer
+        self.graph_builder = setup.graph_builder
+        self.iters_per_cluster = setup.iters_per_cluster
+        self.camera_centered = setup.camera_centered
+        self.reset_optimizer = setup.reset_optimizer
+        self.seed = setup.seed
         self.modifiers: tuple[Modifier, ...] = ()
         self.views: tuple[str, ...] = ("strong",)
         self.phase: Phase = lambda name: nullcontext()
-        if cluster_feature != "method":
-            self.cluster_feature = CLUSTER_FEATURES[cluster_feature]
-        if camera_centered and bool((camids == camids[:1]).all()):
-            raise UserError(
-                f"CLUSTER.CAMERA_CENTERED takes each camera's mean away, and all {len(camids)} training samples count "
-                "as one camera: name the cameras (DATASETS.FOLDER.CAMERA_REGEX or MANIFEST), or set it False."
-            )
+        if setup.cluster_feature != "method":
+            self.cluster_feature = CLUSTER_FEATURES[setup.cluster_feature]
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: nn.Module, camids: Tensor) -> Method:
         """Builds the method and its parts. ``model`` is already on the run's device."""
-        return cls(**cls.common_arguments(cfg, model=model, camids=camids))
-
-    @staticmethod
-    def common_arguments(cfg: CfgNode, *, model: nn.Module, camids: Tensor) -> dict[str, Any]:
-        """The arguments of :class:`Method` that the config fixes; for the ``from_config`` of subclasses."""
-        return {
-            "model": model,
-            "teacher": MeanTeacher(model, alpha=cfg.MODEL.EMA.ALPHA) if cfg.MODEL.EMA.ENABLED else None,
-            "camids": camids,
-            "epochs": cfg.OPTIM.EPOCHS,
-            "iters": cfg.DATALOADER.ITERS,
-            "clusterer": build_clusterer(cfg),
-            "graph_builder": PairGraphBuilder.from_config(cfg),
-            "iters_per_cluster": cfg.DATALOADER.ITERS_CLUSTER_MULTIPLIER,
-            "cluster_feature": cfg.CLUSTER.FEATURE,
-            "camera_centered": cfg.CLUSTER.CAMERA_CENTERED,
-            "reset_optimizer": cfg.OPTIM.RESET_EVERY_ROUND,
-            "seed": cfg.SEED,
-        }
+        return cls(Setup.from_config(cfg, model=model, camids=camids))
 
     # ------------------------------------------------------------------------------------------ labelling
 
@@ -204,23 +156,8 @@ class Method:
                 "CLUSTER.CCE_OPTION, STR_OPTION, ICDBSCAN_OPTION and REVIEW change what is clustered, but "
                 f"{type(self).__name__} labels by its own rule: switch them off."
             )
-        if constraints.modifiers:
-            names = [type(part).__name__ for part in inner_clusterers(self.clusterer) if part.radius is None]
-            if names and self.clusterer.radius is None:
-                raise UserError(
-                    "CLUSTER.CCE_OPTION and STR_OPTION change distances of the pair graph, which is not what "
-                    f"{names[0]} clusters by: use CLUSTER.NAME DBSCAN."
-                )
-            if names:
-                logger.warning("SCP and STS are felt in the rounds that cluster a graph, not in those of %s", names[0])
         self.modifiers = constraints.modifiers
-        if constraints.links is not None:
-            self.clusterer = constrain(self.clusterer, constraints.links)
-        if constraints.answers is not None:
-            answers = constraints.answers
-            if constraints.links is not None:
-                answers = answers.with_links(constraints.links)
-            self.clusterer = FollowAnswers(self.clusterer, answers)
+        self.clusterer = constrained(self.clusterer, constraints)
 
     def take_source(self, labels: Tensor, extract: Extract) -> None:
         """Takes over the labelled source of domain adaptation; called once, before training, if there is one.
@@ -293,22 +230,3 @@ class Method:
         Raises:
             StateError: it lacks something, such as a memory's row for a label.
         """
-
-
-def build_method(cfg: CfgNode, *, model: nn.Module, camids: Tensor | list[int]) -> Method:
-    """The method that ``METHOD.NAME`` names; :class:`UserError` if the config asks for parts it cannot take."""
-    from unreid.config import get_cfg
-
-    kind = METHODS.get(cfg.METHOD.NAME)
-    defaults = get_cfg()
-    for key in kind.ignored:
-        default = _value(defaults, key)
-        if _value(cfg, key) != default:
-            raise UserError(f"{cfg.METHOD.NAME} has no use for {key} {_value(cfg, key)}: leave it at {default}.")
-    device = next(model.parameters()).device
-    camids = torch.as_tensor(camids, dtype=torch.int64, device=device)
-    return kind.from_config(cfg, model=model, camids=camids)
-
-
-def _value(cfg: CfgNode, key: str) -> Any:
-    return functools.reduce(getattr, key.split("."), cfg)

@@ -16,6 +16,7 @@ from unreid.clustering.bottom_up import BottomUpPartition
 from unreid.memory.base import MEMORIES
 from unreid.memory.exclusive_table import ExclusiveTable
 from unreid.methods.base import METHODS, Extract, Method
+from unreid.methods.setup import Setup
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, from_main
 from unreid.utils.errors import UserError
@@ -37,7 +38,6 @@ class BUC(Method):
         table: the lookup table, rebuilt in every round.
         epochs_first, epochs_later: epochs of the first and of every later round.
         lr_first, lr_later, lr_step: their learning rates, divided by ten after ``lr_step`` epochs of a round.
-        warmup_epochs: epochs of instance discrimination before the first round; they count as epochs of the run.
     """
 
     ignored = (
@@ -54,6 +54,7 @@ class BUC(Method):
 
     def __init__(
         self,
+        setup: Setup,
         *,
         merger: BottomUpPartition,
         table: ExclusiveTable,
@@ -62,10 +63,8 @@ class BUC(Method):
         lr_first: float,
         lr_later: float,
         lr_step: int,
-        warmup_epochs: int = 0,
-        **common: Any,
     ) -> None:
-        super().__init__(**common, epochs=warmup_epochs + epochs_first + (merger.rounds - 1) * epochs_later)
+        super().__init__(setup)
         self.merger = merger
         self.table = table
         self.epochs_first, self.epochs_later = epochs_first, epochs_later
@@ -85,22 +84,24 @@ class BUC(Method):
                 f"METHOD.BUC.ROUNDS {merger.rounds} with MERGE_PERCENT {node.MERGE_PERCENT} would merge all "
                 f"{len(camids)} samples into one cluster: lower one of them."
             )
-        video = cfg.DATALOADER.TRAIN_FRAMES == "subset"
-        return cls(
-            merger=merger,
-            table=ExclusiveTable.from_config(cfg, model.feature_dim, camids.device),
-            epochs_first=node.EPOCHS_FIRST,
-            epochs_later=node.EPOCHS_LATER or (5 if video else 2),
-            lr_first=node.LR_FIRST,
-            lr_later=node.LR_LATER,
-            lr_step=node.LR_STEP,
-            warmup_epochs=cfg.WARMUP.EPOCHS,
-            model=model,
-            teacher=None,
-            camids=camids,
+        later = node.EPOCHS_LATER or (5 if cfg.DATALOADER.TRAIN_FRAMES == "subset" else 2)
+        setup = Setup(
+            model,
+            camids,
+            epochs=cfg.WARMUP.EPOCHS + node.EPOCHS_FIRST + (merger.rounds - 1) * later,
             iters=0,
             camera_centered=cfg.CLUSTER.CAMERA_CENTERED,
             seed=cfg.SEED,
+        )
+        return cls(
+            setup,
+            merger=merger,
+            table=ExclusiveTable.from_config(cfg, model.feature_dim, camids.device),
+            epochs_first=node.EPOCHS_FIRST,
+            epochs_later=later,
+            lr_first=node.LR_FIRST,
+            lr_later=node.LR_LATER,
+            lr_step=node.LR_STEP,
         )
 
     def label(self, round: int, extract: Extract) -> Clustering:

@@ -16,6 +16,7 @@ from unreid.memory import build_memory
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.parts import Part, Rows, build_parts, gather_rows, memory_fields, weighted
+from unreid.methods.setup import Setup
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows
 from unreid.utils.state import StateError, require, require_tensor
@@ -37,6 +38,7 @@ class ClusterContrast(Method):
 
     def __init__(
         self,
+        setup: Setup,
         *,
         memory: Memory,
         parts: list[Part],
@@ -44,14 +46,13 @@ class ClusterContrast(Method):
         num_instances: int,
         grouped: bool = True,
         by_proxy: bool = False,
-        **common: Any,
     ) -> None:
-        """``batch_size`` and ``num_instances`` are those of the sampler; the rest as in :class:`Method`.
+        """``batch_size`` and ``num_instances`` are those of the sampler.
 
         ``grouped``: the sampler gives groups of ``num_instances`` images of a cluster ("shuffle" does not), or with
         ``by_proxy`` of a cluster in one camera.
         """
-        super().__init__(**common)
+        super().__init__(setup)
         self.memory = memory
         self.parts = parts
         self.batch_size = batch_size
@@ -63,16 +64,14 @@ class ClusterContrast(Method):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> ClusterContrast:
-        memory = build_memory(cfg, dim=model.feature_dim, device=camids.device)
-        common = cls.common_arguments(cfg, model=model, camids=camids)
         return cls(
-            memory=memory,
+            Setup.from_config(cfg, model=model, camids=camids),
+            memory=build_memory(cfg, dim=model.feature_dim, device=camids.device),
             parts=build_parts(cfg, cls.own_parts),
             batch_size=cfg.DATALOADER.TRAIN_BATCH_SIZE,
             num_instances=cfg.DATALOADER.NUM_INSTANCE,
             grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle",
             by_proxy=cfg.DATALOADER.SAMPLER.NAME == "proxy",
-            **common,
         )
 
     def label(self, round: int, extract: Extract) -> Clustering:
@@ -87,8 +86,7 @@ class ClusterContrast(Method):
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         assert clustering.features is not None
         self.memory.reset(clustering.features, clustering, camids=self.camids)
-        reliable = clustering.extras.get("reliable")
-        self.reliable = None if reliable is None else torch.as_tensor(reliable, device=self.camids.device)
+        self.reliable = None if clustering.reliable is None else clustering.reliable.to(self.camids.device)
         self.group_bound = self._group_bound(clustering.labels)
         return super().plan(clustering, round)
 
@@ -99,6 +97,7 @@ class ClusterContrast(Method):
             expanded.features,
             expanded.targets,
             weights=expanded.weights,
+            scores=expanded.scores,
             **memory_fields(self.memory, expanded, self.reliable),
         )
         losses = {"memory": loss}

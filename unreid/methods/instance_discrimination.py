@@ -6,16 +6,18 @@ The label-free warm-up for networks that start from random weights: the engine r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreid.methods.base import Extract, Method
+from unreid.methods.setup import Setup
 from unreid.models.ema import MeanTeacher
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_with_grad
+from unreid.utils.products import gram
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 class InstanceDiscrimination(Method):
     """NT-Xent loss (Chen et al., ICML 2020, eq. 1) on two strong views of each image of a batch."""
 
-    def __init__(self, *, temp: float, batch_size: int, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, setup: Setup, *, temp: float, batch_size: int) -> None:
+        super().__init__(setup)
         self.temp = temp
         self.batch_size = batch_size
         self.views = ("strong", "strong")
@@ -35,15 +37,8 @@ class InstanceDiscrimination(Method):
         cls, cfg: CfgNode, *, model: nn.Module, teacher: MeanTeacher | None, camids: Tensor
     ) -> InstanceDiscrimination:
         """Built from the ``WARMUP`` node; shares the teacher of the method that follows."""
-        return cls(
-            temp=cfg.WARMUP.TEMP,
-            batch_size=cfg.WARMUP.BATCH_SIZE,
-            model=model,
-            teacher=teacher,
-            camids=camids,
-            epochs=cfg.WARMUP.EPOCHS,
-            iters=cfg.WARMUP.ITERS,
-        )
+        setup = Setup(model, camids, cfg.WARMUP.EPOCHS, cfg.WARMUP.ITERS, teacher)
+        return cls(setup, temp=cfg.WARMUP.TEMP, batch_size=cfg.WARMUP.BATCH_SIZE)
 
     def label(self, round: int, extract: Extract) -> Clustering:
         """Every sample is its own class; nothing is extracted."""
@@ -69,7 +64,7 @@ class InstanceDiscrimination(Method):
 def nt_xent(features: Tensor, temp: float) -> Tensor:
     """Normalised-temperature cross-entropy; rows b and B + b of unit (2B, D) features are two views of a sample."""
     count = len(features)
-    logits = features.float() @ features.float().T / temp
+    logits = gram(features.float()) / temp
     logits.fill_diagonal_(float("-inf"))
     partner = torch.arange(count, device=features.device).roll(count // 2)
     return F.cross_entropy(logits, partner)

@@ -6,14 +6,15 @@ and update like images, and a label-preserving loss keeps them near their own cl
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from unreid.losses.label_preserving import label_preserving_loss
+from unreid.losses.label_preserving import label_preserving_loss, label_preserving_loss_of
 from unreid.losses.support_samples import interpolation_degree, support_samples
+from unreid.losses.support_scores import SupportScores
 from unreid.memory.base import Memory
 from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @PARTS.register("support_samples")
+@dataclass(eq=False, kw_only=True)
 class SupportSamples(Part):
     """Progressive interpolation (PLI) and the label-preserving loss (LP), each on its own switch.
 
@@ -37,26 +39,14 @@ class SupportSamples(Part):
         num_instances: images per cluster in a batch; the "chunk" grouping counts with it.
     """
 
-    def __init__(
-        self,
-        *,
-        topk: int = 1,
-        base: float = 1.0,
-        in_memory: bool = True,
-        clamp_topk: bool = False,
-        lp_weight: float = 0.1,
-        lp_temp: float = 0.6,
-        lp_grouping: str = "label",
-        num_instances: int = 16,
-    ) -> None:
-        self.topk = topk
-        self.base = base
-        self.in_memory = in_memory
-        self.clamp_topk = clamp_topk
-        self.lp_weight = lp_weight
-        self.lp_temp = lp_temp
-        self.lp_grouping = lp_grouping
-        self.num_instances = num_instances
+    topk: int = 1
+    base: float = 1.0
+    in_memory: bool = True
+    clamp_topk: bool = False
+    lp_weight: float = 0.1
+    lp_temp: float = 0.6
+    lp_grouping: str = "label"
+    num_instances: int = 16
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> SupportSamples:
@@ -75,36 +65,45 @@ class SupportSamples(Part):
     def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:
         if not self.in_memory and self.lp_weight == 0:
             return rows
-        degree = interpolation_degree(at.progress, 1.0, self.base)
         features, targets = rows.features[: rows.real], rows.targets[: rows.real]
-        topk, clamp = self.topk, self.clamp_topk
-        supports = support_samples(features, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
-        extras = {**rows.extras, "supports": supports.features, "support_targets": supports.targets}
+        degree, topk, clamp = interpolation_degree(at.progress, 1.0, self.base), self.topk, self.clamp_topk
+        known = memory.scores(features) if features.requires_grad else None  # a teacher's have no losses
+        if known is None:
+            supports = support_samples(features, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
+            made, labels, scores = supports.features, supports.targets, None
+        else:
+            scores = SupportScores(features, known, memory.rows, targets, degree=degree, topk=topk, clamp_topk=clamp)
+            made, labels = scores.supports(), scores.targets
+        extras = {**rows.extras, "supports": made, "support_targets": labels, "support_scores": scores}
         if not self.in_memory:
-            return replace(rows, extras=extras)
-        per_row = len(supports.targets) // rows.real
+            scored = None if scores is None or len(rows.features) > rows.real else scores.of_features()
+            return replace(rows, extras=extras, scored=None if scored is None else (rows.features, scored))
+        per_row = len(labels) // rows.real
         camids, indices = (field[: rows.real].repeat_interleave(per_row) for field in (rows.camids, rows.indices))
+        together = torch.cat((rows.features.to(made.dtype), made))
+        scored = None if scores is None or len(rows.features) > rows.real else scores.with_rows()
         return Rows(
-            features=torch.cat((rows.features.to(supports.features.dtype), supports.features)),
-            targets=torch.cat((rows.targets, supports.targets)),
+            features=together,
+            targets=torch.cat((rows.targets, labels)),
             camids=torch.cat((rows.camids, camids)),
             indices=torch.cat((rows.indices, indices)),
             real=rows.real,
             extras=extras,
+            scored=None if scored is None else (together, scored),
         )
 
     def losses(self, rows: Rows, memory: Memory, at: Position) -> dict[str, Tensor]:
         if self.lp_weight == 0:
             return {}
-        loss = label_preserving_loss(
-            rows.features[: rows.real],
-            rows.extras["supports"],
-            rows.targets[: rows.real],
-            rows.extras["support_targets"],
-            temp=self.lp_temp,
-            grouping=self.lp_grouping,
-            chunk=self.topk * self.num_instances,
-        )
+        targets, made = rows.targets[: rows.real], rows.extras["support_targets"]
+        temp, grouping, chunk = self.lp_temp, self.lp_grouping, self.topk * self.num_instances
+        scores = rows.extras["support_scores"]
+        if scores is not None:
+            known = scores.with_features()
+            loss = label_preserving_loss_of(known, targets, made, temp=temp, grouping=grouping, chunk=chunk)
+        else:
+            features, supports = rows.features[: rows.real], rows.extras["supports"]
+            loss = label_preserving_loss(features, supports, targets, made, temp=temp, grouping=grouping, chunk=chunk)
         return {"label_preserving": self.lp_weight * loss}
 
 

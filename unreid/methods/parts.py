@@ -37,6 +37,7 @@ class Rows:
         real: number of image rows.
         weights: float (R,), of the rows' losses, or None for ones.
         extras: what a part has computed on the way and needs again in its losses.
+        scored: features, and their cosines (R, C) with the memory's rows, where a part knows them.
     """
 
     features: Tensor
@@ -45,11 +46,17 @@ class Rows:
     indices: Tensor
     real: int
     weights: Tensor | None = None
-    extras: dict[str, Tensor] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    scored: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def scores(self) -> Tensor | None:
+        """The cosines of these features; None where nothing is known, or the features were changed since."""
+        return self.scored[1] if self.scored is not None and self.scored[0] is self.features else None
 
     def detach(self) -> Rows:
         """The rows alone, for the memory's update."""
-        return replace(self, features=self.features.detach(), weights=None, extras={})
+        return replace(self, features=self.features.detach(), weights=None, extras={}, scored=None)
 
 
 def gather_rows(features: Tensor, batch: Batch) -> Rows:

@@ -25,6 +25,7 @@ from unreid.losses import (
 )
 from unreid.memory.camera_proxies import camera_proxies
 from unreid.methods.base import METHODS, Extract, Method
+from unreid.methods.setup import Setup
 from unreid.models.part_heads import PartHeads
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad
@@ -58,6 +59,7 @@ class PPLR(Method):
 
     def __init__(
         self,
+        setup: Setup,
         *,
         neighbors: int = 20,
         beta: float = 0.5,
@@ -66,9 +68,8 @@ class PPLR(Method):
         camera_weight: float = 0.5,
         hard_negatives: int = 50,
         temp: float = 0.07,
-        **common: Any,
     ) -> None:
-        super().__init__(**common)
+        super().__init__(setup)
         heads = getattr(self.model, "part_heads", None)
         if not isinstance(heads, PartHeads) or heads.classifier is None:
             raise ValueError("PPLR needs a model with part heads and classifiers")
@@ -93,12 +94,12 @@ class PPLR(Method):
             )
         node = cfg.METHOD.PPLR
         return cls(
+            Setup.from_config(cfg, model=model, camids=camids),
             neighbors=node.K,
             beta=node.BETA,
             aals_round=node.AALS_ROUND,
             cameras=node.CAMERAS,
             camera_weight=node.CAMERA_WEIGHT,
-            **cls.common_arguments(cfg, model=model, camids=camids),
         )
 
     # ------------------------------------------------------------------------------------------ labelling
@@ -142,14 +143,13 @@ class PPLR(Method):
     # ------------------------------------------------------------------------------------------- training
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
-        output = self.student(batch.views[0], batch.clip_len, batch.camids)
+        output = self.student(batch.views[0], batch.clip_len, batch.camids, classes=self.num_clusters)
         rows = (output.neck, output.parts, output.logits, output.part_logits)
         neck, parts, logits, part_logits = (_full(all_gather_with_grad(row)) for row in rows)
         fields = torch.stack((batch.targets, batch.camids, batch.indices), dim=1)
         targets, camids, indices = all_gather_rows(fields, equal=True).unbind(1)
         assert self.agreement is not None
         agreement = self.agreement[indices].to(logits.dtype)
-        logits, part_logits = logits[:, : self.num_clusters], part_logits[:, :, : self.num_clusters]
         with torch.autocast(neck.device.type, enabled=False):
             triplets = hardest_triplets(neck, targets)
             losses = {

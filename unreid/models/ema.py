@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,6 @@ class MeanTeacher(nn.Module):
         torch._foreach_lerp_(teacher, [p.detach() for p in student.parameters()], weight)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None) -> ModelOutput:
+    def forward(self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None, **options: Any) -> ModelOutput:
         """As the student's ``forward``, without gradients."""
-        return self.model(images, clip_len, camids)
+        return self.model(images, clip_len, camids, **options)

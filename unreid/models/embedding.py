@@ -159,13 +159,16 @@ class EmbeddingModel(nn.Module):
         """Parts of a training batch that BN normalises separately (see ``chunk_batch_norm``)."""
         return self.bottleneck.chunks if isinstance(self.bottleneck, ChunkedBatchNorm1d) else 1
 
-    def forward(self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None) -> ModelOutput:
+    def forward(
+        self, images: Tensor, clip_len: int = 1, camids: Tensor | None = None, classes: int | None = None
+    ) -> ModelOutput:
         """Features of B clips.
 
         Args:
             images: float (B * clip_len, 3, H, W), normalised; the frames of a clip are adjacent.
             clip_len: frames T per clip.
             camids: int64 (B,), read only by backbones with a camera embedding.
+            classes: logits of the classifiers' first rows only; None: of all.
 
         Raises:
             ValueError: the batch is no whole number of clips, or in training mode of BN chunks.
@@ -176,7 +179,7 @@ class EmbeddingModel(nn.Module):
             check_chunks(len(images) // clip_len, self.bn_chunks)
         if camids is not None:
             camids = camids.repeat_interleave(clip_len)
-        return self.forward_head(self.forward_features(images, camids), clip_len)
+        return self.forward_head(self.forward_features(images, camids), clip_len, classes)
 
     def forward_features(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
         """float (N, 3, H, W) frames and their cameras int64 (N,) or None -> maps (N, C, h, w)."""
@@ -186,7 +189,7 @@ class EmbeddingModel(nn.Module):
             return self.backbone(images, camids)
         return self.backbone(images)
 
-    def forward_head(self, maps: Tensor, clip_len: int = 1) -> ModelOutput:
+    def forward_head(self, maps: Tensor, clip_len: int = 1, classes: int | None = None) -> ModelOutput:
         """Maps (B * clip_len, C, h, w) -> output for B clips; see the table of the class."""
         frames = self.pooling(maps)
         pooled = mean_over_frames(frames, clip_len)
@@ -200,11 +203,13 @@ class EmbeddingModel(nn.Module):
                 embedding = self._normalize(neck)
             else:
                 embedding = mean_over_frames(F.normalize(per_frame, dim=1, eps=1e-12), clip_len)
-        logits = None if self.classifier is None else self.classifier(neck)
+        logits = None if self.classifier is None else F.linear(neck, self.classifier.weight[:classes])
         output = ModelOutput(pooled=pooled, embedding=embedding, logits=logits, neck=neck)
         if self.part_heads is not None:
             average_first = self.frame_pool == "before_bottleneck"
-            output.parts, output.part_logits = self.part_heads(maps, clip_len, average_first=average_first)
+            output.parts, output.part_logits = self.part_heads(
+                maps, clip_len, average_first=average_first, classes=classes
+            )
         return output
 
     def train(self, mode: bool = True) -> EmbeddingModel:

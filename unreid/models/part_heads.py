@@ -36,13 +36,16 @@ class PartHeads(nn.Module):
         )
         self.register_parameter("classifier", weight if num_classes else None)
 
-    def forward(self, maps: Tensor, clip_len: int = 1, *, average_first: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, maps: Tensor, clip_len: int = 1, *, average_first: bool = False, classes: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Part features and logits of B clips.
 
         Args:
             maps: float (B * clip_len, C, h, w).
             clip_len: frames T per clip.
             average_first: frames are averaged before the bottleneck.
+            classes: logits of the classifiers' first rows only; None: of all.
 
         Returns:
             features (B, P, C), after the bottleneck and not normalised; in eval mode of several frames the mean of
@@ -58,4 +61,4 @@ class PartHeads(nn.Module):
             neck = mean_over_frames(unit, clip_len)
         if self.classifier is None or not self.training:
             return neck, None
-        return neck, (neck.transpose(0, 1) @ self.classifier.transpose(1, 2)).transpose(0, 1)
+        return neck, (neck.transpose(0, 1) @ self.classifier[:, :classes].transpose(1, 2)).transpose(0, 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unreid.models.onnx_file import read_onnx
 from unreid.utils.errors import UserError
+from unreid.utils.shipped_weights import locate_weights
 from unreid.utils.torch_file import read_torch
 
 CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "student", "net", "network", "module", "weights")
@@ -28,13 +29,15 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
     """The content of a weight file, on the CPU.
 
     Args:
-        path: what ``torch.save`` wrote (.pth, .pt, .pth.tar), or .safetensors or .onnx, which hold tensors by name.
+        path: what ``torch.save`` wrote (.pth, .pt, .pth.tar), or .safetensors or .onnx, which hold tensors by name; or
+            the bare name of a network that comes with the package.
         trust: unpickle without limits. A prepared file can then run any code: only for files of one's own.
 
     Raises:
         UserError: no such file, not one of these formats, or one that holds more than tensors and plain values.
     """
-    suffix = Path(path).suffix.lower()
+    path = locate_weights(path)
+    suffix = path.suffix.lower()
     if suffix == ".onnx":
         return read_onnx(path)
     if suffix == ".safetensors":

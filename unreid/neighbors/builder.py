@@ -1,4 +1,4 @@
-"""Builds the pair graph that a config describes."""
+"""Builds the pair graph that a config describes, by a distance that it names."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from unreid.neighbors.camera_jaccard import camera_jaccard_graph, list_widths
-from unreid.neighbors.camera_lists import CameraLists, camera_lists
-from unreid.neighbors.jaccard import jaccard_graph, list_width
-from unreid.neighbors.knn import knn
-from unreid.neighbors.metric import metric_graph
+from unreid.neighbors.camera_jaccard import list_widths
+from unreid.neighbors.knn import KNN_BACKENDS, knn
 from unreid.neighbors.share import ALONE, Share
 from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
 from unreid.utils.distributed import get_world_size
-from unreid.utils.errors import UserError
+from unreid.utils.registry import Registry
 
 JACCARD, CAMERA_JACCARD = "jaccard", "ca_jaccard"
 
@@ -52,7 +49,8 @@ class PairGraphBuilder:
     """Features in, pair graph out; with several processes each makes the neighbours and the graph of its rows.
 
     Attributes:
-        metric: "jaccard", "ca_jaccard" (needs cameras), "euclidean" or "cosine"; for the last two only ``tol`` counts.
+        metric: "jaccard", "ca_jaccard" (needs cameras), "euclidean", "cosine" or another of ``METRICS``; for the last
+            two of these only ``tol`` counts.
         tol, k1, k2, k1_includes_self, backend, knn_backend: see
             :func:`~unreid.neighbors.jaccard.jaccard_graph`.
         cameras: sizes of "ca_jaccard", which has no use for ``k1`` and ``k2`` but in its ablations.
@@ -72,11 +70,11 @@ class PairGraphBuilder:
         """Reads ``CLUSTER.{METRIC,K1,K2,K1_INCLUDES_SELF,KNN.BACKEND,CA.*}``."""
         node, cameras = cfg.CLUSTER, cfg.CLUSTER.CA
         return cls(
-            metric=node.METRIC,
+            metric=METRICS.spelt(node.METRIC),
             k1=node.K1,
             k2=node.K2,
             k1_includes_self=node.K1_INCLUDES_SELF,
-            knn_backend=node.KNN.BACKEND,
+            knn_backend=KNN_BACKENDS.spelt(node.KNN.BACKEND),
             cameras=CameraNeighbors(
                 k1_intra=cameras.K1_INTRA,
                 k1_inter=cameras.K1_INTER,
@@ -95,6 +93,7 @@ class PairGraphBuilder:
         camids: ArrayLike | None = None,
         round: int = 1,
         shared: bool = True,
+        lists: Any = None,
     ) -> PairGraph:
         """Every pair up to ``radius``, of (N, D) features that are the same on every process.
 
@@ -103,81 +102,66 @@ class PairGraphBuilder:
             round: of training, from 0; "ca_jaccard" takes other sizes in the first.
             shared: the work is shared by the processes, of which the others call :meth:`assist`; False: done here
                 alone.
+            lists: what :meth:`Metric.lists` gives for these features, or wider ones, to skip the search.
 
         Raises:
             UserError: "ca_jaccard" without cameras.
         """
         features = as_features(features)
-        share = Share.of_this_process() if shared else ALONE
-        if self.metric == CAMERA_JACCARD:
-            return self._camera_graph(features, radius, camids, round, share)
-        if self.metric != JACCARD:
-            return metric_graph(features, metric=self.metric, radius=radius, tol=self.tol)
-        return jaccard_graph(
-            features,
-            k1=self.k1,
-            k2=self.k2,
-            k1_includes_self=self.k1_includes_self,
-            radius=radius,
-            tol=self.tol,
-            backend=self.backend,
-            neighbors=self._search(features, share) if share.world > 1 else None,
-            knn_backend=self.knn_backend,
-            share=share,
-        )
+        if camids is not None:
+            camids = as_integers(camids, "camids", len(features)).to(features.device)
+        kind = METRICS.get(self.metric)
+        metric = kind(self, Share.of_this_process() if shared and kind.shared else ALONE)
+        if lists is None and metric.share.world > 1:
+            lists = metric.lists(features, camids, round)
+        return metric.graph(features, radius, camids, round, lists)
 
     def search(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Distances and indices (N, k) of the nearest rows, self first, as :func:`unreid.neighbors.knn` gives them.
 
         All processes call it: each searches for its share of the rows, and all get the whole.
         """
-        return self._lists(features, k, Share.of_this_process())
+        return self.search_share(features, k, Share.of_this_process())
 
-    def assist(self, features: Tensor, radius: float, *, camids: Tensor | None = None, round: int = 1) -> None:
-        """Takes part in the work of the process that asked for the graph; for all processes that did not."""
-        if get_world_size() > 1 and (self.metric == JACCARD or (self.metric == CAMERA_JACCARD and camids is not None)):
-            self(features, radius, camids=camids, round=round)
-
-    def _camera_graph(
-        self, features: Tensor, radius: float, camids: ArrayLike | None, round: int, share: Share
-    ) -> PairGraph:
-        if camids is None:
-            raise UserError("CLUSTER.METRIC ca_jaccard needs the camera of every sample (camids).")
-        camids = as_integers(camids, "camids", len(features)).to(features.device)
-        cameras = self.cameras.at(round)
-        return camera_jaccard_graph(
-            features,
-            camids,
-            k1_intra=cameras.k1_intra,
-            k1_inter=cameras.k1_inter,
-            k2_intra=cameras.k2_intra,
-            k2_inter=cameras.k2_inter,
-            ckrnn=cameras.ckrnn,
-            clqe=cameras.clqe,
-            k1=self.k1,
-            k2=self.k2,
-            radius=radius,
-            tol=self.tol,
-            backend=self.backend,
-            lists=self._camera_search(features, camids, round, share) if share.world > 1 else None,
-            knn_backend=self.knn_backend,
-            share=share,
-        )
-
-    def _lists(self, features: Tensor, k: int, share: Share) -> tuple[Tensor, Tensor]:
+    def search_share(self, features: Tensor, k: int, share: Share) -> tuple[Tensor, Tensor]:
+        """:meth:`search` by the processes of ``share``."""
         queries = share.rows(len(features), features.device) if share.world > 1 else None
         distance, index = knn(features, min(k, len(features)), queries=queries, backend=self.knn_backend)
         return share.join(distance), share.join(index)
 
-    def _search(self, features: Tensor, share: Share) -> tuple[Tensor, Tensor]:
-        return self._lists(features, list_width(self.k1, self.k1_includes_self), share)
+    def assist(self, features: Tensor, radius: float, *, camids: Tensor | None = None, round: int = 1) -> None:
+        """Takes part in the work of the process that asked for the graph; for all processes that did not."""
+        if get_world_size() > 1 and METRICS.get(self.metric).shared:
+            self(features, radius, camids=camids, round=round)
 
-    def _camera_search(self, features: Tensor, camids: Tensor, round: int, share: Share) -> CameraLists:
-        widths, queries = self.cameras.at(round).widths, share.rows(len(features), features.device)
-        part = camera_lists(features, camids, *widths, queries=queries, backend=self.knn_backend)
-        return CameraLists(
-            share.join(part.intra_distance),
-            share.join(part.intra),
-            share.join(part.inter_distance),
-            share.join(part.inter),
-        )
+
+class Metric:
+    """A distance between samples, and the graph of the pairs that are near by it; for plug-ins too.
+
+    Attributes:
+        shared: several processes make the lists and the graph together, and all get the whole; False: one does.
+        share: the part of this process.
+    """
+
+    shared = False
+
+    def __init__(self, settings: PairGraphBuilder, share: Share = ALONE) -> None:
+        self.settings = settings
+        self.share = share
+
+    def lists(self, features: Tensor, camids: Tensor | None, round: int) -> Any:
+        """Neighbour lists of all rows, of which each process searches its part; None: none are needed."""
+        return None
+
+    def graph(self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: Any) -> PairGraph:
+        """Every pair up to ``radius + settings.tol``.
+
+        Args:
+            features: float32 (N, D), finite.
+            camids: int64 (N,) or None.
+            lists: what :meth:`lists` gives, or None: not searched yet.
+        """
+        raise NotImplementedError
+
+
+METRICS: Registry[type[Metric]] = Registry("metric")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.utils.arrays import ArrayLike, as_codes, as_rows
+from unreid.utils.arrays import ArrayLike, as_ids, as_rows
 from unreid.utils.errors import InputError
 from unreid.utils.means import segment_means
 
@@ -37,9 +37,7 @@ def camera_centered(features: ArrayLike, camids: ArrayLike) -> Tensor:
     features = as_rows(features)
     if camids is None:
         raise InputError("camera-centred features need the camera of every sample (camids).")
-    cameras = as_codes(camids, camids, "camids")[0].to(features.device)
-    if len(cameras) != len(features):
-        raise InputError(f"camids must have one camera for each of {len(features)} rows, not {len(cameras)}.")
+    cameras = as_ids(camids, "camids", len(features)).to(features.device)
     cameras = torch.unique(cameras, return_inverse=True)[1]
     known = features.abs().amax(dim=1) > 0
     count = int(cameras.max()) + 1 if len(cameras) else 0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Proposer, Scorer, Spans, certified_lists, exact_search
-from unreid.utils.progress import tracked
+from unreid.utils.progress import task, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ def build_index(features: Tensor, kind: str, *, nprobe: int = NPROBE, ef_search:
         index.cp.seed = seed + 1
         index.nprobe = min(nprobe, lists)
         sample = np.sort(np.random.default_rng(seed).permutation(n)[: 64 * lists])
-        index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
+        with task("training the index"):
+            index.train(features[torch.from_numpy(sample).to(features.device)].cpu().numpy())
     for part in tracked(features.split(_BLOCK), "index", -(-n // _BLOCK), "blocks"):
         index.add(part.cpu().numpy())
     return index

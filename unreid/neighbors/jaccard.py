@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -115,16 +115,18 @@ def check_radius(radius: float) -> None:
         )
 
 
-def jaccard_distance(features: ArrayLike, *, k1: int = 30, k2: int = 6, **options: Any) -> Tensor:
+def jaccard_distance(
+    features: ArrayLike, *, k1: int = 30, k2: int = 6, k1_includes_self: bool = True, normalize: bool = False
+) -> Tensor:
     """The dense matrix of k-reciprocal Jaccard distances, float32 (N, N), symmetric, in [0, 1].
 
     For small N, and for libraries that want a matrix; :func:`jaccard_graph` holds the same numbers in O(N k) memory.
 
     Args:
         features: (N, D).
-        k1, k2, options: see :func:`jaccard_graph`; ``radius`` is all of them.
+        k1, k2, k1_includes_self, normalize: see :func:`jaccard_graph`.
     """
-    return jaccard_graph(features, k1=k1, k2=k2, radius=MAX_RADIUS, **options).to_dense()
+    return jaccard_graph(features, k1=k1, k2=k2, k1_includes_self=k1_includes_self, normalize=normalize).to_dense()
 
 
 def list_width(k1: int, k1_includes_self: bool) -> int:

@@ -19,6 +19,7 @@ from unreid.rendering.knobs import RENDERER_VERSION, WorldKnobs
 from unreid.rendering.plan import Plan
 from unreid.rendering.worker import develop, develop_in_processes
 from unreid.utils.errors import UserError
+from unreid.utils.processors import usable_processors
 from unreid.utils.progress import task
 from unreid.utils.writing import writing
 
@@ -113,7 +114,7 @@ def _take_place(unfinished: Path, folder: Path, record: dict[str, Any]) -> None:
 
 
 def _render_rolls(knobs: WorldKnobs, plan: Plan, folder: Path, workers: int | None) -> None:
-    wanted = workers if workers is not None else min(_cores(), plan.images // _IMAGES_PER_PROCESS)
+    wanted = workers if workers is not None else min(usable_processors(), plan.images // _IMAGES_PER_PROCESS)
     if wanted > 1 and sys.executable:
         develop_in_processes(knobs, plan.rolls, folder, wanted)
     else:
@@ -123,12 +124,6 @@ def _render_rolls(knobs: WorldKnobs, plan: Plan, folder: Path, workers: int | No
 def _files(folder: Path) -> int:
     """Files below a folder, which several processes fill."""
     return sum(len(files) for _, _, files in os.walk(folder))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from unreid.report.facts import Facts, Samples
 from unreid.report.markup import Html, joined, note, tag
 from unreid.report.section import Section
 
+logger = logging.getLogger(__name__)
+
 POINTS = 1500
 SIDE = 640
 CELL = (96, 48)  # height and width of a crop in the sheet
 COLUMNS = 40
+APART = 0.5  # of UMAP, whose default draws a trained network's clusters as dots that nobody can point into
 GROUPS = 6  # colours that a legend has
 BY = {"cluster": "cluster", "camera": "camera", "truth": "true identity", "state": "outliers", "all": "nothing"}
 
@@ -91,12 +95,11 @@ def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
     """float (N, 2) in [10, SIDE - 10], and the name of the method."""
     values = torch.nn.functional.normalize(features).numpy()
     count = len(values)
-    if importlib.util.find_spec("umap") is not None and count > 15:
-        import umap
-
+    umap = _umap() if count > 15 else None
+    if umap is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the one thread that a seed asks for
-            flat = umap.UMAP(metric="cosine", random_state=seed).fit_transform(values)
+            flat = umap(metric="cosine", random_state=seed, min_dist=APART).fit_transform(values)
         how = "UMAP"
     else:
         from sklearn.decomposition import PCA
@@ -109,6 +112,18 @@ def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
     flat = np.asarray(flat, dtype=np.float64)
     low, high = flat.min(0), flat.max(0)
     return 10 + (flat - low) / np.maximum(high - low, 1e-9) * (SIDE - 20), how
+
+
+def _umap() -> Any:
+    """The class, or None where it is not installed or cannot be used: numba is made for few versions of NumPy."""
+    if importlib.util.find_spec("umap") is None:
+        return None
+    try:
+        from umap import UMAP
+    except Exception as error:  # whatever it is that does not fit
+        logger.warning("umap-learn is installed and cannot be used (%s): the map is drawn by t-SNE", error)
+        return None
+    return UMAP
 
 
 def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple[np.ndarray, list[str]]]:

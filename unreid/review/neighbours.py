@@ -38,7 +38,7 @@ def near_lists(rows: np.ndarray, kept: Path | None = None) -> np.ndarray:
                 return near.astype(np.int64)
         except (ArraysError, KeyError) as error:
             logger.warning("%s is damaged (%s) and made anew.", kept, error)
-    logger.info("looking for the nearest neighbours of %d crops", len(rows))
+    logger.info("looking for the nearest neighbours of %d crops, which are kept for the next start", len(rows))
     backend = "torch" if len(rows) <= EXACT else "faiss_ivf"
     near = knn(torch.from_numpy(content), wanted, backend=backend)[1].numpy()[:, 1:]
     if kept is not None:

@@ -23,9 +23,11 @@ class Clustering:
         num_clusters: C.
         centroids: float32 (C, D) or None; None means "take the normalised means of the members".
         core: bool (N,) or None; None means that every member counts as core.
-        extras: what only one method reads (reliabilities, thresholds, released samples, the eps in use ...).
+        extras: figures of one clusterer, for who looks at them (thresholds, released samples ...); no part reads them.
         features: float32 (N, D), the features that were clustered; the memory is filled from them.
         part_features: float32 (N, P, C) or None, unit features of parts of the samples (PPLR).
+        reliable: bool (N,) or None, the samples that a memory may trust (CDSM).
+        eps: the radius in use, or None for clusterers without one.
     """
 
     labels: Tensor
@@ -35,6 +37,8 @@ class Clustering:
     extras: dict[str, Any] = field(default_factory=dict)
     features: Tensor | None = None
     part_features: Tensor | None = None
+    reliable: Tensor | None = None
+    eps: float | None = None
 
     @classmethod
     def from_labels(cls, labels: Tensor | np.ndarray | Sequence[int], **kwargs: Any) -> Clustering:
@@ -80,13 +84,15 @@ class Clustering:
         """The same without features, all tensors on CPU: what one process tells the others."""
         from torch import Tensor
 
-        extras = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in self.extras.items()}
-        return Clustering(
-            self.labels.cpu(),
-            self.num_clusters,
-            centroids=None if self.centroids is None else self.centroids.cpu(),
-            core=None if self.core is None else self.core.cpu(),
-            extras=extras,
+        def moved(value: Any) -> Any:
+            return value.cpu() if isinstance(value, Tensor) else value
+
+        return replace(
+            self,
+            features=None,
+            part_features=None,
+            **{name: moved(getattr(self, name)) for name in ("labels", "centroids", "core", "reliable")},
+            extras={name: moved(value) for name, value in self.extras.items()},
         )
 
     @property

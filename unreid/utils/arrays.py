@@ -98,11 +98,23 @@ def as_codes(first: ArrayLike, second: ArrayLike, name: str = "ids") -> tuple[Te
     return torch.from_numpy(codes[: len(one)]), torch.from_numpy(codes[len(one) :])
 
 
+def as_ids(x: ArrayLike, name: str, length: int | None = None) -> Tensor:
+    """Ids of one list as :func:`as_codes` gives them, int64 (N,).
+
+    Raises:
+        InputError: neither integers nor strings (N,), or (with ``length``) another N.
+    """
+    values = as_codes(x, x, name)[0]
+    if length not in (None, len(values)):
+        raise InputError(f"{name} must be integers or strings of shape ({length},), not ({len(values)},).")
+    return values
+
+
 def _strings(x: ArrayLike) -> np.ndarray | None:
     """The array if it is one of strings, (N,)."""
-    if isinstance(x, Tensor) or (isinstance(x, np.ndarray) and x.dtype.kind not in "UO"):
+    items = x.tolist() if isinstance(x, np.ndarray) and x.dtype.kind in "UO" else x
+    if not isinstance(items, list | tuple):
         return None
-    items = x.tolist() if isinstance(x, np.ndarray) else list(x)
     return np.array(items, dtype=str) if items and all(isinstance(item, str) for item in items) else None
 
 

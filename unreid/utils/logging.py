@@ -30,15 +30,16 @@ def last_line() -> float:
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """Writes to whatever ``sys.stdout`` is at that moment, so that capturing and redirection keep working."""
+    """Writes to whatever ``sys.stdout`` (or ``stderr``) is at that moment, so that capturing and redirection work."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "stdout") -> None:
         logging.Handler.__init__(self)
+        self._name = name
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """The current standard output."""
-        return sys.stdout
+        """The current standard output, or standard error."""
+        return getattr(sys, self._name)
 
     def emit(self, record: logging.LogRecord) -> None:
         _Lines.last = time.monotonic()
@@ -130,6 +131,7 @@ def setup_logging(
     level: int = logging.INFO,
     *,
     backlog: bool = False,
+    console: str = "stdout",
 ) -> logging.Logger:
     """Send the package's log to the console (rank 0 only) and to ``log.txt`` (other ranks: ``log.rank1.txt`` ...).
 
@@ -141,6 +143,7 @@ def setup_logging(
         rank: number of this process.
         level: lowest level that is written; 0 leaves the decision to the logger.
         backlog: keep what is said for the file that :func:`log_to_folder` opens later.
+        console: "stdout", or "stderr" for a command whose answers are on standard output.
 
     Returns:
         the package's root logger.
@@ -152,7 +155,7 @@ def setup_logging(
     close_logging()
     logger.setLevel(level)
     if rank == 0:
-        _attach(logger, _Console(), "%(message)s" if level >= logging.INFO else _FORMAT)
+        _attach(logger, _Console(console), "%(message)s" if level >= logging.INFO else _FORMAT)
     if output_dir is not None:
         log_to_folder(output_dir, rank)
     elif backlog:

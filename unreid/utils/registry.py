@@ -38,7 +38,7 @@ class Registry(Generic[T]):
                 if folded in self._table:
                     raise KeyError(f"{self.kind} {key!r} is registered twice")
                 self._table[folded] = thing
-            self._names[_fold(name)] = name
+                self._names[folded] = name
             self._aliases[_fold(name)] = aliases
             return thing
 
@@ -50,8 +50,13 @@ class Registry(Generic[T]):
             return self._table[_fold(name)]
         except KeyError:
             near = difflib.get_close_matches(_fold(name), self._table, n=1)
-            hint = f" Did you mean {self._names.get(near[0], near[0])!r}?" if near else ""
+            hint = f" Did you mean {self._names[near[0]]!r}?" if near else ""
             raise UserError(f"There is no {self.kind} named {name!r}.{hint} Available: {', '.join(self)}.") from None
+
+    def spelt(self, name: str) -> str:
+        """The name as it is registered, of any spelling or alias; :class:`UserError` as in :meth:`get`."""
+        self.get(name)
+        return self._names[_fold(name)]
 
     def aliases(self, name: str) -> tuple[str, ...]:
         """What else finds the object that is registered under ``name``."""
@@ -62,7 +67,7 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """The registered names (without aliases), sorted."""
-        return iter(sorted(self._names.values()))
+        return iter(sorted(set(self._names.values())))
 
 
 def _fold(name: str) -> str:

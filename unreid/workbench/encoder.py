@@ -25,9 +25,11 @@ from unreid.models.checkpoint_keys import is_classifier
 from unreid.models.embedding import EmbeddingModel
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
+from unreid.utils.shipped_weights import locate_weights
 from unreid.workbench.exported import Exported, exported_kind, read_exported
 from unreid.workbench.feature_table import FeatureMeta
 from unreid.workbench.preprocessing import Preprocessing
+from unreid.workbench.start_weights import check_start_weights
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +119,8 @@ def load_encoder(
 
     Args:
         model: a checkpoint (of this project or a published one), a file that ``unreid export`` or others wrote (ONNX,
-            TorchScript, safetensors), or the name of a backbone, which gets its published weights or those of
-            ``MODEL.BACKBONE.PRETRAIN_PATH``.
+            TorchScript, safetensors), the bare name of a network of the package, or the name of a backbone, which
+            gets its published weights or those of ``MODEL.BACKBONE.PRETRAIN_PATH``.
         config_file, overrides, plugins: as for
             :meth:`~unreid.evaluation.feature_extractor.FeatureExtractor.from_checkpoint`.
         feature: "" takes what the model retrieves with.
@@ -132,10 +134,11 @@ def load_encoder(
     if kind:
         return _from_export(read_exported(model, kind, device), str(model), overrides, feature, device)
     stored_feature = ""
-    if Path(model).is_file():
+    if locate_weights(model).is_file():
         cfg, network, stored_feature = read_stored_model(model, config_file, overrides, plugins)
     else:
         cfg = load_config(config_file, ["MODEL.BACKBONE.NAME", str(model), *overrides])
+        check_start_weights(cfg, str(model))
         network = EmbeddingModel.from_config(cfg, pretrained=True)
     if cfg.MODEL.BACKBONE.CAMERAS:
         raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -21,7 +20,8 @@ from unreid.models.checkpoint_format import VERSION as OWN_VERSION
 from unreid.models.checkpoint_keys import is_classifier
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
-from unreid.utils.writing import replacing
+from unreid.utils.progress import task
+from unreid.utils.writing import replacing, writing
 from unreid.workbench.encoder import Encoder, load_encoder
 from unreid.workbench.exported import ENTRY, FORMAT, INPUT, OUTPUT, VERSION
 
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """Largest difference of a number of a vector that is let pass; vectors have unit length."""
-FORMATS = ("onnx", "torchscript", "safetensors")
 _OPSET = 18
 _MOST = 16  # pictures of the check
 
@@ -79,15 +78,14 @@ def export(encoder: Encoder, path: str | Path, form: str, pictures: list[np.ndar
     if not encoder.config:
         raise UserError(f"{encoder.name} is an exported file itself: name the checkpoint it came from.")
     encoder.model.to("cpu").eval()
-    folder = Path(path).absolute().parent
-    with tempfile.TemporaryDirectory(
-        prefix=".unreid-export-", dir=folder if os.access(folder, os.W_OK) else None
-    ) as at:
+    with tempfile.TemporaryDirectory(prefix="unreid-export-") as at:  # TMPDIR: what a kill leaves there is swept
         draft = Path(at) / f"model.{form}"
         transform = encoder.preprocessing.transform()
         images = torch.stack([transform(_as_image(picture)) for picture in pictures])
-        {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[form](encoder, draft, images)
-        difference = _compare(encoder, draft, images)
+        with task(f"exporting as {form}"), writing(draft):
+            {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[form](encoder, draft, images)
+        with task("comparing", len(images), "images"):
+            difference = _compare(encoder, draft, images)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{encoder.name} as {form} gives other vectors (largest difference {difference:.2g}, allowed "

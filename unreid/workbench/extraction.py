@@ -157,6 +157,7 @@ def _collect(encoder: Encoder, crops: Crops, parts: _Parts, output: Path) -> int
     for number in range(parts.count):
         read += parts.read(number)[1].tolist()
     if not read:
+        shutil.rmtree(parts.folder, ignore_errors=True)
         raise UserError(f"None of the {len(crops)} images below {crops.root} can be read.")
     known = set(read)
     unreadable = [path for row, path in enumerate(crops.paths) if row not in known]

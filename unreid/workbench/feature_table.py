@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -141,6 +142,9 @@ def read_features(path: str | Path) -> FeatureTable:
     except (ValueError, KeyError, TypeError) as error:
         reason = f"it lacks {error.args[0]!r}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise UserError(f"{path} is no feature table ({reason}); unreid extract writes one.") from None
+    if len(set(table.paths)) != len(table):
+        twice = next(path for path, count in Counter(table.paths).items() if count > 1)
+        raise UserError(f"{path} holds {twice} twice, so answers about it could not be told apart: extract it anew.")
     wrong = ~np.isfinite(table.vectors).all(axis=1)
     if wrong.any():
         raise UserError(f"{path} holds a vector that is NaN or infinite, of {table.paths[int(wrong.argmax())]}.")
@@ -171,9 +175,10 @@ def require_same_model(one: FeatureMeta, other: FeatureMeta, names: tuple[str, s
         )
 
 
-def is_feature_file(path: str | Path) -> bool:
-    """Whether a name is that of a feature table."""
-    return Path(path).suffix.lower() in SUFFIXES
+def require_same_width(one: int, other: int, names: tuple[str, str]) -> None:
+    """Raises :class:`UserError` unless the vectors of two tables have as many numbers."""
+    if one != other:
+        raise UserError(f"{names[0]} holds vectors of {one} numbers and {names[1]} of {other}: extract both anew.")
 
 
 def check_suffix(path: str | Path) -> str:

@@ -53,6 +53,7 @@ class Gallery(Protocol):
     """Something that finds the nearest images of a vector."""
 
     meta: FeatureMeta
+    width: int
 
     def search(self, vector: np.ndarray, k: int, cameras: Cameras, *, vectors: bool = False) -> list[Hit]:
         """The k nearest by cosine, nearest first."""
@@ -69,6 +70,7 @@ class TableGallery:
 
     def __init__(self, table: FeatureTable, pids: Sequence[str] | None = None) -> None:
         self.meta = table.meta
+        self.width = table.vectors.shape[1]
         self._table = table
         self._pids = pids
         self._unit = normalize(torch.from_numpy(table.vectors))

@@ -20,6 +20,7 @@ from unreid.constraints.review_file import load_answers
 from unreid.data.datasets.names import camera_numbers
 from unreid.evaluation.selection import simplified_silhouette
 from unreid.neighbors import PairGraphBuilder, knn
+from unreid.neighbors.builder import CAMERA_JACCARD
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
 from unreid.utils.progress import task
@@ -72,7 +73,8 @@ def cluster_table(table: FeatureTable, cfg: CfgNode, *, sweep: Sequence[float] =
     vectors = normalize(torch.from_numpy(np.asarray(table.vectors, dtype=np.float32)))
     names = camera_numbers(table.cameras)
     camids = torch.tensor([names[camera] for camera in table.cameras])
-    if cfg.CLUSTER.METRIC == "ca_jaccard" and not table.has_cameras:
+    metric = PairGraphBuilder.from_config(cfg).metric
+    if metric == CAMERA_JACCARD and not table.has_cameras:
         raise UserError("CLUSTER.METRIC ca_jaccard needs cameras, which the table lacks: extract with --camera-regex.")
     tries: list[Try] = []
     eps: float | None
@@ -83,7 +85,7 @@ def cluster_table(table: FeatureTable, cfg: CfgNode, *, sweep: Sequence[float] =
         graph = _graph(vectors, camids, cfg, clusterer.radius)
         with task("clustering"):
             clustering = clusterer.cluster(vectors, graph, seed=cfg.SEED, camids=camids)
-        eps = clustering.extras.get("eps", cfg.CLUSTER.EPS if takes_eps(cfg) else None)
+        eps = cfg.CLUSTER.EPS if clustering.eps is None and takes_eps(cfg) else clustering.eps
     if clustering.num_clusters == 0:
         raise UserError(
             f"{cfg.CLUSTER.NAME} finds no identity among {len(table)} images: every one is an outlier. Raise the eps, "
@@ -123,11 +125,12 @@ def _graph(vectors: Tensor, camids: Tensor, cfg: CfgNode, radius: float | None) 
 
 def radii(table: FeatureTable, cfg: CfgNode) -> tuple[float, ...]:
     """Radii to try: fixed ones for Jaccard distances, which have one scale, else those of the table itself."""
-    if cfg.CLUSTER.METRIC not in ("euclidean", "cosine"):
+    metric = PairGraphBuilder.from_config(cfg).metric
+    if metric not in ("euclidean", "cosine"):
         return SWEEP
     vectors = normalize(torch.from_numpy(np.asarray(table.vectors, dtype=np.float32)))
     squared = knn(vectors, min(cfg.CLUSTER.MIN_SAMPLES, len(vectors)))[0][:, -1]
-    distance = squared.clamp(min=0).sqrt() if cfg.CLUSTER.METRIC == "euclidean" else squared / 2
+    distance = squared.clamp(min=0).sqrt() if metric == "euclidean" else squared / 2
     found = torch.quantile(distance.double(), torch.tensor(QUANTILES, dtype=torch.float64)).unique()
     return tuple(float(eps) for eps in found if eps > 0)
 

@@ -1,17 +1,18 @@
 """A vector store behind a URI: a folder on this machine, a bucket, or a server, through LanceDB.
 
 A folder needs no server. ``s3://``, ``gs://`` and ``az://`` put the same tables into a bucket, ``db://`` asks a LanceDB
-server or cluster (key and address from ``LANCEDB_API_KEY`` and ``LANCEDB_HOST``). It was chosen by measurement.
+server or cluster; where their keys come from, :mod:`unreid.workbench.places` says. It was chosen by measurement.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from unreid.utils.errors import UserError
 from unreid.utils.progress import task
 from unreid.workbench.feature_table import FeatureMeta, FeatureTable, parse_meta
 from unreid.workbench.gallery import Cameras, Hit
+from unreid.workbench.places import access, folder_of, is_remote, is_there, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +30,14 @@ INDEXED_FROM = 100_000
 _TABLE, _META = "vectors", "unreid"
 _BLOCK = 1 << 14
 _PROBES, _REFINE = 40, 10  # lists read for a query, and how many times k rows are compared with their full vectors
-
-
-def is_remote(uri: str) -> bool:
-    """Whether a URI names something other than a folder of this machine."""
-    return "://" in uri and not uri.startswith("file://")
+_UNFINISHED = ""  # stands for the meta while a store is written
 
 
 def build_store(uri: str, table: FeatureTable, pids: Sequence[str], *, exact: bool = False) -> None:
     """Puts a feature table into a new store, or in the place of the one that is there.
 
-    A folder is complete or not there: it is made beside its place and renamed.
+    A folder is complete or not there: it is made beside its place and renamed. Elsewhere a store that was not written
+    to its end says so when it is opened.
 
     Args:
         uri: a folder, or see the module.
@@ -50,24 +49,41 @@ def build_store(uri: str, table: FeatureTable, pids: Sequence[str], *, exact: bo
         UserError: the package is missing, or the store cannot be reached or written.
     """
     if is_remote(uri):
-        _fill(connect(uri), table, pids, exact)
+        with _reaching(uri):
+            _fill(connect(uri), table, pids, exact)
         return
-    target = Path(uri.removeprefix("file://"))
+    target = folder_of(uri)
     draft = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _fill(connect(str(draft)), table, pids, exact)
-        old = target.with_name(f".{target.name}.old")
+        old = set_aside(target)
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             os.rename(target, old)
         os.rename(draft, target)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"The store {uri} cannot be written: {error.strerror or error}.") from None
+    except (OSError, RuntimeError) as error:  # LanceDB's own are RuntimeErrors
+        reason = getattr(error, "strerror", None) or _reason(error)
+        raise UserError(f"The index {uri} cannot be written: {reason}.") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_replaceable(uri: str, overwrite: bool) -> None:
+    """Whether a store may be put into a bucket or a server: nothing but a store is ever replaced.
+
+    Raises:
+        UserError: something is there, or the place cannot be reached.
+    """
+    with _reaching(uri):
+        database = connect(uri)
+        ours, theirs = (_holds(database, name) for name in (_META, _TABLE))
+    if theirs and not ours:
+        raise UserError(f"-o: {uri} has a table {_TABLE!r} that is no index of unreid: choose another name.")
+    if ours and not overwrite:
+        raise UserError(f"-o: {uri} exists: choose another name, or give --overwrite.")
 
 
 class LanceStore:
@@ -81,15 +97,26 @@ class LanceStore:
     """
 
     def __init__(self, uri: str) -> None:
-        if not is_remote(uri) and not Path(uri.removeprefix("file://")).is_dir():
+        if not is_remote(uri) and not is_there(uri):
             raise UserError(f"There is no index {uri}; unreid index makes one.")
-        database = connect(uri)
-        try:
-            self.meta: FeatureMeta = parse_meta(database.open_table(_META).to_arrow().column("meta")[0].as_py())
-            self._rows = database.open_table(_TABLE)
-        except Exception as error:  # LanceDB's errors have no common class
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise UserError(f"{uri} is no index of unreid: {reason}") from None
+        self._uri = uri
+        with _reaching(uri):
+            database = connect(uri)
+            try:
+                text = (
+                    database.open_table(_META).search().select(["meta"]).limit(1).to_arrow().column("meta")[0].as_py()
+                )
+                if text == _UNFINISHED:
+                    raise UserError(f"{uri} was not written to its end: make it anew with unreid index.")
+                self.meta: FeatureMeta = parse_meta(text)
+                self._rows = database.open_table(_TABLE)
+                self.width: int = self._rows.schema.field("vector").type.list_size
+            except UserError:
+                raise
+            except Exception as error:  # LanceDB's errors have no common class
+                if is_remote(uri) and isinstance(error, (OSError, RuntimeError)) and not _is_missing(error):
+                    raise
+                raise UserError(f"{uri} is no index of unreid: {_reason(error)}.") from None
 
     def __len__(self) -> int:
         return self._rows.count_rows()
@@ -106,7 +133,8 @@ class LanceStore:
             rules.append(f"camera != {_quoted(cameras.without)}")
         if rules:
             query = query.where(" AND ".join(rules), prefilter=True)
-        found = query.to_arrow().to_pydict()
+        with _reaching(self._uri):
+            found = query.to_arrow().to_pydict()
         rows = zip(*(found[name] for name in columns[:4]))
         return [
             Hit(
@@ -122,6 +150,7 @@ class LanceStore:
 
 def connect(uri: str) -> Any:
     """LanceDB's connection; :class:`UserError` if the package is missing or the place cannot be reached."""
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table that is new
     try:
         import lancedb
     except ImportError:
@@ -129,10 +158,41 @@ def connect(uri: str) -> Any:
             f"The index {uri} needs the package lancedb, which is not installed: install unreid[store], or search the "
             "feature table itself."
         ) from None
-    try:
+    with _reaching(uri):
         return lancedb.connect(uri, host_override=os.environ.get("LANCEDB_HOST"))
-    except Exception as error:  # LanceDB's errors have no common class
-        raise UserError(f"The index {uri} cannot be reached: {str(error).splitlines()[0][:200]}") from None
+
+
+@contextlib.contextmanager
+def _reaching(uri: str) -> Iterator[None]:
+    """The block asks a bucket or a server: what goes wrong there is one sentence with the way out."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # LanceDB's errors are some of these
+        if not is_remote(uri):
+            raise
+        raise UserError(f"The index {uri} cannot be reached ({_reason(error)}): check {access(uri)}.") from None
+
+
+def _holds(database: Any, name: str) -> bool:
+    try:
+        database.open_table(name)
+    except (ValueError, OSError, RuntimeError) as error:
+        if _is_missing(error):
+            return False
+        raise
+    return True
+
+
+def _is_missing(error: Exception) -> bool:
+    return "not found" in str(error).lower() or isinstance(error, FileNotFoundError)
+
+
+def _reason(error: Exception) -> str:
+    """The part of an error of LanceDB that is for people."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.split(r" \{|, /", text)[0].rstrip(".: ")[:200]
 
 
 def _fill(database: Any, table: FeatureTable, pids: Sequence[str], exact: bool) -> None:
@@ -157,14 +217,15 @@ def _fill(database: Any, table: FeatureTable, pids: Sequence[str], exact: bool) 
                 yield pa.record_batch(columns, schema=schema)
                 work.advance(len(rows))
 
+        database.create_table(_META, pa.table({"meta": [_UNFINISHED]}), mode="overwrite")
         stored = database.create_table(_TABLE, batches(), schema=schema, mode="overwrite")
-        database.create_table(_META, pa.table({"meta": [table.meta.to_json()]}), mode="overwrite")
     if len(table) >= INDEXED_FROM and not exact:
         from lancedb.index import Bitmap, IvfPq
 
         with task("index"):
             stored.create_index("vector", config=IvfPq(distance_type="cosine"))
             stored.create_index("camera", config=Bitmap())
+    database.create_table(_META, pa.table({"meta": [table.meta.to_json()]}), mode="overwrite")
 
 
 def _quoted(text: str) -> str:

@@ -63,8 +63,8 @@ class Farthest:
         if self._rough is None:
             self._rough = Encoded(self._samples.matrix.bfloat16(), self._samples.offset)
             parts = self._samples.matrix.split(self._block)
-            rounding = torch.stack([_norms(part - part.bfloat16().float()).max() for part in parts])
-            self._lost, self._norm = rounding.max(), _norms(self._samples.matrix).max()
+            self._lost = torch.stack([_norms(part - part.bfloat16().float()).max() for part in parts]).max()
+            self._norm = _norms(self._samples.matrix).max()
         rough = Encoded(centroids.matrix.bfloat16(), centroids.offset)
         norm, lost = _norms(centroids.matrix), _norms(centroids.matrix - rough.matrix.float())
         growth = 4 * table.matrix.shape[1] * 2.0**-24  # of this product and of the one in float32

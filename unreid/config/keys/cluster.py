@@ -25,11 +25,7 @@ KEYS: dict[str, Key | Section] = {
         NAME,
         "DBSCAN, AgreementDBSCAN, SelfPacedDBSCAN, PerCameraDBSCAN, HDC, KMeans, Infomap, sklearn/HDBSCAN ...",
     ),
-    "CLUSTER.METRIC": Key(
-        "jaccard",
-        choice("jaccard", "ca_jaccard", "euclidean", "cosine"),
-        '"jaccard", "ca_jaccard" (camera-aware), "euclidean" or "cosine"',
-    ),
+    "CLUSTER.METRIC": Key("jaccard", NAME, "jaccard, ca_jaccard (camera-aware), euclidean, cosine ..."),
     "CLUSTER.FEATURE": Key(
         "method",
         choice("method", "raw", "l2"),
@@ -56,9 +52,7 @@ KEYS: dict[str, Key | Section] = {
     "CLUSTER.EVERY": Key(1, STEPS, "rounds between two clusterings"),
     "CLUSTER.MAX_EMPTY_ROUNDS": Key(5, STEPS, "rounds in a row without a usable clustering before the run stops"),
     "CLUSTER.KNN.BACKEND": Key(
-        "torch",
-        choice("auto", "torch", "torch_bf16", "torch_ivf", "faiss_flat", "faiss_ivf", "faiss_hnsw"),
-        '"auto", "torch", "torch_bf16" (exact too), "torch_ivf", "faiss_flat", "faiss_ivf", "faiss_hnsw"',
+        "torch", NAME, "auto, torch, torch_bf16 (exact too), torch_ivf, faiss_flat, faiss_ivf, faiss_hnsw ..."
     ),
     "CLUSTER.CA": Section("CA-Jaccard"),
     "CLUSTER.CA.K1_INTRA": Key(5, NEIGHBORS, "reciprocal neighbours in the own camera"),

@@ -24,7 +24,10 @@ KEYS: dict[str, Key] = {
         '"auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N"',
     ),
     "MODEL.INIT_PATH": Key(
-        "", TEXT, "file whose network the training starts from: ours, torchreid's, fast-reid's ...; empty: none"
+        "",
+        TEXT,
+        "file whose network the training starts from: ours, torchreid's, fast-reid's ..., or a name of unreid list "
+        "weights; empty: none",
     ),
     "MODEL.INIT_NETWORK": Key(
         False, SWITCH, "the file (INIT_PATH, else RESUME) says what network it is, whatever the keys of MODEL say"

@@ -26,7 +26,7 @@ KEYS: dict[str, Key] = {
     "OPTIM.WARMUP_LR_FACTOR": Key(1.0, between(1e-6, 1e3), "v2: further factor during the warm-up"),
     "OPTIM.AMP": Key("off", choice("off", "bf16", "fp16"), '"off", "bf16" or "fp16" (with loss scaling)'),
     "OPTIM.CLIP_GRAD": Key(0.0, between(0, 1e6), "largest gradient norm; 0: off"),
-    "OPTIM.CHANNELS_LAST": Key(False, SWITCH, "memory format of images and weights"),
+    "OPTIM.CHANNELS_LAST": Key(True, SWITCH, "images and weights stored channels last; faster on a CPU, ViT alike"),
     "OPTIM.COMPILE": Key(False, SWITCH, "torch.compile the model"),
     "OPTIM.SUB_BATCH": Key(
         0, between(0, 2**16), "forward in parts of so many samples, each with its losses (single-GPU AuxUSL); 0: off"

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = check_source(arguments)
     from unreid.utils.logging import setup_logging
     from unreid.workbench.assignment import assign_table
-    from unreid.workbench.feature_table import read_features, require_same_model
+    from unreid.workbench.feature_table import read_features, require_same_model, require_same_width
     from unreid.workbench.identity_table import read_identities, write_identities
 
     setup_logging()
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     known = read_features(arguments.features)
     new = read_source(arguments, model)
     require_same_model(new.meta, known.meta, (arguments.images, arguments.features))
+    require_same_width(new.vectors.shape[1], known.vectors.shape[1], (arguments.images, arguments.features))
     found = assign_table(new, known, identities, threshold=arguments.threshold)
     write_identities(arguments.output, found)
     threshold = found.meta["threshold"]

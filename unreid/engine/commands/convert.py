@@ -9,7 +9,7 @@ from pathlib import Path
 from unreid.engine.commands.command import Command
 from unreid.engine.folder import check_writable
 from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT
-from unreid.engine.preflight import check_file
+from unreid.engine.preflight import check_weights
 from unreid.utils.errors import UserError
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Converts, and says what came out."""
-    check_file(arguments.source, "--in")
+    check_weights(arguments.source, "--in")
     target = Path(arguments.target)
     if target.is_dir():
         raise UserError(f"--out: {target} is a folder: name a file in it.")

@@ -13,10 +13,13 @@ from unreid.config import CfgNode, load_config
 from unreid.config.shipped import shipped_folder
 from unreid.engine.commands.command import Command
 from unreid.engine.preflight import check_start
+from unreid.utils.shipped_weights import CARD, locate_weights, shipped_names
 from unreid.utils.signals import Interrupted
 
 CONFIG = "ClusterContrast_synthetic.yml"
 OWN_FOLDER = ["OUTPUT_DIR", "logs/demo", "OVERWRITE", "True"]  # made anew each time the demo is shown
+PRETRAINED = "rendered_o2cap"
+"""What ``--pretrained`` scores; ``RESUME NAME`` chooses another network."""
 
 NEUTRAL = ("OUTPUT_DIR", "OVERWRITE", "SEED", "DATASETS.ROOT", "RESUME")
 SPREAD = """
@@ -28,12 +31,20 @@ and at 62.3, 52.3 and 55.8 on another (56.8 ± 5.1). What differs by less is noi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--config-file", metavar="F", help=f"YAML file over the defaults (default: {CONFIG})")
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help=f"train nothing: score a network that comes with the package ({PRETRAINED}; RESUME NAME for another)",
+    )
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains, and prints the table of scores and where things are."""
+    """Trains, or scores a trained network, and prints the table of scores and where things are."""
     started = time.perf_counter()
+    if arguments.pretrained:
+        _run_pretrained(arguments, started)
+        return
     places = [] if "OUTPUT_DIR" in arguments.overrides else OWN_FOLDER
     config_file = arguments.config_file or shipped_folder() / CONFIG
     cfg = load_config(config_file, [*places, "TEST.RANKED_LIST", "8", *arguments.overrides])
@@ -46,14 +57,27 @@ def run(arguments: argparse.Namespace) -> None:
     sys.stdout.write(_report(cfg, results, started, spread(arguments.config_file, arguments.overrides)))
 
 
+def _run_pretrained(arguments: argparse.Namespace, started: float) -> None:
+    settings = ["TEST.EVAL_ONLY", "True", "MODEL.INIT_NETWORK", "True", "RESUME", PRETRAINED, "TEST.RANKED_LIST", "8"]
+    places = ["OUTPUT_DIR", "logs/demo_pretrained"]
+    cfg = load_config(arguments.config_file or shipped_folder() / CONFIG, [*places, *settings, *arguments.overrides])
+    check_start(cfg)
+    from unreid.engine.run import run as run_config
+
+    scores = run_config(cfg)
+    name = str(cfg.DATASETS.NAMES[0])
+    rows = {**_baselines(name, cfg), f"{cfg.RESUME}, not trained here": scores[name]}
+    output = Path(cfg.OUTPUT_DIR)
+    known = [f"\nIts card: {locate_weights(cfg.RESUME).with_suffix(CARD)}"] if cfg.RESUME in shipped_names() else []
+    sys.stdout.write(_page(cfg, rows, known, (("ranked list", output / "eval_ranked_list.jpg", ""),), started))
+
+
 def spread(config_file: str | None, overrides: Sequence[str]) -> str:
     """What is known of other seeds, where the run is that of the shipped config; else nothing."""
     return SPREAD if not config_file and {*overrides[::2]} <= {*NEUTRAL} else ""
 
 
 def _report(cfg: CfgNode, results: dict[str, Any], started: float, known: str) -> str:
-    from unreid.evaluation.evaluator import format_table
-
     name = str(cfg.DATASETS.NAMES[0])
     rows = _baselines(name, cfg)
     if results["initial"]:
@@ -67,10 +91,22 @@ def _report(cfg: CfgNode, results: dict[str, Any], started: float, known: str) -
         ("checkpoint", output / "checkpoint.pth", ""),
         ("ranked list", output / "ranked_list.jpg", ""),
     )
+    return _page(cfg, rows, [known] if known else [], places, started)
+
+
+def _page(
+    cfg: CfgNode,
+    rows: dict[str, dict[str, float]],
+    known: Sequence[str],
+    places: Sequence[tuple[str, Path, str]],
+    started: float,
+) -> str:
+    from unreid.evaluation.evaluator import format_table
+
     lines = [
-        f"\n{name}, rendered at world seed {cfg.DATASETS.SYNTHETIC.SEED}; scores in percent\n",
+        f"\n{cfg.DATASETS.NAMES[0]}, rendered at world seed {cfg.DATASETS.SYNTHETIC.SEED}; scores in percent\n",
         format_table(rows),
-        *([known] if known else []),
+        *known,
         f"\n{time.perf_counter() - started:.0f} s in all. Look at",
         *(f"  {what:12} {how}{path}" for what, path, how in places if path.exists()),
     ]

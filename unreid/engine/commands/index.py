@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
-from pathlib import Path
+import os
 
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.tables import add_table, check_source, read_source
 from unreid.engine.folder import check_writable
 from unreid.engine.preflight import check_file
 from unreid.utils.errors import UserError
+from unreid.workbench.places import check_uri, folder_of, is_remote
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
     from unreid.utils.logging import setup_logging
     from unreid.workbench.gallery import pids_of
     from unreid.workbench.identity_table import read_identities
-    from unreid.workbench.store import INDEXED_FROM, build_store
+    from unreid.workbench.store import INDEXED_FROM, build_store, check_replaceable
 
     setup_logging()
+    if is_remote(arguments.output):
+        check_replaceable(arguments.output, arguments.overwrite)
     pids: dict[str, str] = {}
     if arguments.identities:
         known = read_identities(arguments.identities)
@@ -54,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def need_store(uri: str) -> None:
-    """Raises :class:`UserError` if the store's package is not installed."""
+    """Raises :class:`UserError` if a store cannot be there, or its package is not installed."""
+    check_uri(uri)
     missing = next((name for name in ("lancedb", "pyarrow") if importlib.util.find_spec(name) is None), None)
     if missing is not None:
         raise UserError(
@@ -65,12 +69,12 @@ def need_store(uri: str) -> None:
 
 def check_place(uri: str, overwrite: bool) -> None:
     """Whether a store may be put there; nothing but a store is ever replaced."""
-    if "://" in uri:
+    if is_remote(uri):
         return
-    path = Path(uri)
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / _MARK).exists())):
+    path = folder_of(uri)
+    if os.path.lexists(path) and not (os.path.isdir(path) and (not any(path.iterdir()) or (path / _MARK).exists())):
         raise UserError(f"-o: {uri} exists and is no index: choose another name.")
-    if (path / _MARK).exists() and not overwrite:
+    if os.path.exists(path / _MARK) and not overwrite:
         raise UserError(f"-o: {uri} exists: choose another name, or give --overwrite.")
     check_writable(path.parent, "The folder of -o")
 

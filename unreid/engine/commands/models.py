@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +13,20 @@ from typing import TYPE_CHECKING
 from unreid.config import load_config
 from unreid.engine.folder import BEST, CHECKPOINT
 from unreid.engine.kinds import own_names
+from unreid.engine.names import check_timm_name
 from unreid.engine.preflight import check_file, check_packages, check_weight_files
 from unreid.utils.errors import UserError
 from unreid.utils.plugins import import_plugins
+from unreid.utils.shipped_weights import locate_weights
 from unreid.workbench.crops import check_images, compiled
+from unreid.workbench.start_weights import check_start_weights
 
 if TYPE_CHECKING:
     from unreid.workbench.encoder import Encoder
 
 MODEL_HELP = (
-    "a run's folder, a checkpoint, an exported file (.onnx, .torchscript, .safetensors), or a backbone: osnet_x1_0, "
-    "resnet50, timm/NAME ..."
+    "a run's folder, a checkpoint, an exported file (.onnx, .torchscript, .safetensors), a network of the package "
+    "(unreid list weights), or a backbone: osnet_x1_0, resnet50, timm/NAME ..."
 )
 _PACKAGES = {".onnx": "onnxruntime", ".safetensors": "safetensors"}
 
@@ -67,13 +72,14 @@ def check_model(arguments: argparse.Namespace) -> str:
     if arguments.config_file:
         check_file(arguments.config_file, "--config-file")
     model = Path(arguments.model)
-    if model.is_dir():
-        found = next((model / name for name in (BEST, CHECKPOINT) if (model / name).is_file()), None)
+    if os.path.isdir(model):
+        found = next((model / name for name in (BEST, CHECKPOINT) if os.path.isfile(model / name)), None)
         if found is None:
             raise UserError(f"{model} is no run: it holds neither {BEST} nor {CHECKPOINT}.")
         return str(found)
-    if model.exists():
-        check_file(str(model), "MODEL")
+    file = locate_weights(model)
+    if os.path.lexists(file):
+        check_file(str(file), "MODEL")
         _need(_PACKAGES.get(model.suffix.lower(), ""), str(model))
         load_config(arguments.config_file, overrides(arguments))
         return str(model)
@@ -81,9 +87,12 @@ def check_model(arguments: argparse.Namespace) -> str:
     if model.suffix or (model.parent != Path(".") and not name.startswith("timm/")):
         raise UserError(f"There is no model {name}: {MODEL_HELP}.")
     import_plugins(arguments.plugins)
-    if not name.startswith("timm/") and not arguments.plugins:
+    if name.startswith("timm/"):
+        check_timm_name(name.removeprefix("timm/"))
+    elif not arguments.plugins:
         own_names("backbone").get(name)
     cfg = load_config(arguments.config_file, ["MODEL.BACKBONE.NAME", name, *overrides(arguments)])
+    check_start_weights(cfg, name)
     check_packages(cfg)
     check_weight_files(cfg)
     return name
@@ -103,9 +112,15 @@ def check_output(path: str, overwrite: bool, what: str = "-o") -> None:
     """Whether a file may be written."""
     from unreid.engine.folder import check_writable
 
-    if Path(path).is_dir():
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)  # a name that is too long, or that no file can have
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{what}: {path!r} cannot be written: {reason}.") from None
+    if os.path.isdir(path):
         raise UserError(f"{what}: {path} is a folder: name a file in it.")
-    if Path(path).exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UserError(f"{what}: {path} exists: choose another name, or give --overwrite.")
     check_writable(Path(path).parent, f"The folder of {what}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--images takes a number from 0 on, not {arguments.images}.")
     files = read_run_files(arguments.run_folder, arguments.overrides)
     out = Path(arguments.out) if arguments.out else files.folder / "report.html"
-    if out.is_dir():
+    if os.path.isdir(out):
         raise UserError(f"{out} is a folder: name a file in it, such as {out / 'report.html'}.")
     check_writable(out.parent, "-o")
     from unreid.engine.reporting.collect import collect

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unreid.engine.commands.command import Command
+from unreid.engine.commands.models import check_output
 from unreid.engine.folder import CHECKPOINT, check_writable
 from unreid.engine.preflight import check_file
 from unreid.utils.errors import UserError
+from unreid.workbench.identity_table import check_name
 
 if TYPE_CHECKING:
     from unreid.review import CropSet, Session
@@ -48,10 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serves until it is interrupted, or writes what was asked for."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its libraries it tries
     source = Path(arguments.source)
     _check(source, arguments)
+    _check_outputs(arguments)
     store_path = Path(arguments.store) if arguments.store else _beside(source)
     check_writable(store_path.parent, "The folder of the review")
+    logger.info("reading %s", source)
     crops = _read(source, arguments)
     from unreid.review import Session, Store
 
@@ -71,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _check(source: Path, arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.port <= 65535:
         raise UserError(f"--port takes a number from 0 to 65535, not {arguments.port}.")
-    if source.is_dir():
+    if os.path.isdir(source):
         missing = [name for name in NEEDED if not (source / name).is_file()]
         if missing:
             raise UserError(f"{source} is not the folder of a finished run: it lacks {', '.join(missing)}.")
@@ -87,14 +93,22 @@ def _check(source: Path, arguments: argparse.Namespace) -> None:
         check_file(arguments.features, "--features")
 
 
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """What is written is made from the store, so that files of before may be replaced."""
+    if arguments.csv:
+        check_output(str(check_name(arguments.csv)), overwrite=True, what="--csv")
+    if arguments.answers:
+        check_output(arguments.answers, overwrite=True, what="--answers")
+
+
 def _beside(source: Path) -> Path:
-    return source / STORE if source.is_dir() else source.with_suffix(f".{STORE}")
+    return source / STORE if os.path.isdir(source) else source.with_suffix(f".{STORE}")
 
 
 def _read(source: Path, arguments: argparse.Namespace) -> CropSet:
     from unreid.engine.review import crops_of_run, crops_of_table
 
-    if source.is_dir():
+    if os.path.isdir(source):
         return crops_of_run(source, arguments.overrides)
     return crops_of_table(source, Path(arguments.features) if arguments.features else None)
 

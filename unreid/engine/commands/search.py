@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unreid.engine.commands.command import Command
@@ -16,6 +15,7 @@ from unreid.engine.commands.index import URI_HELP, need_store
 from unreid.engine.commands.models import check_crops, check_model, check_output
 from unreid.engine.commands.tables import add_table, check_table, is_table, read_source
 from unreid.utils.errors import UserError
+from unreid.workbench.places import is_remote, is_there
 
 if TYPE_CHECKING:
     from unreid.workbench.gallery import Gallery, Hit
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         check_table(arguments.gallery)
     else:
         need_store(arguments.gallery)
-        if "://" not in arguments.gallery and not Path(arguments.gallery).is_dir():
+        if not is_remote(arguments.gallery) and not is_there(arguments.gallery):
             raise UserError(f"There is no index {arguments.gallery}; unreid index makes one.")
     if is_table(arguments.images):
         check_table(arguments.images)
@@ -59,13 +59,13 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--other-cameras needs the camera of the query: say where it comes from with --camera-regex.")
     from unreid.utils.logging import setup_logging
 
-    setup_logging()
+    setup_logging(console="stdout" if arguments.output else "stderr")
     _search(arguments)
 
 
 def _search(arguments: argparse.Namespace) -> None:
     from unreid.utils.progress import task
-    from unreid.workbench.feature_table import require_same_model
+    from unreid.workbench.feature_table import require_same_model, require_same_width
     from unreid.workbench.gallery import Cameras, camera_of_query, find
 
     gallery = _opened(arguments.gallery)
@@ -75,6 +75,7 @@ def _search(arguments: argparse.Namespace) -> None:
         model = check_model(arguments)
     queries = read_source(arguments, model)
     require_same_model(queries.meta, gallery.meta, (arguments.images, arguments.gallery))
+    require_same_width(queries.vectors.shape[1], gallery.width, (arguments.images, arguments.gallery))
     answers: list[tuple[str, list[Hit]]] = []
     with task("search", len(queries), "queries") as work:
         for path, file, camera, vector in zip(queries.paths, queries.files, queries.cameras, queries.vectors):

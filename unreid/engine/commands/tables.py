@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def check_source(arguments: argparse.Namespace) -> str:
 def check_table(path: str) -> None:
     """Raises :class:`UserError` unless there is such a feature table and the package that reads it."""
     check_table_name(path)
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise UserError(f"There is no feature table {path}; unreid extract writes one.")
 
 

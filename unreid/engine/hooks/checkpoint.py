@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @HOOKS.register("Checkpoint")
+@dataclass(eq=False)
 class CheckpointHook(Hook):
     """``checkpoint.pth`` (everything; the newest), ``checkpoint_NNN.pth`` (older ones), and the selected models.
 
@@ -38,22 +39,13 @@ class CheckpointHook(Hook):
         keep: periodic checkpoints that stay beside the newest; 0: all.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        config: str,
-        evaluation: EvaluationHook,
-        check: Callable[[], None] = lambda: None,
-        period: int = 1,
-        keep: int = 1,
-    ) -> None:
-        self.folder = folder
-        self.config = config
-        self.evaluation = evaluation
-        self.check = check
-        self.period = period
-        self.keep = keep
+    folder: Path
+    _: KW_ONLY
+    config: str
+    evaluation: EvaluationHook
+    check: Callable[[], None] = lambda: None
+    period: int = 1
+    keep: int = 1
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:

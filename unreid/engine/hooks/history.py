@@ -74,6 +74,8 @@ class HistoryHook(Hook):
         noted = {column: self.trainer.storage.noted(name) for column, name in QUALITY.items()}
         if noted["label_free"] is None:
             noted["label_free"] = self._label_free(clustering)
+        if self._previous is None and not noted["label_free"]:  # nothing to be stable against: no measurement, not 0
+            noted["label_free"] = None
         self._previous = clustering.labels
         if clustering.num_clusters == len(clustering.labels):  # there is no pair to be right or wrong
             noted = dict.fromkeys(noted)
@@ -179,7 +181,8 @@ def rounds_figure(rows: list[dict[str, Any]], labelling: str = "clustering") -> 
     _lines(counts, rows, counted(rows))
     counts.set(ylabel="number", xlabel=f"round of {labelling}")
     counts.set_ylim(bottom=0)
-    counts.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axis in (counts.xaxis, counts.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in figure.axes:
         axes.grid(alpha=0.3)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

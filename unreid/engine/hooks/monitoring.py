@@ -142,8 +142,8 @@ class ScalarHook(Hook):
                 "cluster/trained_samples": used,
             }
         )
-        if "eps" in clustering.extras:
-            self.trainer.storage.put_scalar("cluster/eps", float(clustering.extras["eps"]))
+        if clustering.eps is not None:
+            self.trainer.storage.put_scalar("cluster/eps", clustering.eps)
 
     def after_step(self, output: StepOutput) -> None:
         storage, state = self.trainer.storage, self.trainer.state

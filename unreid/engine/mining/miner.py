@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,9 @@ class _Job:
         name = getattr(node, key.partition(".")[2]) or DEFAULT_STEMS[key]
         return (Path(self.cfg.PICKLE_PATH) / name).with_suffix(".npz")
 
-    def save(self, key: str, kind: str, rows: Records, columns: Records | None, **content: Any) -> Path:
+    def save(self, key: str, kind: str, relation: RelationFile) -> Path:
         path = self.path(key)
-        meta = {**self.meta, "kind": kind, **content.pop("meta", {})}
-        save_relation(path, RelationFile(meta, rows, columns, **content))
+        save_relation(path, replace(relation, meta={**self.meta, "kind": kind, **relation.meta}))
         logger.info("wrote %s (%.1f kB)", path, path.stat().st_size / 1000)
         return path
 
@@ -103,9 +102,9 @@ def mine(cfg: CfgNode, options: Mining) -> list[Path]:
         raise UserError(reason)
     # Before the first file is written: what is asked for may not be there to be learnt.
     learnt = _travel(job, train, records) if options.sts_from else None
-    written = [job.save("CLUSTER.CCE_PATH", SAME_CAMERA, records, None)]
+    written = [job.save("CLUSTER.CCE_PATH", SAME_CAMERA, RelationFile({}, records, None))]
     if sides is not None:
-        written.append(job.save("TEST.CCE_PATH", SAME_CAMERA, *sides))
+        written.append(job.save("TEST.CCE_PATH", SAME_CAMERA, RelationFile({}, *sides)))
     if not has_time:
         logger.warning(reason)
         return written
@@ -134,18 +133,20 @@ def _check_source(options: Mining) -> None:
 
 def _mine_overlaps(job: _Job, records: Records, sides: tuple[Records, Records] | None) -> list[Path]:
     options = job.options
-    arguments: dict[str, Any] = {"min_overlap": options.min_overlap, "exclude": options.exclude_pairs}
+    least, exclude = options.min_overlap, options.exclude_pairs
     meta = {"parameters": {"min_overlap": options.min_overlap, "level": options.level}}
     meta["parameters"]["exclude_pairs"] = [[a + 1, b + 1] for a, b in options.exclude_pairs]
     with task("overlaps of the training tracklets"):
-        links = mine_overlaps(records, level=options.level, **arguments)
+        links = mine_overlaps(records, level=options.level, min_overlap=least, exclude=exclude)
     log_links("training", records, records, links)
-    written = [job.save("CLUSTER.ICDBSCAN_CONSTRAINT_PATH", CANNOT_LINK, records, None, links=links, meta=meta)]
+    written = [
+        job.save("CLUSTER.ICDBSCAN_CONSTRAINT_PATH", CANNOT_LINK, RelationFile(meta, records, None, links=links))
+    ]
     if sides is not None:
         with task("overlaps of query and gallery"):
-            links = mine_overlaps(*sides, **arguments)
+            links = mine_overlaps(*sides, min_overlap=least, exclude=exclude)
         log_links("query x gallery", *sides, links)
-        written.append(job.save("TEST.CONSTRAINT_PATH", OVERLAP, *sides, links=links, meta=meta))
+        written.append(job.save("TEST.CONSTRAINT_PATH", OVERLAP, RelationFile(meta, *sides, links=links)))
     return written
 
 
@@ -162,9 +163,9 @@ def _save_travel(
     parameters = {"bin": job.options.bin, "max_lag": job.options.max_lag, "min_count": job.options.min_count}
     meta["parameters"] = parameters
     log_travel(travel, examples, train.frame_rate)
-    written = [job.save("CLUSTER.STR_PATH", SPATIO_TEMPORAL, records, None, travel=travel, meta=meta)]
+    written = [job.save("CLUSTER.STR_PATH", SPATIO_TEMPORAL, RelationFile(meta, records, None, travel=travel))]
     if sides is not None:
-        written.append(job.save("TEST.STR_PATH", SPATIO_TEMPORAL, *sides, travel=travel, meta=meta))
+        written.append(job.save("TEST.STR_PATH", SPATIO_TEMPORAL, RelationFile(meta, *sides, travel=travel)))
     picture = written[0].with_suffix(".png")
     with optional("The relations are complete without it."):
         draw_travel(picture, travel, examples, train.frame_rate)
@@ -177,10 +178,12 @@ def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTabl
     """The table, the examples behind it (None if it was given), and where it comes from."""
     options = job.options
     cameras = max(int(records.camids.max()) + 1, len(train.camera_starts or ()))
-    shape: dict[str, Any] = {"bin": options.bin, "max_lag": options.max_lag, "unknown": options.unknown}
+    bins, lags, unknown = options.bin, options.max_lag, options.unknown
     if options.sts_from.endswith(".json"):
         times = _read_times(Path(options.sts_from), cameras)
-        return travel_from_times(times, cameras, train.frame_rate or 1.0, **shape), None, options.sts_from
+        rate = train.frame_rate or 1.0
+        table = travel_from_times(times, cameras, rate, bin=bins, max_lag=lags, unknown=unknown)
+        return table, None, options.sts_from
     if options.sts_from == "identity":
         labels, source = train.train.truth.pids, "identity"
         logger.warning("walking times are learnt WITH identity labels; the files say so")
@@ -192,7 +195,9 @@ def _travel(job: _Job, train: ReIDDataset, records: Records) -> tuple[TravelTabl
     pairs = passes_of_clusters(records, labels)
     try:
         with task("walking times"):
-            travel, examples = learn_travel(*pairs, cameras, min_count=options.min_count, **shape)
+            travel, examples = learn_travel(
+                *pairs, cameras, bin=bins, max_lag=lags, min_count=options.min_count, unknown=unknown
+            )
     except ValueError as error:
         raise UserError(f"{options.sts_from} is too little to learn walking times from: {error}.") from None
     return travel, examples, source

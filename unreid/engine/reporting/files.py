@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def read_run_files(folder: str | Path, overrides: Sequence[Any] = ()) -> RunFile
         UserError: it is no run; the message says what is missing.
     """
     named = Path(folder)
-    if not named.is_dir():
+    if not os.path.isdir(named):
         raise UserError(f"There is no folder {named}: name the OUTPUT_DIR of a run.")
     seeds = sorted((path for path in named.glob(SEEDS) if (path / CONFIG_FILE).is_file()), key=_number)
     own = named

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unreid.neighbors import PairGraphBuilder, camera_jaccard_graph, jaccard_graph, knn
+from unreid.neighbors import PairGraphBuilder, knn
 from unreid.neighbors.builder import CAMERA_JACCARD
 from unreid.neighbors.camera_lists import CameraLists, camera_lists
 from unreid.structures import PairGraph
@@ -53,31 +53,8 @@ class Neighborhood:
 
     def graph(self, builder: PairGraphBuilder, radius: float) -> PairGraph:
         """Every pair up to ``radius``, from the lists."""
-        if builder.metric != CAMERA_JACCARD:
-            return jaccard_graph(
-                self.features,
-                k1=builder.k1,
-                k2=builder.k2,
-                k1_includes_self=builder.k1_includes_self,
-                radius=radius,
-                tol=builder.tol,
-                backend=builder.backend,
-                neighbors=self.near,
-            )
-        assert self.camids is not None
-        sizes = builder.cameras
-        return camera_jaccard_graph(
-            self.features,
-            self.camids,
-            k1_intra=sizes.k1_intra,
-            k1_inter=sizes.k1_inter,
-            k2_intra=sizes.k2_intra,
-            k2_inter=sizes.k2_inter,
-            radius=radius,
-            tol=builder.tol,
-            backend=builder.backend,
-            lists=self.by_camera,
-        )
+        lists = self.by_camera if builder.metric == CAMERA_JACCARD else self.near
+        return builder(self.features, radius, camids=self.camids, shared=False, lists=lists)
 
     def subset(self, kept: Tensor, builders: list[PairGraphBuilder]) -> Neighborhood:
         """The same of some samples, from these lists; the few whose lists run short are searched again.

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from unreid.config import CfgNode
-from unreid.engine.build import assemble
+from unreid.engine.build import assemble, unlabelled_batches
 from unreid.engine.checkpoint import load_model
-from unreid.engine.data import unlabelled_batches
 from unreid.engine.run import resume_path
 from unreid.methods import METHODS
 from unreid.methods.base import CLUSTER_FEATURES
 from unreid.models.batch_norm import recalibrate_bn
-from unreid.utils.arrays import as_codes, as_features
+from unreid.utils.arrays import as_features, as_ids
 from unreid.utils.errors import UserError
 from unreid.utils.job import init_from_env
 from unreid.utils.npz import ArraysError, read_arrays
@@ -62,7 +61,7 @@ def from_file(path: str, *, normalize: bool = True) -> Source:
             raise UserError(f"--features {path}: {name} must be of shape ({len(features)},), not {arrays[name].shape}.")
     cameras = None
     if "camids" in arrays:
-        cameras = as_codes(arrays["camids"], arrays["camids"], "camids")[0]
+        cameras = as_ids(arrays["camids"], "camids")
     if normalize:
         features = torch.nn.functional.normalize(features, dim=1)
     return Source(features, _several(cameras), arrays.get("pids"))
@@ -82,8 +81,7 @@ def from_config(cfg: CfgNode) -> Source:
             cfg.WARMUP.EPOCHS,
         )
     if cfg.MODEL.RECALIBRATE_BN and not checkpoint:
-        count, cache = cfg.MODEL.RECALIBRATE_BN, run.extraction.cache
-        recalibrate_bn(run.model, unlabelled_batches(cfg, run.data.tracklets, count, device=device, cache=cache))
+        recalibrate_bn(run.model, unlabelled_batches(run, cfg.MODEL.RECALIBRATE_BN))
     feature = CLUSTER_FEATURES.get(cfg.CLUSTER.FEATURE, METHODS.get(cfg.METHOD.NAME).cluster_feature)
     found = run.extraction(run.model, run.data.tracklets, feature, round=0)
     readable = torch.ones(len(run.data.tracklets), dtype=torch.bool)

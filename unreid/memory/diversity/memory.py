@@ -16,6 +16,7 @@ from unreid.memory.diversity import terms as loss
 from unreid.memory.diversity import writing as rules
 from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
+from unreid.utils.products import products
 from unreid.utils.registry import Registry
 from unreid.utils.state import StateError
 
@@ -183,7 +184,7 @@ class DiversityMemory(Memory):
 
     def loss_logits(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
         """Logits (B, C) of every cross-entropy of the mode, for prepared inputs (B, D)."""
-        similarity = inputs @ self.bank.t() / self.temp
+        similarity = products(inputs / self.temp, self.bank.detach())
         return self.mode.terms(similarity.unflatten(1, (self.blocks, -1)), targets)
 
     def _blocks(self) -> Tensor:

@@ -38,6 +38,7 @@
     const left = at[i][0] * scale + 14;
     box.style.left = Math.max(0, left + box.offsetWidth > room ? at[i][0] * scale - box.offsetWidth - 14 : left) + "px";
     box.style.top = Math.max(0, Math.min(at[i][1] * scale - 40, map.clientHeight - box.offsetHeight)) + "px";
+    if (aloud) map.append(points[i]); // above its neighbours; not under the pointer, which would enter it anew
     if (aloud) says.textContent = names[i] + ", " + words(i).join(", ");
   };
 

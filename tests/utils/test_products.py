@@ -1,0 +1,63 @@
+"""Products by either library are the same, with their gradients; repeated rows are multiplied once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from unreid.utils import products as module
+from unreid.utils.products import distinct, gram, onednn_is_faster, products
+
+
+@pytest.fixture(params=["usual", "oneDNN"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "oneDNN":
+        if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+            pytest.skip("PyTorch has no oneDNN here")
+        monkeypatch.setattr(module, "onednn_is_faster", lambda: True)
+        monkeypatch.setattr(module, "WORTH", 0)
+    else:
+        monkeypatch.setattr(module, "onednn_is_faster", lambda: False)
+    return str(request.param)
+
+
+def rows(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(shape[0]), requires_grad=True)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (64, 70, 33), (2, 300, 128)])
+def test_products_and_their_gradients(library: str, shape: tuple[int, int, int]) -> None:
+    a, b, weights = rows(shape[0], shape[2]), rows(shape[1], shape[2]), rows(shape[0], shape[1]).detach()
+    expected = a.double() @ b.double().t()
+    torch.testing.assert_close(products(a, b).double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(products(a.detach(), b.detach()).double(), expected, rtol=1e-5, atol=1e-5)
+    wanted = torch.autograd.grad((expected * weights).sum(), (a, b))
+    for inputs in ((a, b), (a, b.detach()), (a.detach(), b)):
+        known = [one for one in inputs if one.requires_grad]
+        found = torch.autograd.grad((products(*inputs) * weights).sum(), known)
+        for one, gradient in zip(known, found):
+            torch.testing.assert_close(gradient, wanted[0] if one is a else wanted[1], rtol=1e-4, atol=1e-4)
+
+
+def test_gram_and_its_gradient(library: str) -> None:
+    a, weights = rows(20, 33), rows(20, 20).detach()
+    torch.testing.assert_close(gram(a), a @ a.t(), rtol=1e-5, atol=1e-5)
+    (wanted,) = torch.autograd.grad((a @ a.t() * weights).sum(), a)
+    (found,) = torch.autograd.grad((gram(a) * weights).sum(), a)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_other_types_go_the_usual_way(library: str) -> None:
+    a, b = rows(6, 4).double(), rows(5, 4).double()
+    assert torch.equal(products(a, b), a @ b.t()) and products(a.bfloat16(), b.bfloat16()).dtype == torch.bfloat16
+
+
+def test_the_choice_is_made_once_and_is_the_same_in_every_process() -> None:
+    assert onednn_is_faster() == onednn_is_faster() and onednn_is_faster.cache_info().currsize == 1
+
+
+def test_distinct_values_and_their_places() -> None:
+    values = torch.tensor([5, 2, 5, 9, 2])
+    found, place = distinct(values)
+    assert found.tolist() == [2, 5, 9] and place is not None and torch.equal(found[place], values)
