@@ -16,12 +16,13 @@ import subprocess
 import sys
 import time
 
+import checkout  # noqa: F401
+
 WAYS = {"1 thread": (1, {}), "{}, spinning": (0, {}), "{}, passive": (0, {"OMP_WAIT_POLICY": "passive"})}
 
 
 def measure(threads: int, seconds: float) -> dict[str, float]:
     """Milliseconds of a step."""
-    import checkout  # noqa: F401
     import torch
 
     from unreid.models.base import create_backbone
