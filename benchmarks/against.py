@@ -71,10 +71,10 @@ def labels(size: int, ours: bool) -> Work:
 
 
 def update(size: int, ours: bool) -> Work:
-    """The cluster memory's update with a batch of ``size``."""
+    """The cluster memory's update with a batch of ``size``, 16 of a cluster."""
     generator = torch.Generator().manual_seed(0)
     rows = normalize(torch.randn(size, DIM, generator=generator), dim=1)
-    targets = torch.randint(750, (size,), generator=generator)
+    targets = torch.randperm(750, generator=generator)[: -(-size // 16)].repeat_interleave(16)[:size]
     bank = normalize(torch.randn(750, DIM, generator=generator), dim=1)
     if not ours:
         return lambda: update_row_by_row(bank, rows, targets)
