@@ -4,7 +4,7 @@
 
 Each recipe is trained with seeds 1, 2 and 3; the network of seed 1 is the one that ships, whatever it scores: that was
 fixed before the first run. It is stored in half precision as ``unreid/weights/NAME.pth``, and the numbers go into the
-marked blocks of ``NAME.md`` beside it. Trained seeds (``logs/weights``) are kept; the same command goes on where it was
+marked blocks of the card beside it. Trained seeds (``logs/weights``) are kept; the same command goes on where it was
 stopped. ROOT is that of ``benchmarks/real.py``; without it the rows of photographs stay as they are.
 """
 

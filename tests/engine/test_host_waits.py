@@ -72,15 +72,17 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
             step(self, batch)
         active = False
 
-    def watched(method: Callable[..., Any], tensor: torch.Tensor, *args: Any) -> Any:
-        if active:
-            watch.note(method.__name__)
-        return method(tensor, *args)
+    def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if active:
+                watch.note(method.__name__)
+            return method(*args, **options)
+
+        return call
 
     monkeypatch.setattr(Trainer, "_run_step", watched_step)
     for name in ("tolist", "numpy", "cpu"):  # these do not pass the dispatcher on a CPU
-        original = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, lambda *args, _original=original: watched(_original, *args))
+        monkeypatch.setattr(torch.Tensor, name, watched(getattr(torch.Tensor, name)))
     for memory in (update_rules, hybrid_memory, diversity_memory):  # as on a GPU
         monkeypatch.setattr(memory, "group_by_class", as_on_a_gpu)
     for user in (proxy_memory, support_scores):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unreid.config import get_cfg
 from unreid.methods.base import METHODS, Method
 from unreid.utils.errors import UserError
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 def build_method(cfg: CfgNode, *, model: nn.Module, camids: Tensor | list[int]) -> Method:
     """The method that ``METHOD.NAME`` names; :class:`UserError` if the config asks for parts it cannot take."""
+    from unreid.config import get_cfg  # here, so that steps are timed where there is no yacs
+
     kind = METHODS.get(cfg.METHOD.NAME)
     defaults = get_cfg()
     for key in kind.ignored:
