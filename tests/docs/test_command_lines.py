@@ -59,7 +59,7 @@ def checked(words: list[str]) -> bool:
     if program == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         for target in words[1:]:
-            assert SETTING.fullmatch(target) or target.startswith("-") or re.search(rf"^{target}:", makefile, re.M)
+            assert SETTING.match(target) or target.startswith("-") or re.search(rf"^{target}:", makefile, re.M)
         return True
     if program.startswith("python"):
         if words[1:3] == ["-m", "unreid"]:
