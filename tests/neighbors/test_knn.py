@@ -165,6 +165,13 @@ def test_cells_compare_as_many_dimensions_as_the_neighbours_need(monkeypatch: py
         assert recall_of(knn(x, 10, backend="torch_ivf")[1], knn(x, 10)[1]) > 0.9
 
 
+def test_very_many_cells_are_found_through_cells_of_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn_module, "FEW", 0)
+    monkeypatch.setattr(cells, "_MANY", 100)
+    x = clustered(2500, 20, ids=100)
+    assert recall_of(knn(x, 10, backend="torch_ivf")[1], knn(x, 10)[1]) > 0.9
+
+
 def test_the_smallest_of_many_columns_are_those_of_a_sort() -> None:
     for columns, count, dtype in ((40, 40, torch.float32), (90, 7, torch.float32), (5000, 33, torch.bfloat16)):
         scores = torch.randn(6, columns).to(dtype)

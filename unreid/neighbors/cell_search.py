@@ -47,7 +47,7 @@ class CellSearch:
         starts = range(0, len(rows), _BLOCK)
         for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
             part = slice(start, start + _BLOCK)
-            candidates = cells.search(rows[part], k + WIDER, visited)
+            candidates = cells.search(cells.table[rows[part]], k + WIDER, visited)
             inside = _inside(rows[part], spans)
             candidates[inside] = with_self(candidates[inside], rows[part][inside])
             distance[part], neighbor[part] = order_candidates(features, rows[part], candidates, k)

@@ -32,6 +32,8 @@ _SAMPLE = 500  # rows whose exact lists say how many cells to visit
 _LISTED = 32  # width of the lists that say how many dimensions are compared
 _PRINCIPAL = 2**14  # rows that principal dimensions are taken from
 _FEWEST = 16  # cells visited at least
+_MANY = 2**14  # means that a row is compared with one by one
+_UPPER = 32  # cells of means that a row visits where there are more
 _BLOCK = 256  # rows whose cells are looked up at once
 _BYTES = {"cpu": 2**22, "cuda": 2**28}  # rows of visited cells held at once: about one cache on a CPU
 
@@ -58,16 +60,20 @@ class Cells:
     @classmethod
     def of(cls, features: Tensor, *, seed: int = 0) -> Cells:
         """Cells of float32 (N, D) features (which may be memory-mapped): k-means on a sample; the same for a seed."""
-        table = _few_dimensions(features, seed)
+        return cls.of_keys(_few_dimensions(features, seed), seed)
+
+    @classmethod
+    def of_keys(cls, table: Tensor, seed: int) -> Cells:
+        """As :meth:`of`, from the keys of the rows."""
         n = len(table)
         count = max(1, n // _ROWS_A_CELL)
         chosen = torch.from_numpy(np.random.default_rng(seed).permutation(n)).to(table.device)
         mean = _key(table[chosen[:count].sort().values, :-2].float(), table.dtype)
         sample = table[chosen[: _TRAINED * count].sort().values]
         for _ in range(_ITERATIONS):
-            means, sizes = segment_means(sample[:, :-2].float(), _nearest(sample, mean, 1)[:, 0], count)
+            means, sizes = segment_means(sample[:, :-2].float(), _own_cell(sample, mean, seed), count)
             mean = torch.where(sizes[:, None] > 0, _key(means, table.dtype), mean)
-        member = _pieces(_nearest(table, mean, 1)[:, 0], count)
+        member = _pieces(_own_cell(table, mean, seed), count)
         means = segment_means(table[:, :-2], cell_of_rows(member, n), len(member), dtype=torch.float32)[0]
         cells = cls(table, _key(means, table.dtype), member, table[member.clamp(min=0)])
         cells.keys[member < 0] = _nowhere(table)
@@ -92,21 +98,25 @@ class Cells:
         return min(max(needed, _FEWEST), len(self.mean))
 
     def search(self, rows: Tensor, width: int, count: int) -> Tensor:
-        """Candidates of rows from the ``count`` nearest cells: int64 (Q, width), -1 where those hold fewer."""
-        found = rows.new_full((len(rows), width), -1)
+        """Candidates for rows whose keys are given, (Q, d + 2), from their ``count`` nearest cells.
+
+        Returns:
+            int64 (Q, width), -1 where the cells hold fewer.
+        """
+        found = self.member.new_full((len(rows), width), -1)
         slots = count * self.member.shape[1]
         width = min(width, slots)
         keys = self.keys.flatten(1)
         size = keys.element_size() * keys.shape[1] * count
         at_once = max(1, _BYTES.get(rows.device.type, 2**22) // size)
-        cells = _nearest(self.table[rows], self.mean, count)
+        cells = _nearest(rows, self.mean, count)
 
         def visit(part: slice) -> None:
             for start in range(part.start, min(part.stop, len(rows)), at_once):
                 inner = slice(start, min(start + at_once, part.stop))
                 here = cells[inner]
                 visited = torch.index_select(keys, 0, here.flatten()).view(len(here), slots, -1)
-                scores = torch.bmm(visited, _queries(self.table[rows[inner]])[:, :, None])[:, :, 0]
+                scores = torch.bmm(visited, _queries(rows[inner])[:, :, None])[:, :, 0]
                 best, column = smallest(scores.float(), width)
                 member = self.member[here.gather(1, column // self.member.shape[1]), column % self.member.shape[1]]
                 found[inner, :width] = member.masked_fill_(best == torch.inf, -1)
@@ -183,6 +193,13 @@ def _nearest(keys: Tensor, mean: Tensor, count: int) -> Tensor:
 
     in_threads(look, _blocks(len(keys)), keys.device)
     return found
+
+
+def _own_cell(keys: Tensor, mean: Tensor, seed: int) -> Tensor:
+    """int64 (Q,): the nearest of the means, or of very many nearly so, since all products would grow as N^2."""
+    if len(mean) <= _MANY:
+        return _nearest(keys, mean, 1)[:, 0]
+    return Cells.of_keys(mean, seed).search(keys, 1, _UPPER)[:, 0]
 
 
 def _blocks(n: int) -> Iterator[slice]:
