@@ -20,7 +20,7 @@ from unreid.neighbors.torch_search import Spans, exact_search, has_fast_bf16, sm
 from unreid.utils.means import segment_means
 from unreid.utils.threads import in_threads
 
-RECALL = 0.96  # share of the true neighbours of a sample that the visited cells hold
+RECALL = 0.97  # share of the true neighbours of a sample that the visited cells hold
 WIDER = 34  # candidates beyond k: near-ties in few dimensions and bfloat16
 _PROJECTED = 0.995  # share of the true neighbours that a scan in few dimensions has to keep
 _DIMS = 62  # with the square in two parts a row of the scan then has 64 numbers
