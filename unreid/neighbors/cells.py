@@ -43,7 +43,7 @@ class Cells:
     """Rows of a table in cells.
 
     A key holds a row's principal dimensions, d of them, and its squared norm in two parts, so that its product with
-    :meth:`queries` is the squared distance less the query's own square, which orders nothing.
+    what ``_queries`` makes of another key is the squared distance less the query's own square, which orders nothing.
 
     Attributes:
         table: (N, d + 2), the keys of all rows; bfloat16 where the device multiplies those in hardware.
