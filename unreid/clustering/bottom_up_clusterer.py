@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn
 from unreid.clustering.bottom_up import merge_clusters, merges_per_round
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
@@ -27,6 +27,9 @@ class BottomUp(Clusterer):
         num_clusters: C.
         merge_percent: share of N that one merge removes; the weights of the pairs are fixed within a merge.
         size_penalty, distance, linkage: see :func:`~unreid.clustering.bottom_up.merge_clusters`.
+
+    Raises:
+        UserError: (of ``cluster``) there are fewer samples than clusters.
     """
 
     num_clusters: int
@@ -53,20 +56,7 @@ class BottomUp(Clusterer):
             linkage=node.MERGE.LINKAGE,
         )
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """See :class:`Clusterer`; only the features are read.
-
-        Raises:
-            UserError: there are fewer samples than clusters.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_rows(features)
         count = len(features)
         if count < self.num_clusters:

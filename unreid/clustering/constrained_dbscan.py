@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, needed_graph
+from unreid.clustering.base import CLUSTERERS, Turn, needed_graph
 from unreid.clustering.constrained_growth import ConstrainedGrowth, grow_apart, neighbour_lists, relax
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.keep_apart import check_links
@@ -75,15 +75,7 @@ class ConstrainedDBSCAN(DBSCAN):
             return super().radius
         return (self.fixed or self.eps) * max(1.0, abs(self.relaxed))  # links given as pairs count before they are read
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         graph = needed_graph(self, graph, self._known_eps)
         if self.pairs is not None and self.links is None:
             self.links = Links.symmetric(self.pairs, graph.n)

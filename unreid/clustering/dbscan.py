@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.adaptive_eps import adaptive_eps
-from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn, needed_graph
 from unreid.clustering.constrained_growth import grow_apart
 from unreid.clustering.keep_apart import check_links
 from unreid.neighbors.builder import PairGraphBuilder
@@ -187,15 +187,7 @@ class DBSCAN(DensityClusterer):
             self.fixed = min(adaptive_eps(graph, rho=self.rho), graph.radius)
         return self.fixed
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         graph = needed_graph(self, graph, self._known_eps)
         eps = self.current_eps(graph)
         labels, core = self.labels_at(graph, eps)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn
 from unreid.clustering.dbscan import dbscan
 from unreid.neighbors.builder import CAMERA_JACCARD, PairGraphBuilder
 from unreid.structures import Clustering, PairGraph
@@ -68,19 +68,11 @@ class PerCameraDBSCAN(Clusterer):
         clusterer.graph_builder = builder
         return clusterer
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_features(features)
-        if camids is None:
+        if turn.camids is None:
             raise InputError("PerCameraDBSCAN needs the camera of every sample (camids).")
-        camids = camids.to(features.device)
+        camids = turn.camids.to(features.device)
         labels = self._within(features, camids)
         count = int(labels.max()) + 1 if len(labels) else 0
         if count < 2 or not self.links_share:

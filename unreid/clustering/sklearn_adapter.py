@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import Clusterer, needed_graph
+from unreid.clustering.base import Clusterer, Turn, needed_graph
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
@@ -38,7 +38,8 @@ class SklearnClusterer(Clusterer):
         input: see above.
 
     Raises:
-        UserError: there is no such clusterer, or it does not take an argument or the input.
+        UserError: there is no such clusterer, or it does not take an argument or the input; or (of ``cluster``) it
+            refuses its input, which the sentence quotes.
     """
 
     def __init__(
@@ -69,23 +70,10 @@ class SklearnClusterer(Clusterer):
     def radius(self) -> float | None:
         return None if self.input == "features" else self.eps
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """See :class:`Clusterer`.
-
-        Raises:
-            UserError: the estimator refuses its input; the sentence quotes it.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         arguments = dict(self.arguments)
         if "random_state" in self._takes:
-            state = np.random.SeedSequence([seed, round]).generate_state(1)[0]
+            state = np.random.SeedSequence([turn.seed, turn.round]).generate_state(1)[0]
             arguments.setdefault("random_state", int(state % 2**31))
         if "copy" in self._takes:
             arguments.setdefault("copy", True)  # what it reads may be the method's own memory

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn, needed_graph
 from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
 from unreid.clustering.hdc.iteration import HDCOptions, HDCState, check_sizes, fit
 from unreid.clustering.hdc.seeding import INITS, initial_state
@@ -35,6 +35,8 @@ class HDC(Clusterer):
     pairs of the graph, or one float32 N x N matrix: up to ``DENSE_UP_TO`` samples, without a graph, with constraints
     on its unlisted pairs, and where it lists more than ``SPARSE_SHARE`` of all pairs.
 
+    ``extras`` of the clustering: "iterations", "shift" and "peripheral" (their number).
+
     Args:
         num_clusters: C.
         init: "k-means++2" (on the distance matrix), "k-means++" or "random".
@@ -48,6 +50,7 @@ class HDC(Clusterer):
 
     Raises:
         ValueError: for an unknown init or similarity, or C < 1.
+        UserError: (of ``cluster``) there are fewer samples than clusters.
     """
 
     def __init__(
@@ -93,33 +96,9 @@ class HDC(Clusterer):
 
     @property
     def radius(self) -> float | None:
-        """How far the pair graph must reach; None when no graph is read."""
         return MAX_RADIUS if self.use_jaccard else None
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """Labels of one round; see the base class.
-
-        Args:
-            features: float (N, D); the device they are on does the work.
-            graph: Jaccard pair graph up to ``radius``, or None without ``use_jaccard``.
-            round, seed: fix the initialisation.
-            camids: not read.
-
-        Returns:
-            a :class:`Clustering`; ``extras`` holds "iterations", "shift" and "peripheral" (their number).
-
-        Raises:
-            UserError: with fewer samples than clusters.
-            InputError: features are missing, or the Jaccard graph is missing, too short or of other samples.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_rows(features).float()
         check_sizes(len(features), self.num_clusters)
         dist = self._distances(features, graph)
@@ -129,7 +108,7 @@ class HDC(Clusterer):
             self.num_clusters,
             init=self.init,
             similarity=self.options.similarity,
-            rng=np_generator_for(seed, round),
+            rng=np_generator_for(turn.seed, turn.round),
         )
         state = fit(features, dist, labels, centroids, self.options, overwrite_dist=True)
         return self._clustering(state)
