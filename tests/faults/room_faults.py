@@ -119,8 +119,8 @@ FAULTS = [
     ),
     Fault(
         "clustering/kmeans.py",
-        "np.random.SeedSequence([seed, round])",
-        "np.random.SeedSequence([seed])",
+        "np.random.SeedSequence([turn.seed, turn.round])",
+        "np.random.SeedSequence([turn.seed])",
         "clustering/test_kmeans.py",
     ),
     Fault(

@@ -240,7 +240,7 @@ FAULTS = [
         TUNING,
     ),
     Fault("engine/tuning/lists.py", "place[lists.inter[kept]], other", "place[lists.intra[kept]], other", TUNING),
-    Fault("neighbors/builder.py", "k1_includes_self=node.K1_INCLUDES_SELF,\n", "", "neighbors/test_metric.py"),
+    Fault("neighbors/builder.py", ', "K1_INCLUDES_SELF"', "", "neighbors/test_metric.py"),
     Fault("engine/tuning/sweep.py", "key=lambda row: -row.score", "key=lambda row: row.score", TUNING),
     Fault("engine/tuning/sweep.py", "generator_for(seed, number)", "generator_for(seed, 0)", TUNING),
     Fault("engine/tuning/sweep.py", ".sort().values", "", TUNING),

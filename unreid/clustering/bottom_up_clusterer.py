@@ -13,6 +13,7 @@ from unreid.clustering.bottom_up import merge_clusters, merges_per_round
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
+from unreid.utils.settings import settings
 
 
 @CLUSTERERS.register("BottomUp")
@@ -47,14 +48,8 @@ class BottomUp(Clusterer):
     @classmethod
     def from_config(cls, cfg: Any) -> BottomUp:
         """Reads ``CLUSTER.NUM_CLUSTERS`` and ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,MERGE.*}``."""
-        node = cfg.METHOD.BUC
-        return cls(
-            cfg.CLUSTER.NUM_CLUSTERS,
-            merge_percent=node.MERGE_PERCENT,
-            size_penalty=node.SIZE_PENALTY,
-            distance=node.MERGE.DISTANCE,
-            linkage=node.MERGE.LINKAGE,
-        )
+        node, merging = cfg.METHOD.BUC, settings(cfg.METHOD.BUC.MERGE, "DISTANCE", "LINKAGE")
+        return cls(cfg.CLUSTER.NUM_CLUSTERS, **settings(node, "MERGE_PERCENT", "SIZE_PENALTY"), **merging)
 
     def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_rows(features)

@@ -16,6 +16,7 @@ from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
 from unreid.utils.products import products
+from unreid.utils.settings import settings
 
 
 @MEMORIES.register("ClusterMemory")
@@ -69,16 +70,8 @@ class ClusterMemory(Memory):
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ClusterMemory:
         """Reads ``MEMORY.{UPDATE,TEMP,MOMENTUM,SMOOTH,NEGATIVES}`` and ``SEED``."""
-        return cls(
-            dim,
-            update=cfg.MEMORY.UPDATE,
-            temp=cfg.MEMORY.TEMP,
-            momentum=cfg.MEMORY.MOMENTUM,
-            smooth=cfg.MEMORY.SMOOTH,
-            negatives=cfg.MEMORY.NEGATIVES,
-            seed=cfg.SEED,
-            device=device,
-        )
+        own = settings(cfg.MEMORY, "UPDATE", "TEMP", "MOMENTUM", "SMOOTH", "NEGATIVES")
+        return cls(dim, **own, seed=cfg.SEED, device=device)
 
     @property
     def num_clusters(self) -> int:

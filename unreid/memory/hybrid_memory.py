@@ -16,6 +16,7 @@ from unreid.utils.arrays import ArrayLike, as_integers
 from unreid.utils.errors import InputError, UserError
 from unreid.utils.means import segment_means
 from unreid.utils.products import products
+from unreid.utils.settings import settings
 from unreid.utils.state import StateError
 
 EPSILON = 1e-6  # both occurrences belong to the published loss
@@ -75,14 +76,7 @@ class HybridMemory(Memory):
                 f"HybridMemory moves the row of every sample, so MEMORY.UPDATE {cfg.MEMORY.UPDATE} does not work: "
                 "set it to all."
             )
-        return cls(
-            dim,
-            temp=cfg.MEMORY.TEMP,
-            momentum=cfg.MEMORY.MOMENTUM,
-            storage=cfg.MEMORY.STORAGE,
-            seed=cfg.SEED,
-            device=device,
-        )
+        return cls(dim, **settings(cfg.MEMORY, "TEMP", "MOMENTUM", "STORAGE"), seed=cfg.SEED, device=device)
 
     @property
     def num_clusters(self) -> int:

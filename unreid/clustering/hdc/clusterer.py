@@ -20,6 +20,7 @@ from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import InputError
 from unreid.utils.seed import np_generator_for
+from unreid.utils.settings import settings
 
 DENSE_UP_TO = 4096  # samples whose graph is laid out as a matrix (64 MiB)
 SPARSE_SHARE = 1 / 32  # of all pairs that a graph may list to be worked on as it is: an entry costs more than a cell
@@ -79,20 +80,10 @@ class HDC(Clusterer):
     def from_config(cls, cfg: Any) -> HDC:
         """Reads ``CLUSTER.NUM_CLUSTERS`` and ``CLUSTER.HDC.*``."""
         node = cfg.CLUSTER.HDC
-        options = HDCOptions(
-            similarity=node.SIMILARITY,
-            max_iter=node.MAX_ITER,
-            threshold=node.THRESHOLD or None,
-            normalize_centroid=node.NORMALIZE_CENTROID,
-        )
-        return cls(
-            cfg.CLUSTER.NUM_CLUSTERS,
-            init=node.INIT,
-            outlier=node.OUTLIER,
-            use_centroids=node.USE_CENTROIDS,
-            use_jaccard=node.USE_JACCARD,
-            options=options,
-        )
+        stop = settings(node, "SIMILARITY", "MAX_ITER", "NORMALIZE_CENTROID")
+        options = HDCOptions(threshold=node.THRESHOLD or None, **stop)
+        own = settings(node, "INIT", "OUTLIER", "USE_CENTROIDS", "USE_JACCARD")
+        return cls(cfg.CLUSTER.NUM_CLUSTERS, options=options, **own)
 
     @property
     def radius(self) -> float | None:

@@ -18,6 +18,7 @@ from unreid.data.datasets.names import camera_numbers, identity_numbers, say_loo
 from unreid.data.datasets.separation import trainable
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
+from unreid.utils.settings import settings
 
 logger = logging.getLogger(__name__)
 
@@ -81,16 +82,8 @@ class ImageFolder(ReIDDataset):
     def from_config(cls, cfg: Any) -> Self:
         """The folder that ``cfg.DATASETS.FOLDER`` describes."""
         node = cfg.DATASETS.FOLDER
-        return cls(
-            node.PATH or cfg.DATASETS.ROOT,
-            train=node.TRAIN,
-            query=node.QUERY,
-            gallery=node.GALLERY,
-            camera_regex=node.CAMERA_REGEX,
-            pid_regex=node.PID_REGEX,
-            manifest=node.MANIFEST,
-            strict=cfg.DATASETS.STRICT,
-        )
+        parts = settings(node, "TRAIN", "QUERY", "GALLERY", "CAMERA_REGEX", "PID_REGEX", "MANIFEST")
+        return cls(node.PATH or cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, **parts)
 
     def _locate(self) -> Path:
         if not os.path.isdir(self.root):
