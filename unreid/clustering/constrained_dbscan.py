@@ -35,7 +35,7 @@ class ConstrainedDBSCAN(DBSCAN):
             pairs beyond ``eps * |r|`` and keeps them among near pairs.
         mode: "clean" starts every round from the given links. "ordered" edits them as the published code does: links
             that a round forgets never return, and the first sample of a cluster keeps the links of all members.
-        options: see :class:`~unreid.clustering.dbscan.DBSCAN`.
+        radius, rest: see :class:`~unreid.clustering.dbscan.DBSCAN`.
 
     Raises:
         ValueError: an unknown mode.
@@ -44,15 +44,13 @@ class ConstrainedDBSCAN(DBSCAN):
 
     def __init__(
         self,
-        eps: float = 0.6,
-        min_samples: int = 4,
-        *,
+        *radius: Any,
         links: Links | ArrayLike | None = None,
         relaxed: float = 0.0,
         mode: str = "clean",
-        **options: Any,
+        **rest: Any,
     ) -> None:
-        super().__init__(eps, min_samples, **options)
+        super().__init__(*radius, **rest)
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
         self.pairs = None if isinstance(links, Links) else links

@@ -33,28 +33,20 @@ class PerCameraDBSCAN(Clusterer):
     ``extras``: ``links``, how many were made.
 
     Args:
-        eps, min_samples, tol, metric, k1, k2: of each camera's DBSCAN, see
-            :class:`~unreid.clustering.dbscan.DensityClusterer`. Neighbours are those of one camera: ``k1`` is about
-            the images of a person there.
+        eps, min_samples, tol, graph: of each camera's DBSCAN, see
+            :class:`~unreid.clustering.dbscan.DensityClusterer`. Neighbours are those of one camera: ``k1`` (10) is
+            about the images of a person there.
         links: share of the mutual pairs that become links; 0: every cluster has one camera.
     """
 
     def __init__(
-        self,
-        eps: float = 0.5,
-        min_samples: int = 2,
-        *,
-        links: float = 1.0,
-        tol: float = 1e-6,
-        metric: str = "jaccard",
-        k1: int = 10,
-        k2: int = 4,
+        self, eps: float = 0.5, min_samples: int = 2, *, links: float = 1.0, tol: float = 1e-6, **graph: Any
     ) -> None:
         self.eps = eps
         self.min_samples = min_samples
         self.links_share = links
         self.tol = tol
-        self.graph_builder = PairGraphBuilder(metric, tol=tol, k1=k1, k2=k2)
+        self.graph_builder = PairGraphBuilder(tol=tol, **{"k1": 10, "k2": 4, **graph})
 
     @classmethod
     def from_config(cls, cfg: Any) -> PerCameraDBSCAN:
