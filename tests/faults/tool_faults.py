@@ -66,7 +66,7 @@ FAULTS = [
     Fault("workbench/grouping.py", "if clustering.num_clusters == 0:", "if False:", BENCH),
     Fault("workbench/grouping.py", "cfg.CLUSTER.EPS = eps", "pass", BENCH),
     Fault("workbench/grouping.py", "squared.clamp(min=0).sqrt()", "squared.clamp(min=0)", BENCH),
-    Fault("workbench/identity_table.py", 'lineterminator="\\n"', 'lineterminator="\\r\\n"', BENCH),
+    Fault("utils/writing.py", 'lineterminator="\\n"', 'lineterminator="\\r\\n"', BENCH),
     Fault("workbench/identity_table.py", "-1 if pid == NO_IDENTITY else", "", BENCH),
     Fault("workbench/identity_table.py", 'or row["path"] in paths:', ":", BENCH),
     Fault("workbench/identity_table.py", "if not 0 <= value <= 1:", "if value < 0:", BENCH),

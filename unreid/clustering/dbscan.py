@@ -95,7 +95,7 @@ class DensityClusterer(Clusterer):
         eps: radius of a neighbourhood.
         min_samples: neighbours of a core point, itself counted.
         tol: added to every radius, see :func:`dbscan`.
-        metric, sizes: of the graph that ``fit`` builds, see :class:`~unreid.neighbors.PairGraphBuilder`: ``k1``, ``k2``.
+        metric, sizes: of the graph that ``fit`` builds, see :class:`~unreid.neighbors.PairGraphBuilder` (k1, k2).
 
     Attributes:
         links: cannot-links that no cluster may hold, or None.

@@ -14,8 +14,8 @@ from typing import Any
 
 import unreid
 from unreid.config import CfgNode, get_cfg, load_config
-from unreid.engine.commands import COMMANDS, Command
-from unreid.engine.commands.command import HelpFormatter, epilog
+from unreid.engine.commands import COMMANDS
+from unreid.engine.commands.command import Command, HelpFormatter, epilog
 from unreid.engine.exits import STATUSES, guarded
 from unreid.engine.preflight import check_start
 from unreid.utils.errors import UserError

@@ -20,6 +20,7 @@ from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
 from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_plugins
+from unreid.utils.registry import fold
 from unreid.utils.shipped_weights import locate_weights, shipped_names
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
     if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
     for name in cfg.LOG.WRITERS:
-        package = TRACKERS.get(name.lower().replace("-", "").replace("_", ""))
+        package = TRACKERS.get(fold(name))
         if package:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
@@ -158,7 +159,7 @@ def check_shares(cfg: CfgNode, processes: int) -> None:
 def check_sources(cfg: CfgNode) -> None:
     """Raises :class:`UserError` if what learns from a labelled source has none, or a method of ours cannot use one."""
     sources, name = cfg.DATASETS.SOURCES, cfg.METHOD.NAME
-    adapting = name.lower().replace("-", "").replace("_", "") == "spcluda"
+    adapting = fold(name) == "spcluda"
     if cfg.MODEL.DOMAIN_BN and not sources:
         raise UserError("MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off.")
     if adapting and not sources:

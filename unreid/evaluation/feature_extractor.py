@@ -15,6 +15,7 @@ from unreid.evaluation.extract import extract_features
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
 from unreid.utils.progress import tracked
+from unreid.utils.registry import fold
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -241,7 +242,7 @@ class FeatureExtractor:
 def retrieval_feature(method: str) -> str:
     """What a method of this package retrieves with; :class:`UserError` for the name of another one."""
     known = {name.lower(): feature for name, feature in RETRIEVAL_FEATURES.items()}
-    found = known.get(method.lower().replace("-", "").replace("_", ""))
+    found = known.get(fold(method))
     if found is None:
         raise UserError(
             f"METHOD.NAME {method} is none of this package's methods, and nothing tells what it retrieves with: give "

@@ -26,7 +26,7 @@ from unreid.models.base import create_backbone
 from unreid.models.folded_norms import unfold
 from unreid.models.osnet import name_of as osnet_name
 from unreid.models.public_layouts import PUBLIC, Layout, detect_public, public_hints, target_norms, vit_name
-from unreid.models.weight_files import find_state, unwrapped
+from unreid.models.weight_files import below, find_state, unwrapped
 from unreid.utils.errors import UserError
 
 
@@ -139,7 +139,7 @@ def check_backbone(state: Mapping[str, Tensor], origin: str = "the file") -> str
     Raises:
         UserError: they form none of the known ones exactly: a tensor too many, missing or misshaped.
     """
-    tensors = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    tensors = below(state, "backbone.")
     name = osnet_name(tensors) or vit_name(tensors) or _resnet_name(tensors, origin)
     with torch.device("meta"):
         expected = create_backbone(name).state_dict()
@@ -172,7 +172,7 @@ def _resnet_name(tensors: Mapping[str, Tensor], origin: str) -> str:
 
 def _unfolded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """With the BatchNorm layers of an OSNet that an export has folded into its convolutions."""
-    backbone = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    backbone = below(state, "backbone.")
     with torch.device("meta"):
         net = create_backbone(osnet_name(backbone))
     rest = {k: v for k, v in state.items() if not k.startswith("backbone.")}
@@ -271,6 +271,6 @@ def _hints(layout: str, backbone: str, state: Mapping[str, Tensor]) -> dict[str,
     }
     if layout == "backbone":
         del hints["MODEL.BACKBONE.LAST_STRIDE"], hints["MODEL.POOLING.NAME"]  # left to whoever trains on
-        if vit_name({key.removeprefix("backbone."): value for key, value in state.items()}):
+        if vit_name(below(state, "backbone.")):
             hints["MODEL.POOLING.NAME"] = "avg"
     return hints

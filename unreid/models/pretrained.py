@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unreid.models.base import find_backbone
 from unreid.models.folded_norms import unfold
-from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
+from unreid.models.weight_files import below, find_state, read_file, require_finite, unwrapped
 from unreid.utils.distributed import barrier, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.pixels import TIMM
@@ -93,7 +93,7 @@ def fill_backbone(
     """
     network = getattr(backbone, "inner", backbone)
     prefix = best_prefix(state, network.state_dict())
-    stripped = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    stripped = below(state, prefix)
     readings = [stripped, *getattr(backbone, "translations", lambda _: ())(state)]
     compared: list[tuple[LoadReport, dict[str, Tensor]]] = []
     for reading in readings:

@@ -25,6 +25,11 @@ WRAPPERS = ("module", "_orig_mod")
 """What DataParallel and ``torch.compile`` put into tensor names, at the front or where they wrap a part."""
 
 
+def below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The entries whose names begin with ``prefix``, without it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
 def read_file(path: str | Path, *, trust: bool = False) -> Any:
     """The content of a weight file, on the CPU.
 

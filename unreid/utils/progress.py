@@ -11,8 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from unreid.utils.logging import last_line
 
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 
 class Task:
-    """A piece of work under way.
+    """A piece of work under way, which is reported while the block of its ``with`` lasts.
 
     Args:
         what: a few words, such as "features".
@@ -34,6 +33,13 @@ class Task:
         done: units that were done before it began; they say nothing about its speed.
         expected: seconds that the same work took before, or None.
         measure: counts what is done, where the work itself cannot; called when a line is due.
+
+    Example:
+        >>> with task("features", 3, "images") as work:
+        ...     for _ in range(3):
+        ...         work.advance()
+        >>> work.done
+        3
     """
 
     def __init__(
@@ -50,6 +56,13 @@ class Task:
         self.done = self._before = done
         self._measure = measure
         self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        _reporter.open(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _reporter.close(self)
 
     def advance(self, units: int = 1) -> None:
         """Counts what has been done."""
@@ -78,6 +91,9 @@ class Task:
         elif self.expected is not None:
             parts.append(f"longer than before ({duration(self.expected)})")
         return ", ".join(parts)
+
+
+task = Task
 
 
 class _Reporter:
@@ -121,33 +137,6 @@ class _Reporter:
 _reporter = _Reporter()
 if hasattr(os, "register_at_fork"):  # a forked process has the tasks of its parent, and not the thread
     os.register_at_fork(after_in_child=_reporter.__init__)  # type: ignore[misc]
-
-
-@contextmanager
-def task(
-    what: str,
-    total: int = 0,
-    unit: str = "",
-    *,
-    done: int = 0,
-    expected: float | None = None,
-    measure: Callable[[], int] | None = None,
-) -> Iterator[Task]:
-    """The block is a piece of work that is reported while it lasts; see :class:`Task`.
-
-    Example:
-        >>> with task("features", 3, "images") as work:
-        ...     for _ in range(3):
-        ...         work.advance()
-        >>> work.done
-        3
-    """
-    work = Task(what, total, unit, done=done, expected=expected, measure=measure)
-    _reporter.open(work)
-    try:
-        yield work
-    finally:
-        _reporter.close(work)
 
 
 def tracked(

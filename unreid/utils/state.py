@@ -84,7 +84,9 @@ def require_tensor(
 
 
 def require_labels(value: Any, what: str, count: int | None = None) -> None:
-    """Raises :class:`StateError` unless ``value`` is int64 (count,) with values from -1 to below its length."""
+    """Raises :class:`StateError` unless ``value`` is None or int64 (count,) with values from -1 to below its length."""
+    if value is None:
+        return
     require_tensor(value, what, torch.int64, (count,))
     if len(value) and not -1 <= int(value.min()) <= int(value.max()) < len(value):
         raise StateError(f"{what} holds labels beyond -1 ... {len(value) - 1}")

@@ -17,7 +17,6 @@ NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torchscript": (), "safe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write, such as model.onnx")
     parser.add_argument("--format", choices=list(NEEDS), default="", help="default: the suffix of FILE")
@@ -27,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Exports, and says how far the file is from the original."""
     check_output(arguments.output, arguments.overwrite)
     form = arguments.format or Path(arguments.output).suffix.lower().removeprefix(".")
     if form not in NEEDS:

@@ -21,7 +21,6 @@ _MARK = "vectors.lance"  # what a store that may be replaced holds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     add_table(parser, "FEATURES|IMAGES")
     parser.add_argument("-o", "--output", required=True, metavar="URI", help=URI_HELP)
     parser.add_argument(
@@ -32,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Builds the store."""
     need_store(arguments.output)
     check_place(arguments.output, arguments.overwrite)
     if arguments.identities:

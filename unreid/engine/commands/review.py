@@ -29,7 +29,6 @@ NEEDED = ("config.yaml", "pseudo_labels.npz", CHECKPOINT)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("source", metavar="RUN", help="OUTPUT_DIR of a finished run, or an identities.csv")
     parser.add_argument("--features", metavar="F", help="features of an identities.csv (default: those it names)")
     parser.add_argument("--store", metavar="F", help=f"SQLite file of the review (default: {STORE} beside RUN's files)")
@@ -49,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serves until it is interrupted, or writes what was asked for."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its libraries it tries
     source = Path(arguments.source)

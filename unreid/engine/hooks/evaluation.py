@@ -124,8 +124,7 @@ class EvaluationHook(Hook):
             _check_scores(state[name], name)
         if state["last"] and not any(isinstance(value, dict) for value in state["last"].values()):
             raise StateError("'last' of the scores has no test set")
-        if state["labels"] is not None:
-            require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
+        require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
         self.last_results, self.best_results = state["last"], state["best"]
         self.initial_results = state["initial"]
         self._best, self._previous_labels = state["value"], state["labels"]

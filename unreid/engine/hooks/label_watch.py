@@ -110,8 +110,7 @@ class LabelWatchHook(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         kinds: dict[str, Any] = {"scores": list, "explained": int, "labels": (Tensor, type(None))}
         entries(state, "the state of LabelWatch", kinds)
-        if state["labels"] is not None:
-            require_labels(state["labels"], "'labels' of LabelWatch", len(self.camids))
+        require_labels(state["labels"], "'labels' of LabelWatch", len(self.camids))
         self.scores, self.explained = list(state["scores"]), state["explained"]
         self._previous = state["labels"]
 

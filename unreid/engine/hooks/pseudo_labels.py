@@ -54,6 +54,5 @@ class PseudoLabelHook(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         labels = entries(state, "the pseudo labels", {"labels": (Tensor, type(None))})["labels"]
-        if labels is not None:
-            require_labels(labels, "the pseudo labels", len(self.keys))
+        require_labels(labels, "the pseudo labels", len(self.keys))
         self._labels = labels
