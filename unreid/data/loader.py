@@ -101,7 +101,7 @@ class TrainLoader:
         self.targets = np.asarray(targets, dtype=np.int64)
         if len(self.targets) != len(self.table):
             raise ValueError(f"{len(self.targets)} targets for {len(self.table)} tracklets")
-        if not views or any((view.resize, view.recipe.sized_crop) != _pixels_of(views[0]) for view in views):
+        if not views or len({(view.resize, view.recipe.sized_crop) for view in views}) > 1:
             raise ValueError("a batch needs one view or several that resize and crop alike")
         self.batches = batches
         self.views = list(views)
@@ -196,10 +196,6 @@ class TrainLoader:
             mates = usable[targets[usable] == targets[slot]]
             slots[slot] = mates[0] if len(mates) else usable[0]
         return slots
-
-
-def _pixels_of(view: TrainTransform) -> tuple[object, bool]:
-    return view.resize, view.recipe.sized_crop
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

@@ -166,10 +166,6 @@ def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:
         )
 
 
-def _images(batch: tuple[Tensor, Tensor]) -> int:
-    return len(batch[1])
-
-
 @dataclass(frozen=True)
 class Features:
     """Features of a list of N samples.
@@ -216,12 +212,10 @@ class Extraction:
         )
         with loader:
             first = int(share[0]) if len(share) else 0
+            batches = tracked(loader, "features", loader.frames, "images", size=lambda batch: len(batch[1]))
             features = extract_features(
                 encoder,
-                (
-                    (images, owners - first)
-                    for images, owners in tracked(loader, "features", loader.frames, "images", size=_images)
-                ),
+                ((images, owners - first) for images, owners in batches),
                 feature=feature,
                 num_samples=len(share),
                 device=self.device,

@@ -216,7 +216,7 @@ def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> tuple[d
     left_out: list[str] = []
     for key, value in state.items():
         rule = next(((theirs, ours) for theirs, ours in layout.renames if key.startswith(theirs)), None)
-        if key.startswith(layout.dropped) or _of_source(key):
+        if key.startswith(layout.dropped) or ".BN_S." in key or ".dsbn." in key:  # the source's norms of a UDA network
             left_out.append(key)
         elif rule is not None:
             renamed[rule[1] + key.removeprefix(rule[0])] = value
@@ -229,11 +229,6 @@ def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> tuple[d
     if "bottleneck.running_mean" not in renamed and not layout.neckless:
         raise UserError(f"{origin} has no bottleneck (feat_bn), so it holds a bare backbone: use PRETRAIN_PATH for it.")
     return renamed, tuple(left_out)
-
-
-def _of_source(key: str) -> bool:
-    """Whether a tensor is of the source's BatchNorm in a domain-adapted network; the target's has plain names."""
-    return ".BN_S." in key or ".dsbn." in key
 
 
 def _with_neck(state: dict[str, Tensor], origin: str) -> dict[str, Tensor]:

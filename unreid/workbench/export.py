@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -75,13 +76,15 @@ def export(encoder: Encoder, path: str | Path, form: str, pictures: list[np.ndar
         UserError: the network cannot be exported, differs by more than 1e-4, a package is missing, or the system
             refuses the file.
     """
+    from PIL import Image
+
     if not encoder.config:
         raise UserError(f"{encoder.name} is an exported file itself: name the checkpoint it came from.")
     encoder.model.to("cpu").eval()
     with tempfile.TemporaryDirectory(prefix="unreid-export-") as at:  # TMPDIR: what a kill leaves there is swept
         draft = Path(at) / f"model.{form}"
         transform = encoder.preprocessing.transform()
-        images = torch.stack([transform(_as_image(picture)) for picture in pictures])
+        images = torch.stack([transform(Image.fromarray(picture)) for picture in pictures])
         with task(f"exporting as {form}"), writing(draft):
             {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[form](encoder, draft, images)
         with task("comparing", len(images), "images"):
@@ -92,8 +95,7 @@ def export(encoder: Encoder, path: str | Path, form: str, pictures: list[np.ndar
                 f"{TOLERANCE:g}), so nothing was written."
             )
         with replacing(path) as target, draft.open("rb") as source:
-            while chunk := source.read(1 << 24):
-                target.write(chunk)
+            shutil.copyfileobj(source, target, 1 << 24)
     return difference
 
 
@@ -217,9 +219,3 @@ def _rendered() -> list[np.ndarray]:
     knobs = WorldKnobs(train_ids=4, test_ids=4, cameras=2, images_per_camera=(2, 2))
     scene = Scene(knobs)
     return [image for passage in passages(knobs, Half.TRAIN) for image in scene.images(passage)][:_MOST]
-
-
-def _as_image(picture: np.ndarray) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(picture)

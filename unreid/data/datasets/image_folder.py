@@ -74,8 +74,13 @@ class ImageFolder(ReIDDataset):
         self._pid_regex = _compiled("DATASETS.FOLDER.PID_REGEX", pid_regex)
         self._manifest = manifest
         super().__init__(path, strict=strict)
-        self.has_cameras = self.cross_camera_filter = self._find_cameras()
-        self.has_test = self._find_test()
+        if self._manifest:
+            self.has_cameras = len({crop.camera for crop in self._listed}) > 1
+            self.has_test = {"query", "gallery"} <= {crop.split for crop in self._listed}
+        else:
+            self.has_cameras = self._camera_regex is not None
+            self.has_test = all((self.folder / self.split_folders[split]).is_dir() for split in ("query", "gallery"))
+        self.cross_camera_filter = self.has_cameras
         self._explain()
 
     @classmethod
@@ -95,16 +100,6 @@ class ImageFolder(ReIDDataset):
                 f"('.' for {self.root} itself)."
             )
         return self.root
-
-    def _find_cameras(self) -> bool:
-        if self._manifest:
-            return len({crop.camera for crop in self._listed}) > 1
-        return self._camera_regex is not None
-
-    def _find_test(self) -> bool:
-        if self._manifest:
-            return {"query", "gallery"} <= {crop.split for crop in self._listed}
-        return all(os.path.isdir(self.folder / self.split_folders[split]) for split in ("query", "gallery"))
 
     def _explain(self) -> None:
         if not self.has_cameras:
@@ -201,7 +196,9 @@ class ImageFolder(ReIDDataset):
         for crop in crops:
             own = ("image", crop.path) if crop.track is None else (f"track in {crop.camera}", crop.track)
             groups.setdefault(own, []).append(crop)
-        ordered = sorted((_in_time(group) for group in groups.values()), key=lambda group: group[0].path)
+        for group in groups.values():
+            group.sort(key=lambda crop: (-1 if crop.frame is None else crop.frame, crop.path))
+        ordered = sorted(groups.values(), key=lambda group: group[0].path)
         tracklets = [self._tracklet(group, number) for number, group in enumerate(ordered)]
         return tracklets, [self._identity(group) for group in ordered]
 
@@ -218,10 +215,6 @@ class ImageFolder(ReIDDataset):
         """The identity of a tracklet, which some of its lines may leave open."""
         known = next((crop.pid for crop in group if crop.pid is not None), None)
         return -1 if known is None else self._identity_numbers[known]
-
-
-def _in_time(group: list[Crop]) -> list[Crop]:
-    return sorted(group, key=lambda crop: (-1 if crop.frame is None else crop.frame, crop.path))
 
 
 def _parent(name: str) -> str | None:

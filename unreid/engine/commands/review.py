@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     source = Path(arguments.source)
     _check(source, arguments)
     _check_outputs(arguments)
-    store_path = Path(arguments.store) if arguments.store else _beside(source)
+    beside = source / STORE if os.path.isdir(source) else source.with_suffix(f".{STORE}")
+    store_path = Path(arguments.store or beside)
     check_writable(store_path.parent, "The folder of the review")
     logger.info("reading %s", source)
     crops = _read(source, arguments)
@@ -97,10 +98,6 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         check_output(str(check_name(arguments.csv)), overwrite=True, what="--csv")
     if arguments.answers:
         check_output(arguments.answers, overwrite=True, what="--answers")
-
-
-def _beside(source: Path) -> Path:
-    return source / STORE if os.path.isdir(source) else source.with_suffix(f".{STORE}")
 
 
 def _read(source: Path, arguments: argparse.Namespace) -> CropSet:

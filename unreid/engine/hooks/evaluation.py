@@ -44,7 +44,7 @@ class EvaluationHook(Hook):
         self.new_best = False
         self._best: float | None = None
         self._previous_labels: Tensor | None = None
-        self._round = _selected_round(select)
+        self._round = int(select.removeprefix("round:")) if select.startswith("round:") else None
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:
@@ -155,7 +155,3 @@ def _check_scores(results: dict[str, Any], what: str) -> None:
 def _is_score(value: Any) -> bool:
     """A plain number; nan, where a test set has no valid query, is one."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _selected_round(select: str) -> int | None:
-    return int(select.removeprefix("round:")) if select.startswith("round:") else None
