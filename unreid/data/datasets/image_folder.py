@@ -79,7 +79,8 @@ class ImageFolder(ReIDDataset):
             self.has_test = {"query", "gallery"} <= {crop.split for crop in self._listed}
         else:
             self.has_cameras = self._camera_regex is not None
-            self.has_test = all((self.folder / self.split_folders[split]).is_dir() for split in ("query", "gallery"))
+            folders = [self.folder / self.split_folders[split] for split in ("query", "gallery")]
+            self.has_test = all(map(os.path.isdir, folders))
         self.cross_camera_filter = self.has_cameras
         self._explain()
 
