@@ -208,7 +208,12 @@ FAULTS = [
     Fault("engine/reporting/files.py", "if math.isfinite(number):", "if True:", REPORT),
     Fault("engine/reporting/sampling.py", "np.flatnonzero(~needed)", "np.flatnonzero(needed)", REPORT),
     Fault("engine/reporting/sampling.py", "if len(members) > room:", "if False:", REPORT),
-    Fault("engine/reporting/sampling.py", "({tracklet.camid} if filtered else set())", "set()", REPORT),
+    Fault(
+        "engine/reporting/sampling.py",
+        "with_match(query, gallery, filtered)",
+        "with_match(query, gallery, False)",
+        REPORT,
+    ),
     # ------------------------------------------------------------------------------------------------ tuning
     Fault("engine/tuning/choices.py", "if k2 <= k1]", "]", TUNING),
     Fault("engine/tuning/choices.py", "batch % count == 0", "True", TUNING),

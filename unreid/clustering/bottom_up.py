@@ -140,7 +140,6 @@ class BottomUpPartition:
 
     @classmethod
     def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
-        """Reads ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,ROUNDS}`` and ``METHOD.BUC.MERGE.*``."""
         node = cfg.METHOD.BUC
         merging = settings(node.MERGE, "DISTANCE", "LINKAGE")
         return cls(num_samples, **settings(node, "MERGE_PERCENT", "SIZE_PENALTY", "ROUNDS"), **merging)

@@ -47,7 +47,6 @@ class BottomUp(Clusterer):
 
     @classmethod
     def from_config(cls, cfg: Any) -> BottomUp:
-        """Reads ``CLUSTER.NUM_CLUSTERS`` and ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,MERGE.*}``."""
         node, merging = cfg.METHOD.BUC, settings(cfg.METHOD.BUC.MERGE, "DISTANCE", "LINKAGE")
         return cls(cfg.CLUSTER.NUM_CLUSTERS, **settings(node, "MERGE_PERCENT", "SIZE_PENALTY"), **merging)
 

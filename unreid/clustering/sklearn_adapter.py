@@ -55,7 +55,6 @@ class SklearnClusterer(Clusterer):
 
     @classmethod
     def from_config(cls, cfg: Any) -> SklearnClusterer:
-        """Reads ``CLUSTER.{NAME,EPS,SKLEARN.ARGUMENTS,SKLEARN.INPUT}``."""
         return cls.named(cfg.CLUSTER.NAME, cfg)
 
     @classmethod

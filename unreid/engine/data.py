@@ -19,7 +19,7 @@ from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
 from unreid.data.streams import Stream, stream_generator
 from unreid.evaluation.extract import extract_features
-from unreid.structures import GroundTruth, RoundPlan, Tracklet
+from unreid.structures import GroundTruth, RoundPlan, Tracklet, camids_of
 from unreid.utils.distributed import (
     all_gather_rows,
     broadcast_buffers,
@@ -221,7 +221,7 @@ class Extraction:
                 device=self.device,
                 flip=self.cfg.TEST.FLIP and round is None,
                 amp=self.cfg.TEST.AMP,
-                camids=self._camids([tracklets[row] for row in share]),
+                camids=torch.from_numpy(camids_of(tracklets)[share]) if self.cfg.MODEL.BACKBONE.CAMERAS else None,
             )
             missing = torch.from_numpy(loader.unreadable)
         unreadable = all_gather_rows(missing.to(self.device)).cpu()
@@ -233,12 +233,6 @@ class Extraction:
                 "OPTIM.LR or set OPTIM.CLIP_GRAD, and with TEST.AMP fp16 try bf16 or off."
             )
         return Features(features, unreadable)
-
-    def _camids(self, tracklets: list[Tracklet]) -> Tensor | None:
-        """int64 (N,) where the model has a camera embedding."""
-        if not self.cfg.MODEL.BACKBONE.CAMERAS:
-            return None
-        return torch.tensor([tracklet.camid for tracklet in tracklets], dtype=torch.int64)
 
 
 def round_loader(

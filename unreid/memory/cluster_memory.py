@@ -69,22 +69,18 @@ class ClusterMemory(Memory):
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ClusterMemory:
-        """Reads ``MEMORY.{UPDATE,TEMP,MOMENTUM,SMOOTH,NEGATIVES}`` and ``SEED``."""
         own = settings(cfg.MEMORY, "UPDATE", "TEMP", "MOMENTUM", "SMOOTH", "NEGATIVES")
         return cls(dim, **own, seed=cfg.SEED, device=device)
 
     @property
     def num_clusters(self) -> int:
-        """C."""
         return len(self.bank)
 
     @property
     def rows(self) -> Tensor:
-        """The bank itself, (C, D)."""
         return self.bank
 
     def scores(self, features: Tensor) -> Tensor | None:
-        """See :class:`Memory`."""
         if self._samples_negatives or not self.normalize_inputs:
             return None
         return products(features.to(self.bank.dtype), self.bank.detach())

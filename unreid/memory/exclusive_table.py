@@ -35,7 +35,6 @@ class ExclusiveTable(ClusterMemory):
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ExclusiveTable:
-        """Reads ``METHOD.BUC.{TEMP,MEMORY_INIT}``, ``MEMORY.NEGATIVES`` and ``SEED``."""
         own = {"temp": cfg.METHOD.BUC.TEMP, "init": cfg.METHOD.BUC.MEMORY_INIT, "negatives": cfg.MEMORY.NEGATIVES}
         return cls(dim, **own, seed=cfg.SEED, device=device)
 

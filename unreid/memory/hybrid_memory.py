@@ -69,7 +69,6 @@ class HybridMemory(Memory):
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> HybridMemory:
-        """Reads ``MEMORY.{TEMP,MOMENTUM,STORAGE}`` and ``SEED``; refuses what this memory does not have."""
         cls.refuse(cfg, "NEGATIVES", "SMOOTH")
         if UPDATE_RULES.get(cfg.MEMORY.UPDATE) is not UPDATE_RULES.get("all"):
             raise UserError(

@@ -68,7 +68,6 @@ class PairGraphBuilder:
 
     @classmethod
     def from_config(cls, cfg: Any) -> PairGraphBuilder:
-        """Reads ``CLUSTER.{METRIC,K1,K2,K1_INCLUDES_SELF,KNN.BACKEND,CA.*}``."""
         node = cfg.CLUSTER
         sizes = ("K1_INTRA", "K1_INTER", "K2_INTRA", "K2_INTER", "CKRNN", "CLQE")
         return cls(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from unreid.structures import Tracklet
+from unreid.structures import Tracklet, camids_of
 
 if TYPE_CHECKING:
     from unreid.evaluation.metrics import RankingResult
@@ -38,7 +38,7 @@ class Samples:
     @property
     def camids(self) -> np.ndarray:
         """int64 (N,), cameras from 0."""
-        return np.array([tracklet.camid for tracklet in self.tracklets], dtype=np.int64)
+        return camids_of(self.tracklets)
 
     @property
     def paths(self) -> list[str]:

@@ -104,6 +104,12 @@ def as_ids(x: ArrayLike, name: str, length: int | None = None) -> Tensor:
     return values
 
 
+def spread(items: np.ndarray, count: int) -> np.ndarray:
+    """``count`` of the items (or all), evenly spread, the first included."""
+    count = min(count, len(items))
+    return items[np.arange(count) * len(items) // max(count, 1)]
+
+
 def _row(x: ArrayLike, wanted: str, length: int | None) -> tuple[Tensor, str]:
     """One-dimensional numbers, and the sentence that asks for them."""
     wanted = f"{wanted} of shape ({'N' if length is None else length},)"

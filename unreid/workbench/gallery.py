@@ -77,7 +77,6 @@ class TableGallery:
         self._cameras = np.array(table.cameras, dtype=object)
 
     def search(self, vector: np.ndarray, k: int, cameras: Cameras, *, vectors: bool = False) -> list[Hit]:
-        """See :class:`Gallery`."""
         score = self._unit @ normalize(torch.from_numpy(vector), dim=0)
         refused = np.zeros(len(score), dtype=bool)
         if cameras.only:

@@ -122,7 +122,6 @@ class LanceStore:
         return self._rows.count_rows()
 
     def search(self, vector: np.ndarray, k: int, cameras: Cameras, *, vectors: bool = False) -> list[Hit]:
-        """See :class:`~unreid.workbench.gallery.Gallery`."""
         columns = ["path", "camera", "pid", "_distance", *(["vector"] if vectors else [])]
         query = self._rows.search(np.asarray(vector, np.float32)).distance_type("cosine").limit(k).select(columns)
         query = query.nprobes(_PROBES).refine_factor(_REFINE)

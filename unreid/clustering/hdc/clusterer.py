@@ -78,7 +78,6 @@ class HDC(Clusterer):
 
     @classmethod
     def from_config(cls, cfg: Any) -> HDC:
-        """Reads ``CLUSTER.NUM_CLUSTERS`` and ``CLUSTER.HDC.*``."""
         node = cfg.CLUSTER.HDC
         stop = settings(node, "SIMILARITY", "MAX_ITER", "NORMALIZE_CENTROID")
         options = HDCOptions(threshold=node.THRESHOLD or None, **stop)

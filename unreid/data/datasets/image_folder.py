@@ -86,7 +86,6 @@ class ImageFolder(ReIDDataset):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The folder that ``cfg.DATASETS.FOLDER`` describes."""
         node = cfg.DATASETS.FOLDER
         parts = settings(node, "TRAIN", "QUERY", "GALLERY", "CAMERA_REGEX", "PID_REGEX", "MANIFEST")
         return cls(node.PATH or cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, **parts)

@@ -55,7 +55,6 @@ class Synthetic(Market1501):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The world that ``cfg.DATASETS.SYNTHETIC`` describes."""
         node, world = cfg.DATASETS.SYNTHETIC, cls._world(cfg)
         knobs = WorldKnobs.preset(
             world.PRESET,

@@ -61,7 +61,6 @@ class SyntheticVideo(DukeMTMCVideoReID):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The world that ``cfg.DATASETS.SYNTHETIC_VIDEO`` describes."""
         node = cfg.DATASETS.SYNTHETIC_VIDEO
         knobs = WorldKnobs.preset(
             node.PRESET,

@@ -128,8 +128,7 @@ def _baselines(name: str, cfg: CfgNode) -> dict[str, dict[str, float]]:
         q, g = (
             torch.from_numpy(extract([tracklet.paths[0] for tracklet in split.tracklets])) for split in (query, gallery)
         )
-        cameras = ([t.camid for t in query.tracklets], [t.camid for t in gallery.tracklets])
-        result = cmc_map(DistanceBlocks(q, g), query.truth.pids, gallery.truth.pids, *cameras)
+        result = cmc_map(DistanceBlocks(q, g), query.truth.pids, gallery.truth.pids, query.camids, gallery.camids)
         rows[title] = result.as_dict()
     return rows
 
