@@ -6,7 +6,6 @@ What needs the data or the network is asked while both are built, which also hap
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import math
 import os
@@ -18,6 +17,7 @@ from unreid.config import CfgNode
 from unreid.engine.folder import AUTO, RunFolder, check_writable
 from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_plugins
 from unreid.utils.registry import fold
@@ -94,8 +94,7 @@ def check_packages(cfg: CfgNode, *, load: bool = False) -> None:
         load: import them too: a package can be there and broken.
     """
     for asker, package, instead in needed_packages(cfg):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"{asker} needs the package {package}, which is not installed: install it, or {instead}.")
+        require_packages(asker, package, way_out=f"install it, or {instead}")
         if load:
             try:
                 importlib.import_module(package)

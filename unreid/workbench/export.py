@@ -21,6 +21,7 @@ from unreid.models.checkpoint_format import VERSION as OWN_VERSION
 from unreid.models.checkpoint_keys import is_classifier
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.progress import task
 from unreid.utils.writing import replacing, writing
 from unreid.workbench.encoder import Encoder, load_encoder
@@ -135,14 +136,9 @@ def record(encoder: Encoder) -> str:
 
 
 def _onnx(encoder: Encoder, path: Path, images: Tensor) -> None:
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401 (the check needs it)
-        import onnxscript  # noqa: F401 (torch.onnx needs it)
-    except ImportError as error:
-        raise UserError(
-            f"ONNX needs the package {error.name}, which is not installed: install unreid[export]."
-        ) from None
+    require_packages("ONNX", "onnx", "onnxruntime", "onnxscript", way_out="install unreid[export]")
+    import onnx
+
     network = Vectors(encoder.model, encoder.feature, encoder.flip).eval()
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -183,12 +179,9 @@ def _torchscript(encoder: Encoder, path: Path, images: Tensor) -> None:
 
 
 def _safetensors(encoder: Encoder, path: Path, images: Tensor) -> None:
-    try:
-        from safetensors.torch import save_file
-    except ImportError:
-        raise UserError(
-            "safetensors needs the package safetensors, which is not installed: install unreid[export]."
-        ) from None
+    require_packages("safetensors", "safetensors", way_out="install unreid[export]")
+    from safetensors.torch import save_file
+
     state = {
         name: value.detach().clone().contiguous()
         for name, value in encoder.model.state_dict().items()

@@ -159,10 +159,8 @@ def _collect(encoder: Encoder, crops: Crops, parts: _Parts, output: Path) -> int
     if not read:
         shutil.rmtree(parts.folder, ignore_errors=True)
         raise UserError(f"None of the {len(crops)} images below {crops.root} can be read.")
-    known = set(read)
-    unreadable = [path for row, path in enumerate(crops.paths) if row not in known]
+    paths, cameras, unreadable = crops.told_apart(read)
     blocks = (vectors for number in range(parts.count) if len(vectors := parts.read(number)[0]))
-    paths, cameras = [crops.paths[row] for row in read], [crops.cameras[row] for row in read]
     with task(f"writing {output}"):
         write_rows(output, paths, cameras, blocks, encoder.meta(crops.root, unreadable))
     shutil.rmtree(parts.folder, ignore_errors=True)
@@ -186,9 +184,6 @@ def extract_table(encoder: Encoder, crops: Crops, *, batch_size: int = 64, worke
             work.advance(len(owners))
     if not found:
         raise UserError(f"None of the {len(crops)} images below {crops.root} can be read.")
-    read = np.concatenate([owners for _, owners in found]).tolist()
-    known = set(read)
-    unreadable = [path for row, path in enumerate(crops.paths) if row not in known]
-    paths, cameras = [crops.paths[row] for row in read], [crops.cameras[row] for row in read]
+    paths, cameras, unreadable = crops.told_apart(np.concatenate([owners for _, owners in found]).tolist())
     vectors = np.concatenate([values for values, _ in found])
     return FeatureTable(paths, cameras, vectors, encoder.meta(crops.root, unreadable))

@@ -21,7 +21,7 @@ from unreid.utils.errors import UserError
 from unreid.utils.progress import task
 from unreid.workbench.feature_table import FeatureMeta, FeatureTable, parse_meta
 from unreid.workbench.gallery import Cameras, Hit
-from unreid.workbench.places import access, folder_of, is_remote, is_there, set_aside
+from unreid.workbench.places import access, folder_of, is_remote, is_there, require_store, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -150,13 +150,9 @@ class LanceStore:
 def connect(uri: str) -> Any:
     """LanceDB's connection; :class:`UserError` if the package is missing or the place cannot be reached."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table that is new
-    try:
-        import lancedb
-    except ImportError:
-        raise UserError(
-            f"The index {uri} needs the package lancedb, which is not installed: install unreid[store], or search the "
-            "feature table itself."
-        ) from None
+    require_store(uri)
+    import lancedb
+
     with _reaching(uri):
         return lancedb.connect(uri, host_override=os.environ.get("LANCEDB_HOST"))
 
