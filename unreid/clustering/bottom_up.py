@@ -109,7 +109,6 @@ class BottomUpPartition:
     Attributes:
         labels: int64 (N,) on CPU, the current partition.
         merges: clusters removed per merge, m.
-        rounds: training rounds.
     """
 
     def __init__(

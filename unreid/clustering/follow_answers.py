@@ -45,7 +45,6 @@ def follow_answers(clustering: Clustering, features: Tensor, answers: Answers) -
        rest leaves alone.
 
     Args:
-        clustering: labels of N samples.
         features: float (N, D).
         answers: about the same samples, without contradictions.
 

@@ -40,7 +40,6 @@ def keep_apart(clustering: Clustering, features: Tensor, links: Links) -> Cluste
     direction) with a member already kept becomes an outlier. So every cluster keeps its innermost member.
 
     Args:
-        clustering: labels of N samples.
         features: float (N, D).
         links: among N samples.
 

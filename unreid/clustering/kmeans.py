@@ -28,7 +28,6 @@ class KMeans(Clusterer):
 
     Args:
         num_clusters: C.
-        max_iter: Lloyd iterations at most.
         library: "auto", "faiss" or "sklearn".
 
     Raises:

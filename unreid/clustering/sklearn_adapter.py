@@ -33,7 +33,6 @@ class SklearnClusterer(Clusterer):
 
     Args:
         name: class in ``sklearn.cluster``, e.g. "HDBSCAN".
-        arguments: keyword arguments of the class.
         eps: how far the graph reaches; also the estimator's ``eps`` where it has one and ``arguments`` give none.
         input: see above.
 

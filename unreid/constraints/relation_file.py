@@ -112,7 +112,6 @@ def align(
     """The relation in the order of a run, whose records may be a subset of the file's.
 
     Args:
-        source: the file, for messages.
         rows, columns: keys of the run's records; columns None where the file is of a training set.
         row_lengths, column_lengths: int64 images of the run's records, compared with the file's where it knows them.
         run: how the run cuts its tracklets, for messages.

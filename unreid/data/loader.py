@@ -52,15 +52,11 @@ class TrainLoader:
     Args:
         tracklets: the full training list, N records.
         targets: int64 (N,), pseudo labels; -1 is never sampled.
-        batches: order of the samples.
         views: one transform per view; two views of a batch show the same frames.
-        seed: seed of the run.
         clip_len: T, frames per tracklet; lists of images always use 1.
         frame_mode: "window" or "subset", see :func:`unreid.data.frames.frame_indices`.
         last_window: see there.
-        device: where batches are made.
         workers: decoding processes, unused when the images are cached.
-        cache: keeps decoded images, or None.
         corrupt: what to do with unreadable images. A sample with an unreadable frame is replaced by another of its
             cluster from the same batch, or else by the first readable one (with that one's target).
         rank, world_size: this process and all of them.

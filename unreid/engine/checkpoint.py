@@ -33,9 +33,7 @@ def save_run(
     """Writes a full checkpoint atomically: weights for evaluation, and everything needed to go on.
 
     Args:
-        config: the resolved config as YAML.
         results: the last evaluation, plain numbers.
-        feature: what the method retrieves with.
     """
     packed = Checkpoint(encoder_state(trainer_state), config, results, feature, trainer_state).pack()
     atomic_save(packed, path)

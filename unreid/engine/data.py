@@ -132,7 +132,6 @@ def read_source(sources: list[ReIDDataset], seed: int, tests: list[ReIDDataset],
 
     Args:
         tests: sets whose query and gallery are kept out of training.
-        first_camera: number of the first camera.
 
     Raises:
         UserError: no record has an identity.

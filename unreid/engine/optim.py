@@ -95,12 +95,9 @@ class LRSchedule:
     One of :data:`SCHEDULES` gives the rate; during the warm-up it is multiplied by the factor of :meth:`warmup`.
 
     Args:
-        lr: base learning rate.
         sched: a name of :data:`SCHEDULES`.
         epochs: length of the run, the end of the cosine.
         steps: period or milestones, in epochs.
-        gamma: factor of a step.
-        min_lr: end of the cosine.
         warmup_epochs, warmup_factor, warmup_method, warmup_version, warmup_lr_factor: see :meth:`warmup`.
 
     Example:

@@ -55,7 +55,6 @@ class Trainer:
     """Runs a method on a list of samples.
 
     Args:
-        model: the bare student.
         method: what to learn; ``warmup`` (optional) takes the first round, before the first labelling.
         relabel_every: rounds between two labellings; in between memory and labels live on.
         seed: of what a step draws from torch's global generator (dropout), where there are several processes.

@@ -51,7 +51,6 @@ def camera_rerank(
         k1_intra, k1_inter: reciprocal neighbours among the own camera's rows and among the others', self not counted.
         k2_intra, k2_inter: rows of either list that the query expansion averages.
         lambda_value: share of the original distance in [0, 1].
-        square_input: square all distances first.
         block: rows of the stacked matrix computed at once; default: as many as fit 8 MiB.
 
     Returns:

@@ -52,7 +52,6 @@ class FeatureExtractor:
         transform: resize and normalisation; None: 256 x 128, bicubic, ImageNet mean and deviation.
         feature: "embedding", "pooled" or "pooled_l2", see :func:`~unreid.evaluation.extract.extract_features`.
         device: where the model runs; it is moved there.
-        batch_size: images of a forward pass.
         workers: processes that decode files; 0: this one.
         flip: average an image's feature with its mirror image's.
         amp: "off", "bf16" or "fp16".

@@ -49,8 +49,6 @@ def draw_ranked_list(
         path: file to write, ``.jpg`` or ``.png``.
         query, gallery: records and identities.
         q_features, g_features: float (Q, D) and (G, D).
-        queries: rows at most.
-        topk: gallery crops a row.
         filter_same_camera: as in the evaluation.
 
     Returns:
@@ -96,8 +94,6 @@ def draw_neighbours(
         path: file to write, ``.jpg`` or ``.png``.
         tracklets, features: N samples and their features, float (N, D).
         rows: samples shown at most, spread evenly.
-        topk: neighbours a row.
-        cameras: camera labels are real.
 
     Returns:
         The picture, uint8 (H, W, 3), RGB.
@@ -166,9 +162,7 @@ def cluster_sheet(paths: Sequence[str], labels: Tensor | np.ndarray, clusters: i
     The clusters are spread evenly from the largest to the smallest, the members over the cluster.
 
     Args:
-        paths: N image files.
         labels: integers (N,), -1 for outliers.
-        clusters: rows at most.
 
     Returns:
         uint8 (H, W, 3), RGB; a blank one if there is no cluster.

@@ -43,7 +43,6 @@ def rerank(
         k1: size of the reciprocal neighbourhood, self not counted.
         k2: rows averaged by the query expansion; 1 switches it off.
         lambda_value: share of the original distance in [0, 1].
-        square_input: square all distances first.
         block: rows of the stacked matrix computed at once; default: as many as fit 8 MiB.
 
     Returns:

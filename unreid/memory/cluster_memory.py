@@ -28,12 +28,10 @@ class ClusterMemory(Memory):
         update: name of a rule in ``UPDATE_RULES``: "all", "hard", and 3C's "camera", "hard_camera", "tccl", "chd".
         temp: softmax temperature.
         momentum: weight of the *old* row in an update.
-        smooth: label smoothing.
         normalize_inputs: whether inputs and features are L2-normalised here.
         negatives: rows drawn per step as the other clusters of the loss; 0: all rows. For banks so large that the
             full product is felt; see :func:`~unreid.memory.negatives.sampled_contrastive_loss`.
         seed: seeds that draw.
-        device: where the bank lives.
 
     Example:
         >>> memory = ClusterMemory(2, update="hard")

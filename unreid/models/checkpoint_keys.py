@@ -95,7 +95,6 @@ def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the fi
     Args:
         content: what the file holds: a state dict, possibly inside a container.
         layout: "auto", a key of :data:`LAYOUTS` or the name of a repository that uses one.
-        origin: name of the file for messages.
 
     Raises:
         UserError: unknown layout, or a tensor that has no place, is missing or has the wrong shape.

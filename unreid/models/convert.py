@@ -40,7 +40,6 @@ def convert_file(
 
     Args:
         source: file in a published layout, or of this project (a bare state dict of its networks included).
-        target: file to write.
         layout: layout of ``source`` if it is a published one; see ``convert_checkpoint``.
         to: "unreid", or the published layout to write.
         trust: unpickle ``source`` without limits; see ``read_file``.
@@ -89,7 +88,6 @@ def weights_for(content: Any, model: nn.Module, origin: str | Path = "the file")
     Args:
         content: what ``read_file`` returned, with this project's names or in a published layout.
         model: the configured ``EmbeddingModel``.
-        origin: name of the file for messages.
 
     Raises:
         UserError: unknown layout, or the file needs another config.

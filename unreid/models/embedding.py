@@ -125,7 +125,6 @@ class EmbeddingModel(nn.Module):
         """Builds the model that ``cfg.MODEL`` describes.
 
         Args:
-            cfg: whole config.
             num_classes: training samples, for the classifier; used if ``MODEL.CLASSIFIER``.
             pretrained: obey ``MODEL.BACKBONE.PRETRAIN``; False skips it where a checkpoint is loaded anyway.
         """

@@ -63,8 +63,6 @@ def load_pretrained(
     """Fills a backbone with start weights and logs what was loaded.
 
     Args:
-        backbone: filled in place.
-        name: its registered name.
         version: published weights to take when there is no ``path``.
         path: weight file: torchvision, timm, IBN-Net, MoCo, DINO and similar layouts.
         min_match: share of the backbone's tensors that must be found.

@@ -17,7 +17,6 @@ class Shape:
         mean: float32 (D,).
         width: sum of the members' distances to it.
         halves: float32 (M,), below 0 in the smaller half, by how much.
-        views: its cameras.
         shared: in [0, 1], how far both halves were seen by the same cameras; 1 where none is known.
         found: (identity, doubt) of the clusters that it may be one with, the most likely first.
         settled: a person has compared the halves.

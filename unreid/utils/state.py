@@ -26,7 +26,6 @@ def entries(
     """``state`` itself, if it holds exactly the entries that it should hold.
 
     Args:
-        state: what was stored.
         what: its name in messages, such as "the state of the clusterer".
         needed, optional: entry -> its type or types. ``int`` does not take a bool, ``float`` takes an int.
 
@@ -99,7 +98,6 @@ def require_like(state: Any, model: Any, what: str, *, growing: bool = False) ->
     object that takes it over knows better.
 
     Args:
-        state: what was stored.
         model: the state of a freshly built object of this run.
         growing: the first axis of a tensor may have another length, as that of a memory has in every round.
 

@@ -36,7 +36,6 @@ class Exported:
         fingerprint: of the model that was exported; "" in files of others.
         feature: kind of its vectors.
         size: height and width of the input where the file fixes them.
-        digest: of the file.
     """
 
     model: nn.Module

@@ -41,8 +41,6 @@ def build_store(uri: str, table: FeatureTable, pids: Sequence[str], *, exact: bo
 
     Args:
         uri: a folder, or see the module.
-        table: N vectors.
-        pids: of each row.
         exact: no approximate index, however many rows.
 
     Raises:

@@ -21,7 +21,6 @@ class OwnConfidence:
         features: float (N, D).
         similarity: "euler_cosine", "cosine" or "euclidean".
         scale: factor of the distance in the exponent (the published code has 5).
-        block: rows computed at once.
     """
 
     def __init__(

@@ -42,7 +42,6 @@ class ImageFolder(ReIDDataset):
     are known only from manifest or ``pid_regex``; they are used for diagnostics alone.
 
     Args:
-        path: the folder.
         train, query, gallery: sub-folders of the splits, or absolute; images of query and gallery are left out of
             train, so that ``train="."`` is all of ``path`` but the other two.
         camera_regex: for example ``"cam(\\d+)"``; empty: one camera.

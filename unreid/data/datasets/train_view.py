@@ -40,8 +40,6 @@ def train_view(datasets: Sequence[ReIDDataset], seed: int, tests: Sequence[ReIDD
     the permuted order. Cameras and identities of several datasets are shifted so that they stay distinct.
 
     Args:
-        datasets: sets to train on.
-        seed: of the permutation.
         tests: sets whose query and gallery are kept out of training, too; those of ``datasets`` always are.
 
     Raises:

@@ -51,7 +51,6 @@ class HistoryHook(Hook):
     test set, where the round's end was evaluated.
 
     Args:
-        folder: where the files go.
         evaluation: source of the scores; it and the diagnostics must be called before this hook.
     """
 

@@ -23,7 +23,6 @@ class PseudoLabelHook(Hook):
     """Writes ``pseudo_labels.npz`` when the run ends: the key of every training sample and its label, -1 outlier.
 
     Args:
-        folder: where the file goes.
         keys: of the training list.
         meta: what a reader should know about the run; plain JSON values.
     """
