@@ -115,8 +115,7 @@ def _stored_links(pair: Any) -> Links:
     for part in pair:
         require_tensor(part, "a part of the clusterer's 'links'", torch.int64, (None,))
     start, index = (part.numpy() for part in pair)
-    count = len(start) - 1
-    ascending = count >= 0 and start[0] == 0 and start[-1] == len(index) and (np.diff(start) >= 0).all()
-    if not ascending or (len(index) and not 0 <= index.min() <= index.max() < count):
+    links = Links(start, index, len(start) - 1)
+    if not links.is_whole():
         raise StateError("'links' of the clusterer contradict each other")
-    return Links(start, index, count)
+    return links

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Self, TypeVar
 
 from unreid.utils.logging import last_line
@@ -23,6 +24,7 @@ PERIOD = 45.0
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class Task:
     """A piece of work under way, which is reported while the block of its ``with`` lasts.
 
@@ -42,19 +44,16 @@ class Task:
         3
     """
 
-    def __init__(
-        self,
-        what: str,
-        total: int = 0,
-        unit: str = "",
-        *,
-        done: int = 0,
-        expected: float | None = None,
-        measure: Callable[[], int] | None = None,
-    ) -> None:
-        self.what, self.total, self.unit, self.expected = what, total, unit, expected
-        self.done = self._before = done
-        self._measure = measure
+    what: str
+    total: int = 0
+    unit: str = ""
+    _: KW_ONLY
+    done: int = 0
+    expected: float | None = None
+    measure: Callable[[], int] | None = None
+
+    def __post_init__(self) -> None:
+        self._before = self.done
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -71,8 +70,8 @@ class Task:
     def left(self) -> float | None:
         """Seconds that are left, as far as one can tell."""
         spent = time.monotonic() - self._started
-        if self._measure is not None:
-            self.done = self._measure()
+        if self.measure is not None:
+            self.done = self.measure()
         if self.total and self.done > self._before:
             return spent * max(self.total - self.done, 0) / (self.done - self._before)
         if self.expected is not None and self.expected > spent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import shutil
@@ -15,10 +14,10 @@ import numpy as np
 from unreid.utils.distributed import barrier, from_main, get_rank, get_world_size, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.lockfile import LockFile
-from unreid.utils.npz import ArraysError, read_arrays
+from unreid.utils.npz import ArraysError, read_arrays, write_arrays
 from unreid.utils.progress import task
 from unreid.utils.signals import stopping_later
-from unreid.utils.writing import atomic_write_bytes, atomic_write_text, sweep, writing
+from unreid.utils.writing import atomic_write_text, sweep, writing
 from unreid.workbench.crops import Crops
 from unreid.workbench.encoder import Encoder
 from unreid.workbench.feature_table import FeatureTable, write_rows
@@ -111,9 +110,7 @@ class _Parts:
         """Vectors and rows of the batches of a shard; none where no image of it can be read."""
         vectors = np.concatenate([values for values, _ in found]) if found else np.zeros((0, 0), np.float32)
         rows = np.concatenate([owners for _, owners in found]) if found else np.zeros(0, np.int64)
-        buffer = io.BytesIO()
-        np.savez(buffer, vector=vectors, row=rows)
-        atomic_write_bytes(self.path(number), buffer.getvalue())
+        write_arrays(self.path(number), vector=vectors, row=rows)
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         path = self.path(number)

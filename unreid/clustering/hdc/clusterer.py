@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @CLUSTERERS.register("HDC")
+@dataclass(eq=False)
 class HDC(Clusterer):
     """Harmonic discrepancy clustering into C clusters (3C, arXiv 2408.09464), seeded by (seed, round).
 
@@ -54,27 +56,21 @@ class HDC(Clusterer):
         UserError: (of ``cluster``) there are fewer samples than clusters.
     """
 
-    def __init__(
-        self,
-        num_clusters: int,
-        *,
-        init: str = "k-means++2",
-        outlier: bool = True,
-        use_centroids: bool = True,
-        use_jaccard: bool = True,
-        options: HDCOptions | None = None,
-        k1: int = 30,
-        k2: int = 6,
-    ) -> None:
-        self.options = options or HDCOptions()
-        if init not in INITS or self.options.similarity not in SIMILARITIES or num_clusters < 1:
-            raise ValueError(f"HDC with init {init!r}, {self.options.similarity!r} and {num_clusters} clusters")
-        self.num_clusters = num_clusters
-        self.graph_builder = PairGraphBuilder(k1=k1, k2=k2, k1_includes_self=False)
-        self.init = init
-        self.outlier = outlier
-        self.use_centroids = use_centroids
-        self.use_jaccard = use_jaccard
+    num_clusters: int
+    _: KW_ONLY
+    init: str = "k-means++2"
+    outlier: bool = True
+    use_centroids: bool = True
+    use_jaccard: bool = True
+    options: HDCOptions = field(default_factory=HDCOptions)
+    k1: int = 30
+    k2: int = 6
+
+    def __post_init__(self) -> None:
+        similarity = self.options.similarity
+        if self.init not in INITS or similarity not in SIMILARITIES or self.num_clusters < 1:
+            raise ValueError(f"HDC with init {self.init!r}, {similarity!r} and {self.num_clusters} clusters")
+        self.graph_builder = PairGraphBuilder(k1=self.k1, k2=self.k2, k1_includes_self=False)
 
     @classmethod
     def from_config(cls, cfg: Any) -> HDC:
