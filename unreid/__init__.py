@@ -107,93 +107,27 @@ __all__ = [
 ]
 
 _HOMES = {
-    "unreid.clustering": (
-        "CLUSTERERS",
-        "DBSCAN",
-        "HDC",
-        "AgreementDBSCAN",
-        "BottomUp",
-        "ConstrainedDBSCAN",
-        "Infomap",
-        "KMeans",
-        "PerCameraDBSCAN",
-        "SelfPacedDBSCAN",
-        "SklearnClusterer",
-    ),
-    "unreid.config": ("load_config",),
-    "unreid.constraints": ("Links",),
-    "unreid.data.datasets": ("DATASETS",),
-    "unreid.data.samplers": (
-        "SAMPLERS",
-        "IdentitySampler",
-        "MultiCameraSampler",
-        "NoCameraSampler",
-        "ProxySampler",
-        "ShuffleSampler",
-    ),
-    "unreid.engine.run": (
-        "evaluate",
-        "train",
-    ),
-    "unreid.engine.trainer": ("Trainer",),
-    "unreid.evaluation": (
-        "FeatureExtractor",
-        "cluster_report",
-        "cmc_map",
-        "pairwise_distance",
-        "rerank_features",
-    ),
-    "unreid.losses": (
-        "LOSSES",
-        "camera_entropy_weights",
-        "label_preserving_loss",
-        "smoothed_cross_entropy",
-        "soft_entropy",
-        "support_samples",
-    ),
-    "unreid.memory": (
-        "MEMORIES",
-        "ClusterMemory",
-        "DiversityMemory",
-        "ExclusiveTable",
-        "HybridMemory",
-        "ProxyMemory",
-    ),
-    "unreid.methods": ("METHODS",),
-    "unreid.methods.parts": ("PARTS",),
-    "unreid.models": (
-        "BACKBONES",
-        "EmbeddingModel",
-        "MeanTeacher",
-    ),
-    "unreid.neighbors": (
-        "camera_centered",
-        "camera_jaccard_graph",
-        "jaccard_distance",
-        "jaccard_graph",
-        "knn",
-    ),
-    "unreid.structures": (
-        "Clustering",
-        "PairGraph",
-    ),
+    "unreid.clustering": "CLUSTERERS DBSCAN HDC AgreementDBSCAN BottomUp ConstrainedDBSCAN Infomap KMeans "
+    "PerCameraDBSCAN SelfPacedDBSCAN SklearnClusterer",
+    "unreid.config": "load_config",
+    "unreid.constraints": "Links",
+    "unreid.data.datasets": "DATASETS",
+    "unreid.data.samplers": "SAMPLERS IdentitySampler MultiCameraSampler NoCameraSampler ProxySampler ShuffleSampler",
+    "unreid.engine.run": "evaluate train",
+    "unreid.engine.trainer": "Trainer",
+    "unreid.evaluation": "FeatureExtractor cluster_report cmc_map pairwise_distance rerank_features",
+    "unreid.losses": "LOSSES camera_entropy_weights label_preserving_loss smoothed_cross_entropy soft_entropy "
+    "support_samples",
+    "unreid.memory": "MEMORIES ClusterMemory DiversityMemory ExclusiveTable HybridMemory ProxyMemory",
+    "unreid.methods": "METHODS",
+    "unreid.methods.parts": "PARTS",
+    "unreid.models": "BACKBONES EmbeddingModel MeanTeacher",
+    "unreid.neighbors": "camera_centered camera_jaccard_graph jaccard_distance jaccard_graph knn",
+    "unreid.structures": "Clustering PairGraph",
 }
-
 _ROOMS = (
-    "clustering",
-    "config",
-    "constraints",
-    "data",
-    "engine",
-    "evaluation",
-    "losses",
-    "memory",
-    "methods",
-    "models",
-    "neighbors",
-    "rendering",
-    "structures",
-    "utils",
+    *("clustering", "config", "constraints", "data", "engine", "evaluation", "losses", "memory"),
+    *("methods", "models", "neighbors", "rendering", "structures", "utils"),
 )
 
 
@@ -204,7 +138,7 @@ def __getattr__(name: str) -> Any:
 
     if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
-    return load(__name__, {name: home for home, names in _HOMES.items() for name in names}, name)
+    return load(__name__, {name: home for home, names in _HOMES.items() for name in names.split()}, name)
 
 
 def __dir__() -> list[str]:

@@ -86,7 +86,7 @@ def test_the_picture_says_what_it_shows(count: int, judged: bool) -> None:
             {**row, "pair_precision": 50, "label_free": 10, **({"W mAP": 30} if row["round"] else {})} for row in rows
         ]
     figure = rounds_figure(rows)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     counts = figure.axes[-1]
     assert counts.get_xlabel() == "round of clustering"
     assert all(float(tick).is_integer() for tick in counts.get_xticks())

@@ -125,7 +125,7 @@ def test_what_fails_beside_the_training_is_said_and_the_results_are_there(
         assert len(said) == 1 and "no picture" in said[0] and str(checkpoint_of(cfg)) in said[0]
         assert results_of(cfg)["finished"] and results_of(cfg)["last"]["epoch"] == 3
         assert (Path(cfg.OUTPUT_DIR) / "pseudo_labels.npz").is_file()  # the other hooks had their turn
-    assert history_module.draw_rounds  # what the first of the two stands for
+    assert history_module.rounds_figure  # what the first of the two stands for
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, change: Callable[[Trainer, StepOutput], None]) -> None:

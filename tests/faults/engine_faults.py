@@ -38,7 +38,7 @@ FAULTS = [
     Fault("structures/clustering.py", "centroids=self.centroids if same else None", "centroids=None", ROUNDS),
     Fault("structures/clustering.py", "labels = self.labels.clone()", "labels = self.labels", ROUNDS),
     # ------------------------------------------------------------------------------------------------ trainer
-    Fault("engine/trainer.py", "round=0 if warmup is None else -1", "round=0", TRAINER),
+    Fault("engine/trainer.py", "round=0 if self.warmup is None else -1", "round=0", TRAINER),
     Fault("engine/trainer.py", "label(max(round, 0), extract)", "label(round, extract)", TRAINER),
     Fault(
         "engine/trainer.py",

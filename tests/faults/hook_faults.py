@@ -86,5 +86,10 @@ FAULTS = [
     Fault(
         "engine/hooks/diagnostics.py", "if self.trainer.state.round < 0 or not is_main():", "if not is_main():", SMALL
     ),
-    Fault("engine/hooks/diagnostics.py", "labels, self.truth.pids, camids)", "labels, self.truth.pids, None)", SMALL),
+    Fault(
+        "engine/hooks/diagnostics.py",
+        "labels, self.truth.pids, camids_of(self.tracklets))",
+        "labels, self.truth.pids, None)",
+        SMALL,
+    ),
 ]

@@ -119,8 +119,8 @@ FAULTS = [
     ),
     Fault(
         "clustering/kmeans.py",
-        "np.random.SeedSequence([seed, round])",
-        "np.random.SeedSequence([seed])",
+        "np.random.SeedSequence([turn.seed, turn.round])",
+        "np.random.SeedSequence([turn.seed])",
         "clustering/test_kmeans.py",
     ),
     Fault(
@@ -164,8 +164,8 @@ FAULTS = [
     Fault("neighbors/camera_centering.py", "torch.where(known, cameras, -1)", "cameras", CENTERING),
     Fault(
         "neighbors/camera_jaccard.py",
-        "lists.intra[:, :k2_intra], lists.inter",
-        "lists.inter[:, :k2_intra], lists.inter",
+        "aware.intra[:, :k2_intra], aware.inter",
+        "aware.inter[:, :k2_intra], aware.inter",
         AWARE,
     ),
     Fault("neighbors/camera_jaccard.py", "fresh[1:] = key[1:] != key[:-1]", "pass", AWARE),
@@ -255,7 +255,7 @@ FAULTS = [
     Fault("evaluation/metrics.py", "drop = same_pid & same_cam", "drop = same_cam", METRICS),
     Fault("evaluation/metrics.py", "return same_pid & ~drop, drop", "return same_pid, drop", METRICS),
     Fault("evaluation/metrics.py", "found.negatives[:, 0] + 1, 0)", "found.negatives[:, 0], 0)", METRICS),
-    Fault("evaluation/metrics.py", "cmc = hits.cumsum() / num_valid", "cmc = hits.cumsum() / num_queries", METRICS),
+    Fault("evaluation/metrics.py", "self.hits.cumsum() / num_valid", "self.hits.cumsum() / len(self.matches)", METRICS),
     Fault("evaluation/rerank.py", "jaccard.mul_(1.0 - lambda_value)", "jaccard.mul_(lambda_value)", RERANK),
     Fault("evaluation/rerank.py", "max(k1 + 1, k2)", "max(k1, k2)", RERANK),
     Fault("evaluation/camera_rerank.py", "dist + _EXCLUDED * ~same", "dist + _EXCLUDED * same", "evaluation"),

@@ -20,7 +20,7 @@ FAULTS = [
     Fault("engine/data.py", "round=max(round or 0, 0),", "round=0,", WIRING),
     Fault("engine/data.py", "flip=self.cfg.TEST.FLIP and round is None", "flip=self.cfg.TEST.FLIP", WIRING),
     Fault("engine/data.py", "cfg.DATASETS.TESTS or cfg.DATASETS.NAMES", "cfg.DATASETS.NAMES", WIRING),
-    Fault("data/build.py", "camids, plan.sampler)", "camids, None)", WIRING),
+    Fault("data/build.py", "camids_of(tracklets), plan.sampler)", "camids_of(tracklets), None)", WIRING),
     Fault("data/build.py", "plan.batch_size or loader.TRAIN_BATCH_SIZE", "loader.TRAIN_BATCH_SIZE", WIRING),
     Fault("data/build.py", "            plan.iters,\n", "            0,\n", WIRING),
     Fault("engine/build.py", "LRSchedule.from_config(cfg)", "LRSchedule.from_config(cfg, epochs=1)", WIRING),

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.base import CLUSTERERS, Turn
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.clustering.three_radii import ThreeRadii
 from unreid.structures import Clustering, PairGraph
@@ -55,15 +55,7 @@ class AgreementDBSCAN(ThreeRadii):
         clusterer.rule = cfg.MEMORY.RELIABILITY
         return clusterer
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         (labels, core), tight, loose = self.three_labelings(graph)
         count = int(labels.max()) + 1 if len(labels) else 0
         extras = agreement(labels, tight, loose, count, rule=self.rule, ratio=self.ratio)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,15 @@ from unreid.utils.errors import InputError
 from unreid.utils.registry import Registry
 
 CLUSTERERS: Registry[type[Clusterer]] = Registry("clusterer")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a clusterer is told of a round besides features and graph; see :meth:`Clusterer.cluster`."""
+
+    round: int = 0
+    seed: int = 0
+    camids: Tensor | None = None
 
 
 class Clusterer:
@@ -72,6 +82,9 @@ class Clusterer:
             InputError: the features or the graph that it clusters are missing, or the graph ends before
                 :attr:`radius`.
         """
+        return self._cluster(features, graph, Turn(round, seed, camids))
+
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         raise NotImplementedError
 
     def fit(self, X: ArrayLike, camids: ArrayLike | None = None, *, seed: int = 0) -> Self:

@@ -16,6 +16,7 @@ from unreid.neighbors.torch_search import full_precision
 from unreid.structures import Clustering
 from unreid.utils.arrays import as_rows
 from unreid.utils.means import segment_means
+from unreid.utils.settings import settings
 from unreid.utils.state import StateError, entries, require_labels
 
 DISTANCES = ("sqeuclidean", "euclidean")
@@ -108,7 +109,6 @@ class BottomUpPartition:
     Attributes:
         labels: int64 (N,) on CPU, the current partition.
         merges: clusters removed per merge, m.
-        rounds: training rounds.
     """
 
     def __init__(
@@ -139,16 +139,9 @@ class BottomUpPartition:
 
     @classmethod
     def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
-        """Reads ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,ROUNDS}`` and ``METHOD.BUC.MERGE.*``."""
         node = cfg.METHOD.BUC
-        return cls(
-            num_samples,
-            merge_percent=node.MERGE_PERCENT,
-            size_penalty=node.SIZE_PENALTY,
-            distance=node.MERGE.DISTANCE,
-            linkage=node.MERGE.LINKAGE,
-            rounds=node.ROUNDS,
-        )
+        merging = settings(node.MERGE, "DISTANCE", "LINKAGE")
+        return cls(num_samples, **settings(node, "MERGE_PERCENT", "SIZE_PENALTY", "ROUNDS"), **merging)
 
     @property
     def num_clusters(self) -> int:

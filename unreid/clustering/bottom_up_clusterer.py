@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn
 from unreid.clustering.bottom_up import merge_clusters, merges_per_round
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
+from unreid.utils.settings import settings
 
 
 @CLUSTERERS.register("BottomUp")
@@ -27,6 +28,9 @@ class BottomUp(Clusterer):
         num_clusters: C.
         merge_percent: share of N that one merge removes; the weights of the pairs are fixed within a merge.
         size_penalty, distance, linkage: see :func:`~unreid.clustering.bottom_up.merge_clusters`.
+
+    Raises:
+        UserError: (of ``cluster``) there are fewer samples than clusters.
     """
 
     num_clusters: int
@@ -43,30 +47,10 @@ class BottomUp(Clusterer):
 
     @classmethod
     def from_config(cls, cfg: Any) -> BottomUp:
-        """Reads ``CLUSTER.NUM_CLUSTERS`` and ``METHOD.BUC.{MERGE_PERCENT,SIZE_PENALTY,MERGE.*}``."""
-        node = cfg.METHOD.BUC
-        return cls(
-            cfg.CLUSTER.NUM_CLUSTERS,
-            merge_percent=node.MERGE_PERCENT,
-            size_penalty=node.SIZE_PENALTY,
-            distance=node.MERGE.DISTANCE,
-            linkage=node.MERGE.LINKAGE,
-        )
+        node, merging = cfg.METHOD.BUC, settings(cfg.METHOD.BUC.MERGE, "DISTANCE", "LINKAGE")
+        return cls(cfg.CLUSTER.NUM_CLUSTERS, **settings(node, "MERGE_PERCENT", "SIZE_PENALTY"), **merging)
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """See :class:`Clusterer`; only the features are read.
-
-        Raises:
-            UserError: there are fewer samples than clusters.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_rows(features)
         count = len(features)
         if count < self.num_clusters:

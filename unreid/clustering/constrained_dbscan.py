@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, needed_graph
+from unreid.clustering.base import CLUSTERERS, Turn, needed_graph
 from unreid.clustering.constrained_growth import ConstrainedGrowth, grow_apart, neighbour_lists, relax
 from unreid.clustering.dbscan import DBSCAN
 from unreid.clustering.keep_apart import check_links
@@ -35,7 +35,7 @@ class ConstrainedDBSCAN(DBSCAN):
             pairs beyond ``eps * |r|`` and keeps them among near pairs.
         mode: "clean" starts every round from the given links. "ordered" edits them as the published code does: links
             that a round forgets never return, and the first sample of a cluster keeps the links of all members.
-        options: see :class:`~unreid.clustering.dbscan.DBSCAN`.
+        radius, rest: see :class:`~unreid.clustering.dbscan.DBSCAN`.
 
     Raises:
         ValueError: an unknown mode.
@@ -44,15 +44,13 @@ class ConstrainedDBSCAN(DBSCAN):
 
     def __init__(
         self,
-        eps: float = 0.6,
-        min_samples: int = 4,
-        *,
+        *radius: Any,
         links: Links | ArrayLike | None = None,
         relaxed: float = 0.0,
         mode: str = "clean",
-        **options: Any,
+        **rest: Any,
     ) -> None:
-        super().__init__(eps, min_samples, **options)
+        super().__init__(*radius, **rest)
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
         self.pairs = None if isinstance(links, Links) else links
@@ -75,15 +73,7 @@ class ConstrainedDBSCAN(DBSCAN):
             return super().radius
         return (self.fixed or self.eps) * max(1.0, abs(self.relaxed))  # links given as pairs count before they are read
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         graph = needed_graph(self, graph, self._known_eps)
         if self.pairs is not None and self.links is None:
             self.links = Links.symmetric(self.pairs, graph.n)
@@ -125,8 +115,7 @@ def _stored_links(pair: Any) -> Links:
     for part in pair:
         require_tensor(part, "a part of the clusterer's 'links'", torch.int64, (None,))
     start, index = (part.numpy() for part in pair)
-    count = len(start) - 1
-    ascending = count >= 0 and start[0] == 0 and start[-1] == len(index) and (np.diff(start) >= 0).all()
-    if not ascending or (len(index) and not 0 <= index.min() <= index.max() < count):
+    links = Links(start, index, len(start) - 1)
+    if not links.is_whole():
         raise StateError("'links' of the clusterer contradict each other")
-    return Links(start, index, count)
+    return links

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unreid.clustering.base import Clusterer
+from unreid.clustering.base import Clusterer, Turn
 from unreid.structures import Clustering, PairGraph
 
 
@@ -34,16 +34,8 @@ class CorrectedClusterer(Clusterer):
         """The clustering of float (N, D) features as it shall be."""
         raise NotImplementedError
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        return self.correct(self.clusterer.cluster(features, graph, round=round, seed=seed, camids=camids), features)
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
+        return self.correct(self.clusterer.cluster(features, graph, **vars(turn)), features)
 
     def state_dict(self) -> dict[str, Any]:
         return self.clusterer.state_dict()

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from unreid.clustering.adaptive_eps import adaptive_eps
-from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn, needed_graph
 from unreid.clustering.constrained_growth import grow_apart
 from unreid.clustering.keep_apart import check_links
-from unreid.neighbors.builder import PairGraphBuilder
+from unreid.neighbors.builder import JACCARD, PairGraphBuilder
 from unreid.neighbors.jaccard import MAX_RADIUS
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.state import StateError, entries
@@ -95,7 +95,7 @@ class DensityClusterer(Clusterer):
         eps: radius of a neighbourhood.
         min_samples: neighbours of a core point, itself counted.
         tol: added to every radius, see :func:`dbscan`.
-        metric, k1, k2: of the graph that ``fit`` builds, see :class:`~unreid.neighbors.PairGraphBuilder`.
+        metric, sizes: of the graph that ``fit`` builds, see :class:`~unreid.neighbors.PairGraphBuilder` (k1, k2).
 
     Attributes:
         links: cannot-links that no cluster may hold, or None.
@@ -105,19 +105,12 @@ class DensityClusterer(Clusterer):
     takes_links = True
 
     def __init__(
-        self,
-        eps: float = 0.6,
-        min_samples: int = 4,
-        *,
-        tol: float = 1e-6,
-        metric: str = "jaccard",
-        k1: int = 30,
-        k2: int = 6,
+        self, eps: float = 0.6, min_samples: int = 4, *, tol: float = 1e-6, metric: str = JACCARD, **sizes: int
     ) -> None:
         self.eps = eps
         self.min_samples = min_samples
         self.tol = tol
-        self.graph_builder = PairGraphBuilder(metric, tol=tol, k1=k1, k2=k2)
+        self.graph_builder = PairGraphBuilder(metric, tol=tol, **sizes)  # type: ignore[arg-type]
         self.relaxed = 0.0
 
     def reach(self, radius: float) -> float:
@@ -138,24 +131,15 @@ class DBSCAN(DensityClusterer):
     """DBSCAN with a fixed eps, or with one fixed in the first round from the smallest distances (AuxUSL).
 
     Args:
-        eps, min_samples, tol, metric, k1, k2: see :class:`DensityClusterer`.
+        eps, min_samples, density: see :class:`DensityClusterer`.
         adaptive: replace ``eps`` in the first round by :func:`~unreid.clustering.adaptive_eps.adaptive_eps`.
         rho: of the adaptive eps.
     """
 
     def __init__(
-        self,
-        eps: float = 0.6,
-        min_samples: int = 4,
-        *,
-        tol: float = 1e-6,
-        adaptive: bool = False,
-        rho: float = 1.6e-3,
-        metric: str = "jaccard",
-        k1: int = 30,
-        k2: int = 6,
+        self, eps: float = 0.6, min_samples: int = 4, *, adaptive: bool = False, rho: float = 1.6e-3, **density: Any
     ) -> None:
-        super().__init__(eps, min_samples, tol=tol, metric=metric, k1=k1, k2=k2)
+        super().__init__(eps, min_samples, **density)
         self.adaptive = adaptive
         self.rho = rho
         self.fixed: float | None = None
@@ -187,15 +171,7 @@ class DBSCAN(DensityClusterer):
             self.fixed = min(adaptive_eps(graph, rho=self.rho), graph.radius)
         return self.fixed
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         graph = needed_graph(self, graph, self._known_eps)
         eps = self.current_eps(graph)
         labels, core = self.labels_at(graph, eps)

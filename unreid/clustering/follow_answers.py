@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from unreid.clustering.base import Clusterer
 from unreid.clustering.corrected import CorrectedClusterer
 from unreid.constraints.answers import Answers
+from unreid.constraints.links import partners
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
@@ -45,7 +46,6 @@ def follow_answers(clustering: Clustering, features: Tensor, answers: Answers) -
        rest leaves alone.
 
     Args:
-        clustering: labels of N samples.
         features: float (N, D).
         answers: about the same samples, without contradictions.
 
@@ -145,10 +145,7 @@ def _divide(
     labels = labels.copy()
     rows = normalize(features.float(), dim=1).cpu()
     means, _ = segment_means(rows, torch.from_numpy(labels), int(labels.max()) + 1)
-    enemies: dict[int, set[int]] = {}
-    for a, b in zip(one[inside].tolist(), other[inside].tolist()):
-        enemies.setdefault(a, set()).add(b)
-        enemies.setdefault(b, set()).add(a)
+    enemies = partners(one[inside], other[inside])
     home = labels[apart[inside].ravel()]
     hostile = group[apart[inside].ravel()]
     fresh = int(labels.max()) + 1

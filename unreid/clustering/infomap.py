@@ -5,18 +5,20 @@ Cluster Contrast (Dai et al., ACCV 2022) reports its best figures with it.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn, needed_graph
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.errors import UserError
 
 
 @CLUSTERERS.register("Infomap")
+@dataclass(eq=False)
 class Infomap(Clusterer):
     """Two-level Infomap over links of weight ``1 - distance``; small communities become outliers.
 
@@ -24,40 +26,27 @@ class Infomap(Clusterer):
         eps: pairs farther apart are no link.
         min_samples: smallest community that counts as a cluster.
         tol: added to eps.
-        trials: searches from different starts, of which the best is taken.
+
+    Raises:
+        UserError: (of ``cluster``) the package ``infomap`` is not installed.
     """
 
-    def __init__(self, eps: float = 0.6, min_samples: int = 4, *, tol: float = 1e-6, trials: int = 1) -> None:
-        self.eps = eps
-        self.min_samples = min_samples
-        self.tol = tol
-        self.trials = trials
+    eps: float = 0.6
+    min_samples: int = 4
+    _: KW_ONLY
+    tol: float = 1e-6
 
     @classmethod
     def from_config(cls, cfg: Any) -> Infomap:
-        node = cfg.CLUSTER
-        return cls(node.EPS, node.MIN_SAMPLES)
+        return cls(cfg.CLUSTER.EPS, cfg.CLUSTER.MIN_SAMPLES)
 
     @property
     def radius(self) -> float:
         return self.eps
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """See :class:`Clusterer`.
-
-        Raises:
-            UserError: the package ``infomap`` is not installed.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         near = needed_graph(self, graph).within(self.eps, self.tol)
-        labels = self._communities(near, seed + round)
+        labels = self._communities(near, turn.seed + turn.round)
         sizes = np.bincount(labels[labels >= 0], minlength=1)
         labels[(labels >= 0) & (sizes[labels] < self.min_samples)] = -1
         return Clustering.from_labels(torch.from_numpy(labels), eps=self.eps)
@@ -74,7 +63,7 @@ class Infomap(Clusterer):
         if not linked.any():
             return labels
         ends = [part.cpu().numpy()[linked].astype(np.float64) for part in (graph.i, graph.j)]
-        search = Search(silent=True, two_level=True, num_trials=self.trials, seed=seed % (2**31 - 1) + 1)
+        search = Search(silent=True, two_level=True, seed=seed % (2**31 - 1) + 1)
         search.add_links(np.stack([*ends, weight[linked]], axis=1))
         search.run()
         for node, module in search.get_modules().items():

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from unreid.clustering.base import Clusterer
 from unreid.clustering.corrected import CorrectedClusterer
-from unreid.constraints.links import Links
+from unreid.constraints.links import Links, partners
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
@@ -40,7 +40,6 @@ def keep_apart(clustering: Clustering, features: Tensor, links: Links) -> Cluste
     direction) with a member already kept becomes an outlier. So every cluster keeps its innermost member.
 
     Args:
-        clustering: labels of N samples.
         features: float (N, D).
         links: among N samples.
 
@@ -51,15 +50,11 @@ def keep_apart(clustering: Clustering, features: Tensor, links: Links) -> Cluste
     labels = clustering.labels.numpy().copy()
     rows, columns = links.rows(), links.index
     inside = (labels[rows] == labels[columns]) & (labels[rows] >= 0) & (rows != columns)
-    first, second = rows[inside], columns[inside]
-    partners: dict[int, set[int]] = {}
-    for a, b in zip(first.tolist(), second.tolist()):
-        partners.setdefault(a, set()).add(b)
-        partners.setdefault(b, set()).add(a)
+    linked = partners(rows[inside], columns[inside])
     leaving: set[int] = set()
-    for sample in _innermost_first(clustering, features, sorted(partners)):
+    for sample in _innermost_first(clustering, features, sorted(linked)):
         if sample not in leaving:
-            leaving |= partners[sample]
+            leaving |= linked[sample]
     labels[sorted(leaving)] = -1
     extras = {**clustering.extras, "kept_apart": len(leaving)}
     return replace(clustering, labels=torch.from_numpy(labels), extras=extras)

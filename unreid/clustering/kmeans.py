@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
@@ -23,12 +23,15 @@ class KMeans(Clusterer):
     """One run of k-means with k-means++ seeding; no outliers.
 
     faiss iterates where it is installed, scikit-learn otherwise, from the same start; both stop when nothing moves any
-    more, but treat clusters that run empty differently. Everything random comes from (seed, round).
+    more, but treat clusters that run empty differently: these are left out. ``centroids`` are the L2-normalised means.
+    Everything random comes from (seed, round).
 
     Args:
         num_clusters: C.
-        max_iter: Lloyd iterations at most.
         library: "auto", "faiss" or "sklearn".
+
+    Raises:
+        UserError: (of ``cluster``) there are fewer samples than clusters.
     """
 
     def __init__(self, num_clusters: int = 750, *, max_iter: int = 100, library: str = "auto") -> None:
@@ -42,27 +45,14 @@ class KMeans(Clusterer):
     def from_config(cls, cfg: Any) -> KMeans:
         return cls(cfg.CLUSTER.NUM_CLUSTERS)
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """See :class:`Clusterer`; ``centroids`` are the L2-normalised means, clusters that end empty are left out.
-
-        Raises:
-            UserError: there are fewer samples than clusters.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_rows(features)
         if len(features) < self.num_clusters:
             raise UserError(
                 f"k-means cannot make CLUSTER.NUM_CLUSTERS {self.num_clusters} of {len(features)} samples: lower it."
             )
         rows = np.ascontiguousarray(features.detach().float().cpu().numpy())
-        state = int(np.random.SeedSequence([seed, round]).generate_state(1)[0] % 2**31)
+        state = int(np.random.SeedSequence([turn.seed, turn.round]).generate_state(1)[0] % 2**31)
         labels, centers = self._run(rows, state)
         present = np.unique(labels)
         centroids = normalize(torch.from_numpy(centers[present]).to(features.device, torch.float32), dim=1)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS, Clusterer
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn
 from unreid.clustering.dbscan import dbscan
 from unreid.neighbors.builder import CAMERA_JACCARD, PairGraphBuilder
 from unreid.structures import Clustering, PairGraph
@@ -33,28 +33,20 @@ class PerCameraDBSCAN(Clusterer):
     ``extras``: ``links``, how many were made.
 
     Args:
-        eps, min_samples, tol, metric, k1, k2: of each camera's DBSCAN, see
-            :class:`~unreid.clustering.dbscan.DensityClusterer`. Neighbours are those of one camera: ``k1`` is about
-            the images of a person there.
+        eps, min_samples, tol, graph: of each camera's DBSCAN, see
+            :class:`~unreid.clustering.dbscan.DensityClusterer`. Neighbours are those of one camera: ``k1`` (10) is
+            about the images of a person there.
         links: share of the mutual pairs that become links; 0: every cluster has one camera.
     """
 
     def __init__(
-        self,
-        eps: float = 0.5,
-        min_samples: int = 2,
-        *,
-        links: float = 1.0,
-        tol: float = 1e-6,
-        metric: str = "jaccard",
-        k1: int = 10,
-        k2: int = 4,
+        self, eps: float = 0.5, min_samples: int = 2, *, links: float = 1.0, tol: float = 1e-6, **graph: Any
     ) -> None:
         self.eps = eps
         self.min_samples = min_samples
         self.links_share = links
         self.tol = tol
-        self.graph_builder = PairGraphBuilder(metric, tol=tol, k1=k1, k2=k2)
+        self.graph_builder = PairGraphBuilder(tol=tol, **{"k1": 10, "k2": 4, **graph})
 
     @classmethod
     def from_config(cls, cfg: Any) -> PerCameraDBSCAN:
@@ -68,19 +60,11 @@ class PerCameraDBSCAN(Clusterer):
         clusterer.graph_builder = builder
         return clusterer
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_features(features)
-        if camids is None:
+        if turn.camids is None:
             raise InputError("PerCameraDBSCAN needs the camera of every sample (camids).")
-        camids = camids.to(features.device)
+        camids = turn.camids.to(features.device)
         labels = self._within(features, camids)
         count = int(labels.max()) + 1 if len(labels) else 0
         if count < 2 or not self.links_share:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unreid.clustering.base import Clusterer
+from unreid.clustering.base import Clusterer, Turn
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.state import entries
 
@@ -37,16 +37,8 @@ class ScheduledClusterer(Clusterer):
     def at(self, round: int) -> Clusterer:
         return [clusterer for start, clusterer in self.stages if start <= round][-1].at(round)
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        return self.at(round).cluster(features, graph, round=round, seed=seed, camids=camids)
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
+        return self.at(turn.round).cluster(features, graph, **vars(turn))
 
     def state_dict(self) -> dict[str, Any]:
         return {str(start): clusterer.state_dict() for start, clusterer in self.stages}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import CLUSTERERS
+from unreid.clustering.base import CLUSTERERS, Turn
 from unreid.clustering.overlap import label_mate_iou, with_own_labels
 from unreid.clustering.three_radii import ThreeRadii
 from unreid.structures import Clustering, PairGraph
@@ -95,15 +95,7 @@ class SelfPacedDBSCAN(ThreeRadii):
         self.quantile = quantile
         self.threshold: float | None = None
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         (normal, _), tight, loose = self.three_labelings(graph)
         found = self_paced_labels(normal, tight, loose, self.threshold, self.quantile)
         self.threshold = found.threshold

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unreid.clustering.base import Clusterer, needed_graph
+from unreid.clustering.base import Clusterer, Turn, needed_graph
 from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import UserError
@@ -33,12 +33,12 @@ class SklearnClusterer(Clusterer):
 
     Args:
         name: class in ``sklearn.cluster``, e.g. "HDBSCAN".
-        arguments: keyword arguments of the class.
         eps: how far the graph reaches; also the estimator's ``eps`` where it has one and ``arguments`` give none.
         input: see above.
 
     Raises:
-        UserError: there is no such clusterer, or it does not take an argument or the input.
+        UserError: there is no such clusterer, or it does not take an argument or the input; or (of ``cluster``) it
+            refuses its input, which the sentence quotes.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class SklearnClusterer(Clusterer):
 
     @classmethod
     def from_config(cls, cfg: Any) -> SklearnClusterer:
-        """Reads ``CLUSTER.{NAME,EPS,SKLEARN.ARGUMENTS,SKLEARN.INPUT}``."""
         return cls.named(cfg.CLUSTER.NAME, cfg)
 
     @classmethod
@@ -69,23 +68,10 @@ class SklearnClusterer(Clusterer):
     def radius(self) -> float | None:
         return None if self.input == "features" else self.eps
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """See :class:`Clusterer`.
-
-        Raises:
-            UserError: the estimator refuses its input; the sentence quotes it.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         arguments = dict(self.arguments)
         if "random_state" in self._takes:
-            state = np.random.SeedSequence([seed, round]).generate_state(1)[0]
+            state = np.random.SeedSequence([turn.seed, turn.round]).generate_state(1)[0]
             arguments.setdefault("random_state", int(state % 2**31))
         if "copy" in self._takes:
             arguments.setdefault("copy", True)  # what it reads may be the method's own memory

@@ -17,7 +17,6 @@ def read_text(path: Path, asked_by: str = "") -> str:
     """The file as text, UTF-8 or, with a byte order mark, UTF-16.
 
     Args:
-        path: the file.
         asked_by: who names it, for messages: empty or " (...)".
 
     Raises:

@@ -101,7 +101,7 @@ class CfgNode(yacs.config.CfgNode):
             if type(checked) is not type(value) or checked != value:
                 self.plant(key, checked)
         for check in CHECKS:
-            problem = check(self)
+            problem = next(check(self), "")
             if problem:
                 raise UserError(problem)
 

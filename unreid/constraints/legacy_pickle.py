@@ -174,8 +174,8 @@ class _Reader(pickle.Unpickler):
         return {
             "builtins": containers,
             "__builtin__": containers,
-            "collections": {"OrderedDict": dict, "defaultdict": self._defaultdict},
-            "numpy": {"ndarray": _NDARRAY, "dtype": self._dtype},
+            "collections": {"OrderedDict": dict, "defaultdict": lambda factory=None: {}},
+            "numpy": {"ndarray": _NDARRAY, "dtype": lambda name, *rest: _DType(name)},
             "numpy.core.multiarray": multiarray,
             "numpy._core.multiarray": multiarray,
             "numpy.core.numeric": numeric,
@@ -185,17 +185,11 @@ class _Reader(pickle.Unpickler):
             "torch.storage": {"_load_from_bytes": self._storage},
         }
 
-    def _defaultdict(self, factory: Any = None) -> dict[Any, Any]:
-        return {}
-
     def _encode(self, text: str, encoding: str) -> bytes:
         """How protocol 2 writes bytes."""
         if encoding != "latin1":
             raise _Refused(f"the encoding {encoding!r}")
         return text.encode("latin1")
-
-    def _dtype(self, name: Any, *rest: Any) -> _DType:
-        return _DType(name)
 
     def _reconstruct(self, kind: Any, shape: Any, typecode: Any) -> _Array:
         return _Array()

@@ -63,10 +63,25 @@ class Links:
         kept = (i >= 0) & (j >= 0)
         return Links.from_pairs(i[kept], j[kept], (len(rows), len(columns)))
 
+    def is_whole(self) -> bool:
+        """``start`` and ``index`` describe lists of positions below ``width``."""
+        start, index = self.start, self.index
+        ascending = len(start) and start[0] == 0 and start[-1] == len(index) and (np.diff(start) >= 0).all()
+        return bool(ascending) and (not len(index) or 0 <= int(index.min()) <= int(index.max()) < self.width)
+
     def is_symmetric(self) -> bool:
         """Every link of a square set stands in both rows."""
         other = Links.from_pairs(self.index, self.rows(), (self.width, self.height))
         return np.array_equal(self.start, other.start) and np.array_equal(self.index, other.index)
+
+
+def partners(one: np.ndarray, other: np.ndarray) -> dict[int, set[int]]:
+    """Every position in pairs int (L,) with those it is paired with, in either direction."""
+    found: dict[int, set[int]] = {}
+    for a, b in zip(one.tolist(), other.tolist()):
+        found.setdefault(a, set()).add(b)
+        found.setdefault(b, set()).add(a)
+    return found
 
 
 def _inverse(positions: np.ndarray, count: int) -> np.ndarray:

@@ -32,7 +32,6 @@ def find_file(folder: str | Path, path: str, key: str) -> Path:
     Args:
         folder: ``PICKLE_PATH``, where relative paths start.
         path: as the config has it.
-        key: the config key, for messages.
 
     Raises:
         UserError: neither exists.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unreid.constraints.travel import TravelTable
-from unreid.utils.writing import replacing
+from unreid.utils.writing import write_figure
 
 
 def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, frame_rate: float | None) -> None:
@@ -38,5 +38,4 @@ def draw_travel(path: Path, travel: TravelTable, examples: np.ndarray | None, fr
     time = "frames" if frame_rate is None else "seconds"
     figure.supxlabel(f"lag in {time} (negative: the second camera first)", fontsize=8)
     figure.supylabel("plausibility p", fontsize=8)
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    write_figure(path, figure)

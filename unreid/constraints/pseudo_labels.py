@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +11,13 @@ import numpy as np
 
 from unreid.constraints.relation_file import refuse_pointer
 from unreid.utils.errors import UserError
-from unreid.utils.npz import ArraysError, read_arrays
-from unreid.utils.writing import atomic_write_bytes
+from unreid.utils.npz import ArraysError, read_arrays, write_arrays
 
 
 def save_pseudo_labels(path: str | Path, keys: Sequence[str], labels: np.ndarray, meta: dict[str, Any]) -> None:
     """Writes ``keys`` (see :func:`~unreid.constraints.records.record_keys`), int64 ``labels`` and ``meta`` as JSON."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, keys=np.array(keys, dtype=str), labels=labels.astype(np.int64), meta=np.str_(json.dumps(meta))
-    )
-    atomic_write_bytes(path, buffer.getvalue())
+    arrays = {"keys": np.array(keys, dtype=str), "labels": labels.astype(np.int64), "meta": np.str_(json.dumps(meta))}
+    write_arrays(path, compressed=True, **arrays)
 
 
 def load_pseudo_labels(path: str | Path, keys: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:

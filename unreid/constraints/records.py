@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unreid.structures import Tracklet
+from unreid.structures import Tracklet, camids_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def describe(
         camera_starts: per camera the global number of its first frame: ``global = frame + start - 1``.
         tracks: int64 (N,) replaces the tracklets' own pass numbers.
     """
-    camids = np.array([t.camid for t in tracklets], dtype=np.int64)
+    camids = camids_of(tracklets)
     tracks = np.array([t.trackid for t in tracklets], dtype=np.int64) if tracks is None else tracks
     lengths = np.array([len(t.paths) for t in tracklets], dtype=np.int64)
     names = np.array(keys, dtype=str) if keys else np.empty(0, dtype="U1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -15,9 +14,8 @@ from unreid.constraints.links import Links
 from unreid.constraints.records import Records
 from unreid.constraints.travel import TravelTable
 from unreid.utils.errors import UserError
-from unreid.utils.npz import ArraysError, read_arrays
+from unreid.utils.npz import ArraysError, read_arrays, write_arrays
 from unreid.utils.torch_file import POINTER
-from unreid.utils.writing import atomic_write_bytes
 
 VERSION = 1
 
@@ -74,9 +72,7 @@ def save_relation(path: str | Path, relation: RelationFile) -> None:
         arrays |= {"sts_origin": np.int64(travel.origin), "sts_unknown": np.float64(travel.unknown)}
     if relation.matrix is not None:
         arrays["matrix"] = relation.matrix
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    atomic_write_bytes(path, buffer.getvalue())
+    write_arrays(path, compressed=True, **arrays)
 
 
 def read_relation(path: str | Path) -> RelationFile:
@@ -112,7 +108,6 @@ def align(
     """The relation in the order of a run, whose records may be a subset of the file's.
 
     Args:
-        source: the file, for messages.
         rows, columns: keys of the run's records; columns None where the file is of a training set.
         row_lengths, column_lengths: int64 images of the run's records, compared with the file's where it knows them.
         run: how the run cuts its tracklets, for messages.
@@ -215,12 +210,10 @@ def _links(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Links | Non
         return None
     if not all(arrays[name].dtype.kind in "iu" and arrays[name].ndim == 1 for name in ("toc_indptr", "toc_indices")):
         raise ValueError("toc_indptr and toc_indices are no lists of positions")
-    start, index = arrays["toc_indptr"].astype(np.int64), arrays["toc_indices"].astype(np.int64)
-    whole = start.shape == (shape[0] + 1,) and start[0] == 0 and start[-1] == len(index) and (np.diff(start) >= 0).all()
-    if not whole or (len(index) and not 0 <= index.min() <= index.max() < shape[1]):
+    links = Links(arrays["toc_indptr"].astype(np.int64), arrays["toc_indices"].astype(np.int64), shape[1])
+    if links.height != shape[0] or not links.is_whole():
         raise ValueError("toc_indptr and toc_indices contradict each other")
-    rows = np.repeat(np.arange(shape[0]), np.diff(start))
-    return Links.from_pairs(rows, index, shape)
+    return Links.from_pairs(links.rows(), links.index, shape)
 
 
 def _travel(arrays: dict[str, np.ndarray]) -> TravelTable | None:

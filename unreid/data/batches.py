@@ -22,10 +22,8 @@ class EpochBatches:
     warning says so.
 
     Args:
-        sampler: gives the passes.
         batch_size: B, over all processes.
         iters: steps of an epoch; 0: the batches of one (joined) pass.
-        seed: seed of the run.
 
     Raises:
         ValueError: B < 1.

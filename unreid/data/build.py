@@ -18,7 +18,7 @@ from unreid.data.loader import TrainLoader
 from unreid.data.reading import CorruptImages, Resize
 from unreid.data.samplers import SAMPLERS, Sampler
 from unreid.data.transforms import TestTransform, TrainTransform
-from unreid.structures import RoundPlan, Tracklet
+from unreid.structures import RoundPlan, Tracklet, camids_of
 from unreid.utils.pixels import pixel_statistics
 from unreid.utils.processors import usable_processors
 from unreid.utils.registry import Registry
@@ -147,12 +147,11 @@ def build_train_loader(
         channel_jitter, seed: replace what the config says.
     """
     loader, cache, seed = cfg.DATALOADER, place.cache, cfg.SEED if seed is None else seed
-    camids = np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
     return TrainLoader(
         tracklets,
         plan.targets,
         EpochBatches(
-            build_sampler(cfg, plan.targets, camids, plan.sampler),
+            build_sampler(cfg, plan.targets, camids_of(tracklets), plan.sampler),
             plan.batch_size or loader.TRAIN_BATCH_SIZE,
             plan.iters,
             seed,

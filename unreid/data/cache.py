@@ -45,7 +45,6 @@ class ImageCache:
         mode: "auto": keep a list if it fits the rest of the budget, on ``device`` if it takes no more than a quarter
             of the memory free there, otherwise in RAM. "ram" and "device" fix the place. "off" keeps nothing.
         budget_mb: MiB for all lists together.
-        device: where batches are wanted.
         corrupt: what to do with unreadable images.
         threads: decoding threads; None: one per processor this process may use.
 

@@ -36,16 +36,11 @@ class ExtractLoader:
     """Batches of frames in the order of the tracklets; long tracklets span several batches.
 
     Args:
-        tracklets: N records.
-        transform: the test transform.
-        batch_size: images of a batch.
         frame_mode: which frames of a tracklet are read, see :func:`unreid.data.frames.frame_indices`.
         length: frames wanted per tracklet; 0: all.
         last_window: see :func:`unreid.data.frames.frame_indices`.
         seed, round: random frames depend on these and the tracklet's position only.
-        device: where batches are made.
         workers: decoding processes, unused when the images are cached.
-        cache: keeps decoded images, or None.
         corrupt: what to do with unreadable images; skipped frames are simply not in the stream.
         indices: positions of the tracklets to read (a process's share); None: all.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unreid.structures import Tracklet
+from unreid.structures import Tracklet, camids_of
 
 
 class FrameTable:
@@ -23,7 +23,7 @@ class FrameTable:
         self.paths: tuple[str, ...] = tuple(path for tracklet in tracklets for path in tracklet.paths)
         self.lengths = np.array([len(tracklet.paths) for tracklet in tracklets], dtype=np.int64)
         self.starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths)])
-        self.camids = np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
+        self.camids = camids_of(tracklets)
 
     def __len__(self) -> int:
         return len(self.lengths)

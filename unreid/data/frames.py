@@ -42,7 +42,7 @@ def frame_indices(
     if mode == "all" or length <= 0:
         return np.arange(n)
     if mode == "even":
-        return np.arange(n) if n <= length else _evenly(n, length)
+        return np.arange(n) if n <= length else ((2 * np.arange(length) + 1) * n) // (2 * length)
     if n == 1:
         return np.zeros(length, dtype=np.int64)
     if mode == "window":
@@ -64,11 +64,6 @@ def largest_begin(n: int, length: int, *, last_window: bool = True) -> int:
 def _window_begin(n: int, length: int, generator: np.random.Generator | None, last_window: bool) -> int:
     last = largest_begin(n, length, last_window=last_window)
     return int(_required(generator).integers(last + 1)) if last else 0
-
-
-def _evenly(n: int, length: int) -> np.ndarray:
-    """Centres of ``length`` equal parts of the tracklet: no frame is favoured at either end."""
-    return ((2 * np.arange(length) + 1) * n) // (2 * length)
 
 
 def _required(generator: np.random.Generator | None) -> np.random.Generator:

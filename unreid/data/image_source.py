@@ -76,9 +76,7 @@ class FileSource:
     before, so the number of workers changes nothing but the speed.
 
     Args:
-        paths: the frame table's paths.
         workers: processes; 0 decodes in this one.
-        pin_memory: return page-locked pixels.
     """
 
     def __init__(self, paths: Sequence[str], resize: Resize, workers: int = 0, pin_memory: bool = False) -> None:

@@ -52,15 +52,11 @@ class TrainLoader:
     Args:
         tracklets: the full training list, N records.
         targets: int64 (N,), pseudo labels; -1 is never sampled.
-        batches: order of the samples.
         views: one transform per view; two views of a batch show the same frames.
-        seed: seed of the run.
         clip_len: T, frames per tracklet; lists of images always use 1.
         frame_mode: "window" or "subset", see :func:`unreid.data.frames.frame_indices`.
         last_window: see there.
-        device: where batches are made.
         workers: decoding processes, unused when the images are cached.
-        cache: keeps decoded images, or None.
         corrupt: what to do with unreadable images. A sample with an unreadable frame is replaced by another of its
             cluster from the same batch, or else by the first readable one (with that one's target).
         rank, world_size: this process and all of them.
@@ -101,7 +97,7 @@ class TrainLoader:
         self.targets = np.asarray(targets, dtype=np.int64)
         if len(self.targets) != len(self.table):
             raise ValueError(f"{len(self.targets)} targets for {len(self.table)} tracklets")
-        if not views or any((view.resize, view.recipe.sized_crop) != _pixels_of(views[0]) for view in views):
+        if not views or len({(view.resize, view.recipe.sized_crop) for view in views}) > 1:
             raise ValueError("a batch needs one view or several that resize and crop alike")
         self.batches = batches
         self.views = list(views)
@@ -196,10 +192,6 @@ class TrainLoader:
             mates = usable[targets[usable] == targets[slot]]
             slots[slot] = mates[0] if len(mates) else usable[0]
         return slots
-
-
-def _pixels_of(view: TrainTransform) -> tuple[object, bool]:
-    return view.resize, view.recipe.sized_crop
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

@@ -34,7 +34,7 @@ from unreid.models.embedding import EmbeddingModel
 from unreid.models.folded_norms import settle
 from unreid.models.memory_format import set_memory_format
 from unreid.models.pretrained import published_weights
-from unreid.structures import RoundPlan
+from unreid.structures import RoundPlan, camids_of
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.events import WRITERS, ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
@@ -168,7 +168,7 @@ def build_trainer(
 
 def _method_of(run: Run) -> Method:
     """The method, with the labelled source and what is known about pairs taken over."""
-    method = build_method(run.cfg, model=run.model, camids=[tracklet.camid for tracklet in run.data.tracklets])
+    method = build_method(run.cfg, model=run.model, camids=camids_of(run.data.tracklets).tolist())
     source = run.data.source
     if source is not None:
         method.take_source(

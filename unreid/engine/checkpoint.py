@@ -12,7 +12,7 @@ from unreid.engine.stored_state import check_state
 from unreid.models.checkpoint_format import Checkpoint, is_own, unpack
 from unreid.models.checkpoint_keys import is_classifier
 from unreid.models.convert import is_head, load_weights
-from unreid.models.weight_files import read_file
+from unreid.models.weight_files import below, read_file
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save, load_checkpoint
 from unreid.utils.shipped_weights import locate_weights
@@ -24,7 +24,7 @@ def encoder_state(trainer_state: dict[str, Any]) -> dict[str, torch.Tensor]:
     teacher = trainer_state["method"].get("teacher")
     if teacher is None:
         return trainer_state["model"]
-    return {key.removeprefix("model."): value for key, value in teacher.items() if key.startswith("model.")}
+    return below(teacher, "model.")
 
 
 def save_run(
@@ -33,9 +33,7 @@ def save_run(
     """Writes a full checkpoint atomically: weights for evaluation, and everything needed to go on.
 
     Args:
-        config: the resolved config as YAML.
         results: the last evaluation, plain numbers.
-        feature: what the method retrieves with.
     """
     packed = Checkpoint(encoder_state(trainer_state), config, results, feature, trainer_state).pack()
     atomic_save(packed, path)

@@ -9,13 +9,14 @@ import argparse
 import logging
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import unreid
 from unreid.config import CfgNode, get_cfg, load_config
-from unreid.engine.commands import COMMANDS, Command
-from unreid.engine.commands.command import HelpFormatter, epilog
+from unreid.engine.commands import COMMANDS
+from unreid.engine.commands.command import Command, HelpFormatter, epilog
 from unreid.engine.exits import STATUSES, guarded
 from unreid.engine.preflight import check_start
 from unreid.utils.errors import UserError
@@ -59,7 +60,8 @@ def command_line() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
     return parser, commands.choices
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_run_arguments(parser: argparse.ArgumentParser, **given: bool) -> None:
+    parser.set_defaults(**given)
     parser.add_argument("--config-file", default=None, metavar="F", help=f"YAML file over the defaults: {EXAMPLES}")
     parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run K seeds; print mean and deviation")
     parser.add_argument(
@@ -128,27 +130,17 @@ def repeat(
     return summary
 
 
-def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_run_arguments(parser)
-    parser.set_defaults(eval_only=False)
-
-
-def _add_eval_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_run_arguments(parser)
-    parser.set_defaults(eval_only=True)
-
-
 TRAIN = Command(
     name="train",
     summary="Train a model.",
     example="--config-file ClusterContrast_market.yml DATASETS.ROOT /data OUTPUT_DIR logs/market",
-    add_arguments=_add_train_arguments,
+    add_arguments=partial(_add_run_arguments, eval_only=False),
     run=_run,
 )
 EVAL = Command(
     name="eval",
     summary="Evaluate a checkpoint: RESUME path/to/checkpoint.pth.",
     example="--config-file CDSM_market.yml DATASETS.ROOT /data RESUME logs/CDSM_market/checkpoint.pth",
-    add_arguments=_add_eval_arguments,
+    add_arguments=partial(_add_run_arguments, eval_only=True),
     run=_run,
 )

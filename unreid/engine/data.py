@@ -19,7 +19,7 @@ from unreid.data.joint import JointLoader
 from unreid.data.loader import TrainLoader
 from unreid.data.streams import Stream, stream_generator
 from unreid.evaluation.extract import extract_features
-from unreid.structures import GroundTruth, RoundPlan, Tracklet
+from unreid.structures import GroundTruth, RoundPlan, Tracklet, camids_of
 from unreid.utils.distributed import (
     all_gather_rows,
     broadcast_buffers,
@@ -132,7 +132,6 @@ def read_source(sources: list[ReIDDataset], seed: int, tests: list[ReIDDataset],
 
     Args:
         tests: sets whose query and gallery are kept out of training.
-        first_camera: number of the first camera.
 
     Raises:
         UserError: no record has an identity.
@@ -164,10 +163,6 @@ def check_cameras(rows: int, lists: list[list[Tracklet]]) -> None:
             f"The data have {cameras} cameras and MODEL.BACKBONE.CAMERAS is {rows}: set it to {cameras} or more, or to "
             "0 for no camera embedding."
         )
-
-
-def _images(batch: tuple[Tensor, Tensor]) -> int:
-    return len(batch[1])
 
 
 @dataclass(frozen=True)
@@ -216,18 +211,16 @@ class Extraction:
         )
         with loader:
             first = int(share[0]) if len(share) else 0
+            batches = tracked(loader, "features", loader.frames, "images", size=lambda batch: len(batch[1]))
             features = extract_features(
                 encoder,
-                (
-                    (images, owners - first)
-                    for images, owners in tracked(loader, "features", loader.frames, "images", size=_images)
-                ),
+                ((images, owners - first) for images, owners in batches),
                 feature=feature,
                 num_samples=len(share),
                 device=self.device,
                 flip=self.cfg.TEST.FLIP and round is None,
                 amp=self.cfg.TEST.AMP,
-                camids=self._camids([tracklets[row] for row in share]),
+                camids=torch.from_numpy(camids_of(tracklets)[share]) if self.cfg.MODEL.BACKBONE.CAMERAS else None,
             )
             missing = torch.from_numpy(loader.unreadable)
         unreadable = all_gather_rows(missing.to(self.device)).cpu()
@@ -239,12 +232,6 @@ class Extraction:
                 "OPTIM.LR or set OPTIM.CLIP_GRAD, and with TEST.AMP fp16 try bf16 or off."
             )
         return Features(features, unreadable)
-
-    def _camids(self, tracklets: list[Tracklet]) -> Tensor | None:
-        """int64 (N,) where the model has a camera embedding."""
-        if not self.cfg.MODEL.BACKBONE.CAMERAS:
-            return None
-        return torch.tensor([tracklet.camid for tracklet in tracklets], dtype=torch.int64)
 
 
 def round_loader(

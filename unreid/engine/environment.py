@@ -70,8 +70,6 @@ def write_run_header(output_dir: str | os.PathLike[str], cfg: CfgNode, prefix: s
     """Write ``config.yaml`` (loads back as the same config) and ``environment.json`` into the run's folder.
 
     Args:
-        output_dir: the run's folder, created if missing.
-        cfg: the resolved config.
         prefix: goes before both names, e.g. "eval_" so that an evaluation keeps the header of the training.
     """
     from unreid.config.node import leaves  # hooks alone need no config system

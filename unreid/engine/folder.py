@@ -45,8 +45,6 @@ class RunFolder:
 
     Args:
         path: the folder; it need not exist.
-        resume: the config's ``RESUME``.
-        overwrite: the config's ``OVERWRITE``.
         evaluation: the run only evaluates. Its files have names of their own, so it may share the folder of a training
             that is going on or over; two evaluations at once may not.
     """

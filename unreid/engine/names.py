@@ -13,6 +13,7 @@ from unreid.utils.errors import UserError
 from unreid.utils.estimators import PREFIX, accepted_arguments, estimator, parse_arguments
 from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_installed
+from unreid.utils.registry import fold
 
 _ENTRYPOINT = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 FORMAT = "unreid"  # of this project's own checkpoints
@@ -91,7 +92,7 @@ def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:
         *(("dataset", name) for name in cfg.DATASETS.TESTS or cfg.DATASETS.NAMES),
         *(("dataset", name) for name in (() if cfg.TEST.EVAL_ONLY else cfg.DATASETS.SOURCES)),
     ]
-    memory = cfg.MEMORY.NAME.lower().replace("_", "").replace("-", "")
+    memory = fold(cfg.MEMORY.NAME)
     if memory == "diversitymemory":
         asked.append(("diversity memory mode", cfg.MEMORY.UPDATE))
     elif memory in ("clustermemory", "hybridmemory", "proxymemory"):

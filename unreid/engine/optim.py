@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
+from unreid.utils.settings import settings
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -86,18 +88,16 @@ def parameter_groups(model: nn.Module, lr: float, backbone_lr_mult: float = 1.0)
     return [{"params": params, "lr": lr * mult, "lr_mult": mult} for mult, params in split if params]
 
 
+@dataclass(eq=False)
 class LRSchedule:
     """Learning rate in force at a moment of the run: a pure function, so a resumed run needs no state.
 
     One of :data:`SCHEDULES` gives the rate; during the warm-up it is multiplied by the factor of :meth:`warmup`.
 
     Args:
-        lr: base learning rate.
         sched: a name of :data:`SCHEDULES`.
         epochs: length of the run, the end of the cosine.
         steps: period or milestones, in epochs.
-        gamma: factor of a step.
-        min_lr: end of the cosine.
         warmup_epochs, warmup_factor, warmup_method, warmup_version, warmup_lr_factor: see :meth:`warmup`.
 
     Example:
@@ -106,57 +106,34 @@ class LRSchedule:
         [0.1, 0.1, 0.01, 0.001]
     """
 
-    def __init__(
-        self,
-        lr: float,
-        sched: str = "step",
-        *,
-        epochs: int,
-        steps: Sequence[int] = (20,),
-        gamma: float = 0.1,
-        min_lr: float = 0.0,
-        warmup_epochs: int = 0,
-        warmup_factor: float = 0.1,
-        warmup_method: str = "linear",
-        warmup_version: str = "v1",
-        warmup_lr_factor: float = 1.0,
-    ) -> None:
-        self.shape = SCHEDULES.get(sched)
-        _one_of("warmup_method", warmup_method, ("linear", "constant"))
-        _one_of("warmup_version", warmup_version, ("v1", "v2"))
+    lr: float
+    sched: str = "step"
+    _: KW_ONLY
+    epochs: int
+    steps: Sequence[int] = (20,)
+    gamma: float = 0.1
+    min_lr: float = 0.0
+    warmup_epochs: int = 0
+    warmup_factor: float = 0.1
+    warmup_method: str = "linear"
+    warmup_version: str = "v1"
+    warmup_lr_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.shape, self.steps = SCHEDULES.get(self.sched), tuple(self.steps)
+        _one_of("warmup_method", self.warmup_method, ("linear", "constant"))
+        _one_of("warmup_version", self.warmup_version, ("v1", "v2"))
+        steps = list(self.steps)
         if self.shape is step and (len(steps) != 1 or steps[0] < 1):
-            raise UserError(f"OPTIM.SCHED step takes one period in OPTIM.STEPS, not {list(steps)}: use multistep.")
-        if self.shape is multistep and list(steps) != sorted(steps):
-            raise UserError(f"The milestones OPTIM.STEPS must ascend, unlike {list(steps)}.")
-        self.lr = lr
-        self.sched = sched
-        self.epochs = epochs
-        self.steps = tuple(steps)
-        self.gamma = gamma
-        self.min_lr = min_lr
-        self.warmup_epochs = warmup_epochs
-        self.warmup_factor = warmup_factor
-        self.warmup_method = warmup_method
-        self.warmup_version = warmup_version
-        self.warmup_lr_factor = warmup_lr_factor
+            raise UserError(f"OPTIM.SCHED step takes one period in OPTIM.STEPS, not {steps}: use multistep.")
+        if self.shape is multistep and steps != sorted(steps):
+            raise UserError(f"The milestones OPTIM.STEPS must ascend, unlike {steps}.")
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, epochs: int | None = None) -> LRSchedule:
         """The schedule of ``cfg.OPTIM``; ``epochs`` replaces ``OPTIM.EPOCHS`` where a method fixes the length."""
-        node = cfg.OPTIM
-        return cls(
-            node.LR,
-            node.SCHED,
-            epochs=node.EPOCHS if epochs is None else epochs,
-            steps=node.STEPS,
-            gamma=node.GAMMA,
-            min_lr=node.MIN_LR,
-            warmup_epochs=node.WARMUP_EPOCHS,
-            warmup_factor=node.WARMUP_FACTOR,
-            warmup_method=node.WARMUP_METHOD,
-            warmup_version=node.WARMUP_VERSION,
-            warmup_lr_factor=node.WARMUP_LR_FACTOR,
-        )
+        given = settings(cfg.OPTIM, *(field.name.upper() for field in fields(cls)))
+        return cls(**(given if epochs is None else given | {"epochs": epochs}))
 
     def __call__(self, epoch: float) -> float:
         """Rate at position ``epoch`` of the run (3.5: half of the fourth epoch is done)."""

@@ -6,7 +6,6 @@ What needs the data or the network is asked while both are built, which also hap
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import math
 import os
@@ -18,8 +17,10 @@ from unreid.config import CfgNode
 from unreid.engine.folder import AUTO, RunFolder, check_writable
 from unreid.engine.names import check_names, is_own
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.pixels import TIMM
 from unreid.utils.plugins import import_plugins
+from unreid.utils.registry import fold
 from unreid.utils.shipped_weights import locate_weights, shipped_names
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
     if cfg.LOG.TENSORBOARD:
         needed.append(("LOG.TENSORBOARD", "tensorboard", "set LOG.TENSORBOARD False"))
     for name in cfg.LOG.WRITERS:
-        package = TRACKERS.get(name.lower().replace("-", "").replace("_", ""))
+        package = TRACKERS.get(fold(name))
         if package:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
     if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
@@ -93,8 +94,7 @@ def check_packages(cfg: CfgNode, *, load: bool = False) -> None:
         load: import them too: a package can be there and broken.
     """
     for asker, package, instead in needed_packages(cfg):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"{asker} needs the package {package}, which is not installed: install it, or {instead}.")
+        require_packages(asker, package, way_out=f"install it, or {instead}")
         if load:
             try:
                 importlib.import_module(package)
@@ -158,7 +158,7 @@ def check_shares(cfg: CfgNode, processes: int) -> None:
 def check_sources(cfg: CfgNode) -> None:
     """Raises :class:`UserError` if what learns from a labelled source has none, or a method of ours cannot use one."""
     sources, name = cfg.DATASETS.SOURCES, cfg.METHOD.NAME
-    adapting = name.lower().replace("-", "").replace("_", "") == "spcluda"
+    adapting = fold(name) == "spcluda"
     if cfg.MODEL.DOMAIN_BN and not sources:
         raise UserError("MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off.")
     if adapting and not sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from unreid.config import CfgNode
+from unreid.config.node import leaves
 from unreid.models.checkpoint_format import Checkpoint, flat_config
 from unreid.models.embedding import EmbeddingModel
 from unreid.utils.errors import UserError
+from unreid.utils.registry import fold
 from unreid.utils.state import StateError, require_like
 
 logger = logging.getLogger(__name__)
@@ -84,12 +86,12 @@ def check_resumable(checkpoint: Checkpoint, cfg: CfgNode, path: str | Path) -> N
 def changed_keys(stored: Mapping[str, Any], cfg: CfgNode) -> dict[str, tuple[Any, Any]]:
     """Key -> (stored value, value of ``cfg``) of the keys that differ and change what is learnt."""
     changed: dict[str, tuple[Any, Any]] = {}
-    for key, value in _leaves(cfg):
+    for key, value in leaves(cfg):
         if key not in stored or key.startswith(FREE):
             continue
         before, now = stored[key], list(value) if isinstance(value, tuple) else value
         if key in DECISIVE and isinstance(now, str) and isinstance(before, str):
-            if _fold(before) != _fold(now):
+            if fold(before) != fold(now):
                 changed[key] = before, now
         elif before != now:
             changed[key] = before, now
@@ -108,19 +110,7 @@ def _check_network(stored: dict[str, Tensor], cfg: CfgNode) -> None:
     require_like(stored, dict(model.state_dict()), "the model")
 
 
-def _leaves(cfg: CfgNode, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in cfg.items():
-        if isinstance(value, CfgNode):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
     shown = [f"{key} was {before}, is {now}" for key, (before, now) in list(changed.items())[:12]]
     more = f" and {len(changed) - 12} more" if len(changed) > 12 else ""
     return ", ".join(shown) + more
-
-
-def _fold(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")

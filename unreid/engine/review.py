@@ -123,8 +123,5 @@ def _labels(pids: list[str], known: tuple[np.ndarray, list[str]]) -> np.ndarray:
 
 
 def _fingerprint(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

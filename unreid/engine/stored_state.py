@@ -36,8 +36,7 @@ def check_state(state: Any) -> None:
     guard = entries(state["guard"], "the round guard's state", {"empty_rounds": int, "previous": (Tensor, type(None))})
     if guard["empty_rounds"] < 0:
         raise StateError(f"'empty_rounds' of the round guard is {guard['empty_rounds']}")
-    if guard["previous"] is not None:
-        require_labels(guard["previous"], "'previous' of the round guard's state")
+    require_labels(guard["previous"], "'previous' of the round guard's state")
     check_rng_state(state["rng"])
     for name, part in state["hooks"].items():
         if not isinstance(name, str) or not isinstance(part, dict):

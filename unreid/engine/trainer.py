@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,11 +51,11 @@ class Builders:
     learning_rate: Callable[[float], float]
 
 
+@dataclass(eq=False, kw_only=True)
 class Trainer:
     """Runs a method on a list of samples.
 
     Args:
-        model: the bare student.
         method: what to learn; ``warmup`` (optional) takes the first round, before the first labelling.
         relabel_every: rounds between two labellings; in between memory and labels live on.
         seed: of what a step draws from torch's global generator (dropout), where there are several processes.
@@ -68,31 +68,20 @@ class Trainer:
         closing_errors: what went wrong in the hooks' ``after_train``, (hook, error); it was logged.
     """
 
-    def __init__(
-        self,
-        *,
-        model: nn.Module,
-        method: Method,
-        warmup: Method | None,
-        builders: Builders,
-        guard: RoundGuard,
-        precision: Precision,
-        storage: EventStorage,
-        hooks: Iterable[Hook] = (),
-        relabel_every: int = 1,
-        seed: int = 0,
-    ) -> None:
-        self.model = model
-        self.method = method
-        self.warmup = warmup
-        self.builders = builders
-        self.guard = guard
-        self.precision = precision
-        self.storage = storage
-        self.relabel_every = relabel_every
-        self.seed = seed
-        self.optimizer = builders.optimizer()
-        self.state = TrainState(round=0 if warmup is None else -1)
+    model: nn.Module
+    method: Method
+    warmup: Method | None
+    builders: Builders
+    guard: RoundGuard
+    precision: Precision
+    storage: EventStorage
+    hooks: list[Hook] = field(default_factory=list)
+    relabel_every: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.optimizer = self.builders.optimizer()
+        self.state = TrainState(round=0 if self.warmup is None else -1)
         self.saved = replace(self.state)
         self.plan: RoundPlan | None = None
         self.loader: TrainLoader | JointLoader | None = None
@@ -102,12 +91,12 @@ class Trainer:
         self.trained = False
         self.closing_errors: list[tuple[str, Exception]] = []
         self._agreement = Agreement()
-        self.hooks: list[Hook] = []
-        for hook in hooks:
+        given, self.hooks = self.hooks, []
+        for hook in given:
             self.add_hook(hook)
-        for part in (method, warmup):
+        for part in (self.method, self.warmup):
             if part is not None:
-                part.phase = storage.phase
+                part.phase = self.storage.phase
 
     def add_hook(self, hook: Hook) -> None:
         hook.trainer = self

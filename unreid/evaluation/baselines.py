@@ -21,7 +21,6 @@ def raw_pixel_features(paths: Sequence[str], size: tuple[int, int] = (64, 32)) -
     """Pixels of the resized image, minus their own mean (so that brightness does not count).
 
     Args:
-        paths: N image files.
         size: (height, width) to which images are resized.
 
     Returns:
@@ -37,9 +36,7 @@ def striped_histogram_features(
     """Square-rooted HSV histograms (8 x 4 x 4 bins) of horizontal stripes of the central crop.
 
     Args:
-        paths: N image files.
         size: (height, width) to which images are resized.
-        stripes: horizontal stripes.
         crop: share of the height and of the width that is kept.
 
     Returns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from unreid.evaluation.rerank import (
     mixed_distances,
     reciprocal_places,
     smallest,
+    weighted,
 )
 from unreid.utils.arrays import ArrayLike, as_integers
 
@@ -48,7 +51,6 @@ def camera_rerank(
         k1_intra, k1_inter: reciprocal neighbours among the own camera's rows and among the others', self not counted.
         k2_intra, k2_inter: rows of either list that the query expansion averages.
         lambda_value: share of the original distance in [0, 1].
-        square_input: square all distances first.
         block: rows of the stacked matrix computed at once; default: as many as fit 8 MiB.
 
     Returns:
@@ -62,12 +64,8 @@ def camera_rerank(
     if not 0.0 <= lambda_value <= 1.0:
         raise ValueError(f"need lambda in [0, 1], not {lambda_value}")
     stacked = StackedDistances(q_g, q_q, g_g, square_input)
-    camids = torch.cat(
-        [
-            as_integers(query_camids, "query_camids", len(q_g)).cpu(),
-            as_integers(gallery_camids, "gallery_camids", q_g.shape[1]).cpu(),
-        ]
-    ).to(q_g.device)
+    asked = as_integers(query_camids, "query_camids", len(q_g)).cpu()
+    camids = torch.cat([asked, as_integers(gallery_camids, "gallery_camids", q_g.shape[1]).cpu()]).to(q_g.device)
     widths = max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)
     intra, inter = _camera_ranks(stacked, camids, *widths, block)
     encoding = _encode(stacked, intra[:, : k1_intra + 1], inter[:, : k1_inter + 1], block)
@@ -82,31 +80,15 @@ def camera_rerank_features(
     gallery_camids: ArrayLike,
     *,
     q_g: Tensor | None = None,
-    k1_intra: int = 5,
-    k1_inter: int = 20,
-    k2_intra: int = 3,
-    k2_inter: int = 3,
-    lambda_value: float = 0.3,
+    **sizes: Any,
 ) -> Tensor:
     """:func:`camera_rerank` of features (Q, D) and (G, D), whose gallery x gallery distances are never stored.
 
-    ``q_g``, squared Euclidean, replaces the query x gallery block. The sizes are those of
-    :func:`camera_rerank`.
+    ``q_g``, squared Euclidean, replaces the query x gallery block. The sizes are those of :func:`camera_rerank`.
     """
     q_g = DistanceBlocks(query, gallery).dense() if q_g is None else q_g
     q_q, g_g = DistanceBlocks(query, query), DistanceBlocks(gallery, gallery)
-    return camera_rerank(
-        q_g,
-        q_q,
-        g_g,
-        query_camids,
-        gallery_camids,
-        k1_intra=k1_intra,
-        k1_inter=k1_inter,
-        k2_intra=k2_intra,
-        k2_inter=k2_inter,
-        lambda_value=lambda_value,
-    )
+    return camera_rerank(q_g, q_q, g_g, query_camids, gallery_camids, **sizes)
 
 
 def _camera_ranks(
@@ -119,12 +101,8 @@ def _camera_ranks(
         dist = stacked(rows)
         dist.diagonal(rows.start).fill_(-1.0)
         same = camids[rows, None] == camids
-        lists.append(
-            (
-                smallest(dist + _EXCLUDED * ~same, min(intra, n)),
-                smallest(dist + _EXCLUDED * same, min(inter, n)),
-            )
-        )
+        own, others = dist + _EXCLUDED * ~same, dist + _EXCLUDED * same
+        lists.append((smallest(own, min(intra, n)), smallest(others, min(inter, n))))
     near, far = (torch.cat(part) for part in zip(*lists))
     return near, far
 
@@ -139,8 +117,5 @@ def _encode(stacked: StackedDistances, intra: Tensor, inter: Tensor, block: int 
         for ranks, member in members:
             row, place = member[rows].nonzero(as_tuple=True)
             mask[row, ranks[rows][row, place]] = True
-        weight = stacked(rows).neg_().exp_().masked_fill_(~mask, 0.0)
-        weight /= weight.sum(1, keepdim=True)
-        row, column = mask.nonzero(as_tuple=True)
-        entries.append((row + rows.start, column, weight[row, column]))
+        entries.append(weighted(stacked, rows, mask))
     return SparseEncoding.from_entries(entries, n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class CameraRerankSettings:
     lambda_value: float = 0.3
 
 
+@dataclass(eq=False)
 class Evaluator:
     """Ranks a gallery for every query and reports mAP and CMC.
 
@@ -81,29 +82,17 @@ class Evaluator:
         {'mAP': 100.0, 'R1': 100.0, 'R5': 100.0, 'R10': 100.0}
     """
 
-    def __init__(
-        self,
-        query: Split,
-        gallery: Split,
-        *,
-        cross_camera_filter: bool = True,
-        single_gallery_shot: bool = False,
-        ap: str = "step",
-        metric: str = "squared_euclidean",
-        camera_centered: bool = False,
-        rerank: RerankSettings | CameraRerankSettings | None = None,
-        modifiers: Sequence[DistanceModifier] = (),
-        seed: int = 0,
-    ) -> None:
-        self.query, self.gallery = query, gallery
-        self.cross_camera_filter = cross_camera_filter
-        self.single_gallery_shot = single_gallery_shot
-        self.ap = ap
-        self.metric = metric
-        self.camera_centered = camera_centered
-        self.rerank = rerank
-        self.modifiers = tuple(modifiers)
-        self.seed = seed
+    query: Split
+    gallery: Split
+    _: KW_ONLY
+    cross_camera_filter: bool = True
+    single_gallery_shot: bool = False
+    ap: str = "step"
+    metric: str = "squared_euclidean"
+    camera_centered: bool = False
+    rerank: RerankSettings | CameraRerankSettings | None = None
+    modifiers: Sequence[DistanceModifier] = ()
+    seed: int = 0
 
     @classmethod
     def from_config(cls, cfg: Any, dataset: ReIDDataset, modifiers: Sequence[DistanceModifier] = ()) -> Evaluator:
@@ -119,7 +108,7 @@ class Evaluator:
             cameras = cfg.CLUSTER.CA
             settings = CameraRerankSettings(cameras.K1_INTRA, cameras.K1_INTER, lambda_value=node.LAMBDA)
         query, gallery = dataset.query, dataset.gallery
-        if cfg.TEST.CAMERA_CENTERED and len({record.camid for record in [*query.tracklets, *gallery.tracklets]}) == 1:
+        if cfg.TEST.CAMERA_CENTERED and len({*query.camids, *gallery.camids}) == 1:
             raise UserError(
                 f"TEST.CAMERA_CENTERED takes each camera's mean away, and query and gallery of {dataset.name} count as "
                 "one camera: name the cameras (DATASETS.FOLDER.CAMERA_REGEX or MANIFEST), or set it False."
@@ -166,7 +155,7 @@ class Evaluator:
 
     def centered(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides less the means of their cameras, which are taken over both."""
-        cameras = np.concatenate((_camids(self.query.tracklets), _camids(self.gallery.tracklets)))
+        cameras = np.concatenate((self.query.camids, self.gallery.camids))
         both = camera_centered(torch.cat((query, gallery.to(query))), cameras)
         return both[: len(query)], both[len(query) :].to(gallery.device)
 
@@ -174,7 +163,7 @@ class Evaluator:
         settings = self.rerank
         if isinstance(settings, RerankSettings):
             return rerank_features(query, gallery, q_g=q_g, metric=self.metric, **vars(settings))
-        cameras = _camids(self.query.tracklets), _camids(self.gallery.tracklets)[readable.cpu().numpy()]
+        cameras = self.query.camids, self.gallery.camids[readable.cpu().numpy()]
         return camera_rerank_features(query, gallery, *cameras, q_g=q_g, **vars(settings))
 
     def _rank(self, distances: Tensor | RowBlocks, asked: Tensor, readable: Tensor) -> RankingResult:
@@ -186,8 +175,8 @@ class Evaluator:
             distances,
             q_pids,
             self.gallery.truth.pids[kept],
-            _camids(self.query.tracklets),
-            _camids(self.gallery.tracklets)[kept],
+            self.query.camids,
+            self.gallery.camids[kept],
             ap=self.ap,
             filter_same_camera=self.cross_camera_filter,
             separate_camera_set=self.single_gallery_shot,
@@ -235,7 +224,3 @@ def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _cell(column: str) -> int:
     return max(len("100.0"), len(column))
-
-
-def _camids(tracklets: Sequence[Tracklet]) -> np.ndarray:
-    return np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)

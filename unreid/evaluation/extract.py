@@ -29,7 +29,7 @@ def extract_features(
 ) -> Tensor:
     """Features of N samples; the frames of a sample pass the model one by one and are averaged.
 
-    The model runs in eval mode and gets its modes back. Several processes extract a share each and gather the rows.
+    The model runs in eval mode and gets its modes back.
 
     Args:
         model: maps images (F, 3, H, W) to a :class:`~unreid.structures.ModelOutput`.
@@ -41,7 +41,7 @@ def extract_features(
         num_samples: N.
         device: where the features are collected and the batches are moved, the model's.
         flip: average with the mirror image, frame by frame; embeddings are normalised after it.
-        amp: "off", "bf16" or "fp16": autocast of the forward pass. Sums are float32 in any case.
+        amp: "off", "bf16" or "fp16": autocast of the forward pass; sums are float32.
         camids: int64 (N,), for a model with a camera embedding; None: the model gets images only.
 
     Returns:
@@ -51,14 +51,11 @@ def extract_features(
         ValueError: unknown ``feature`` or ``amp``.
 
     Example:
-        >>> from torch import nn
-        >>> class Mean(nn.Module):
-        ...     def forward(self, images):
-        ...         pooled = images.mean((2, 3))
-        ...         return ModelOutput(pooled=pooled, embedding=F.normalize(pooled))
         >>> frames = torch.tensor([1.0, 3.0, 5.0])[:, None, None, None].expand(3, 3, 2, 2)
+        >>> model = nn.Identity()
+        >>> model.forward = lambda images: ModelOutput(pooled=images.mean((2, 3)), embedding=images[:, :, 0, 0])
         >>> batches = [(frames, torch.tensor([0, 0, 1]))]
-        >>> extract_features(Mean(), batches, feature="pooled", num_samples=2, device="cpu")
+        >>> extract_features(model, batches, feature="pooled", num_samples=2, device="cpu")
         tensor([[2., 2., 2.],
                 [5., 5., 5.]])
     """
@@ -66,9 +63,7 @@ def extract_features(
         raise ValueError(f"feature must be one of {', '.join(FEATURES)}, not {feature!r}")
     if amp not in AMP_DTYPES:
         raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)}, not {amp!r}")
-    device = torch.device(device)
-    sums = torch.zeros(num_samples, _width(model, feature), device=device)
-    frames = torch.zeros(num_samples, device=device)
+    sums, frames = (torch.zeros(num_samples, *width, device=device) for width in ((_width(model, feature),), ()))
     camids = None if camids is None else camids.to(device)
     with _eval_mode(model):
         for images, owners in loader:

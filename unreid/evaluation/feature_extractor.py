@@ -15,6 +15,7 @@ from unreid.evaluation.extract import extract_features
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
 from unreid.utils.progress import tracked
+from unreid.utils.registry import fold
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -51,7 +52,6 @@ class FeatureExtractor:
         transform: resize and normalisation; None: 256 x 128, bicubic, ImageNet mean and deviation.
         feature: "embedding", "pooled" or "pooled_l2", see :func:`~unreid.evaluation.extract.extract_features`.
         device: where the model runs; it is moved there.
-        batch_size: images of a forward pass.
         workers: processes that decode files; 0: this one.
         flip: average an image's feature with its mirror image's.
         amp: "off", "bf16" or "fp16".
@@ -241,7 +241,7 @@ class FeatureExtractor:
 def retrieval_feature(method: str) -> str:
     """What a method of this package retrieves with; :class:`UserError` for the name of another one."""
     known = {name.lower(): feature for name, feature in RETRIEVAL_FEATURES.items()}
-    found = known.get(method.lower().replace("-", "").replace("_", ""))
+    found = known.get(fold(method))
     if found is None:
         raise UserError(
             f"METHOD.NAME {method} is none of this package's methods, and nothing tells what it retrieves with: give "

@@ -61,7 +61,11 @@ class Matches:
         return (count.double() / torch.where(count > 0, last + count, 0)).unsqueeze(0)
 
     def cmc_bins(self, topk: int, first_match_break: bool) -> np.ndarray:
-        """float64 (topk,): weight of the matches per rank, summed over the rows."""
+        """float64 (topk,): weight of the matches per rank, summed over the rows.
+
+        Unless the first one alone counts, a match at position p (0-based) with j before it adds 1 / matches to rank
+        p - j + 1.
+        """
         if first_match_break:
             rank, weight = self.negatives[:, :1], self.real[:, :1].double()
         else:

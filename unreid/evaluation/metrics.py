@@ -6,6 +6,7 @@ sort of each row and a few binary searches replace the argsort of the textbook v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class RankingResult:
     Attributes:
         cmc: float64 (topk,), share of valid queries with a match within rank k at index k - 1.
         ap: float64 (Q,), average precision of every query; nan where a query has no match and is skipped.
-        ap_trapezoid: float64 (Q,), the same by BUC's trapezoid rule.
+        ap_trapezoid: float64 (Q,), the area under the precision-recall polyline (BUC; about 3 points lower).
         inp: float64 (Q,), inverse negative penalty (Ye et al., TPAMI 2021): matches over the rank of the last match;
             nan where a query is skipped. Like the average precision it is that of the whole gallery.
         first_rank: int64 (Q,), rank of the first match, from 1 on; 0 where a query is skipped.
@@ -100,26 +101,20 @@ def cmc_map(
 ) -> RankingResult:
     """CMC and average precision of Q queries against G gallery entries (protocol of Market-1501 by default).
 
-    The gallery is ranked by ascending distance; equal distances keep the order of the gallery in the CMC and are
-    counted together in the average precision (as scikit-learn does). A query without a remaining match is skipped: it
-    counts neither in CMC nor in mAP. The metric knows nothing about junk: drop id -1 before.
+    Equal distances keep the order of the gallery in the CMC and are counted together in the average precision (as
+    scikit-learn does). A query without a remaining match counts nowhere. Junk is not known: drop id -1 before.
 
     Args:
         distances: (Q, G), or a function that gives the rows of a slice of it; must be finite.
-        q_pids, g_pids: identities (Q,) and (G,), integers or strings.
-        q_camids, g_camids: cameras (Q,) and (G,), integers or strings; None (both): nothing is removed by camera.
-        ap: "step", the mean over the matches of the precision at the match, or "trapezoid", the area under the
-            precision-recall polyline (BUC; about 3 points lower).
+        q_pids, g_pids, q_camids, g_camids: identities and cameras (Q,) and (G,), integers or strings; cameras None
+            (both): nothing is removed by camera.
+        ap: "step", the mean of the precision at the matches, or "trapezoid" (BUC), see :class:`RankingResult`.
         topk: length of the CMC; flat beyond the gallery.
         filter_same_camera: remove gallery entries of the query's identity **and** camera.
-        separate_camera_set: remove all gallery entries of the query's camera (CUHK03, classic protocol). Counts for
-            the average precision, too.
-        single_gallery_shot: rank one random gallery entry per identity (CUHK03, classic protocol), the mean of
-            ``repeats`` draws. Concerns the CMC only; the average precision is that of the whole gallery.
-        first_match_break: count the first match only. Otherwise a match at position p (0-based) with j matches
-            before it adds 1 / matches to rank p - j + 1.
-        repeats: draws of ``single_gallery_shot``.
-        generator: CPU generator of these draws; the result does not depend on ``block``.
+        separate_camera_set: remove all gallery entries of the query's camera (CUHK03, classic protocol), also for AP.
+        single_gallery_shot: the CMC, and it alone, ranks one random gallery entry per identity (CUHK03, classic
+            protocol), the mean of ``repeats`` draws from ``generator`` (CPU), whatever ``block`` is.
+        first_match_break: count the first match only; else each, see :meth:`Matches.cmc_bins`.
         block: query rows computed at once; default: as many as fit 8 MiB.
 
     Raises:
@@ -129,46 +124,52 @@ def cmc_map(
     Example:
         >>> result = cmc_map([[0.1, 0.9, 0.2], [0.3, 0.8, 0.1]], ["ann", "bob"], ["ann", "ann", "bob"])
         >>> result.mAP, result.mINP, result.first_rank.tolist()
-        (0.8333333333333333, 0.8333333333333333, [1, 1])
+        (0.9166666666666666, 0.8333333333333333, [1, 1])
     """
     if ap not in AP_RULES:
         raise ValueError(f"ap must be one of {', '.join(AP_RULES)}, not {ap!r}")
-    if (q_camids is None) != (g_camids is None):
-        raise InputError("cameras must be given for queries and gallery, (Q,) and (G,), or for neither.")
-    if q_camids is None and separate_camera_set:
-        raise InputError("separate_camera_set needs cameras of queries and gallery, (Q,) and (G,).")
-    filter_same_camera = filter_same_camera and q_camids is not None
-    ids = _Ids(q_pids, g_pids, q_camids, g_camids)
-    num_queries, num_gallery = ids.shape
-    if not callable(distances):
-        distances = as_rows(distances, "distances").detach()
-        if tuple(distances.shape) != ids.shape:
-            raise InputError(f"distances are {tuple(distances.shape)}, the identities say {ids.shape}.")
-    aps = np.full((3, num_queries), np.nan)
-    first_rank, matches = np.zeros((2, num_queries), dtype=np.int64)
-    hits = np.zeros(topk)
-    width = num_gallery * (repeats if single_gallery_shot else 1)
-    for rows in row_slices(num_queries, width, block):
-        dist = _finite(distances(rows) if callable(distances) else distances[rows], rows)
-        match, drop = ids.masks(rows, dist.device, filter_same_camera, separate_camera_set)
+    ids = _Ids(q_pids, g_pids, q_camids, g_camids, filter_same_camera, separate_camera_set)
+    blocks = _blocks(distances, ids.shape)
+    tally = _Tally(ids.shape[0], topk, first_match_break)
+    draws = repeats if single_gallery_shot else 1
+    for rows in row_slices(ids.shape[0], ids.shape[1] * draws, block):
+        dist = _finite(blocks(rows), rows)
+        match, drop = ids.masks(rows, dist.device)
         found = Matches.rank(dist, match, drop)
-        aps[:, rows] = torch.cat((found.average_precision(), found.inverse_negative_penalty())).cpu().numpy()
-        matches[rows] = found.real.sum(1).cpu().numpy()
-        first_rank[rows] = torch.where(found.real[:, 0], found.negatives[:, 0] + 1, 0).cpu().numpy()
-        if single_gallery_shot:
-            for shot in _single_shots(ids.gallery_groups(dist.device), ~drop, repeats, generator):
-                hits += Matches.rank(dist, match & shot, ~shot).cmc_bins(topk, first_match_break) / repeats
-        else:
-            hits += found.cmc_bins(topk, first_match_break)
-    num_valid = int((~np.isnan(aps[0])).sum())
-    if not num_valid:
-        where = " from another camera" if filter_same_camera or separate_camera_set else ""
-        way_out = ", or evaluate without the camera filter" if where else ""
-        raise UserError(
-            f"No query has a match in the gallery{where}; check the identities and cameras of the test set{way_out}."
-        )
-    cmc = hits.cumsum() / num_valid
-    return RankingResult(cmc, aps[0], aps[1], aps[2], first_rank, matches, num_valid, ap)
+        shots = _single_shots(ids.gallery_groups(dist.device), ~drop, draws, generator) if single_gallery_shot else ()
+        tally.add(rows, found, [Matches.rank(dist, match & shot, ~shot) for shot in shots] or [found])
+    return tally.result(ids.checked_count(tally.aps[0]), ap)
+
+
+class _Tally:
+    """What is known of Q queries so far."""
+
+    def __init__(self, queries: int, topk: int, first_match_break: bool) -> None:
+        self.aps = np.full((3, queries), np.nan)
+        self.first_rank, self.matches = np.zeros((2, queries), dtype=np.int64)
+        self.hits = np.zeros(topk)
+        self.first_match_break = first_match_break
+
+    def add(self, rows: slice, found: Matches, drawn: Sequence[Matches]) -> None:
+        """Some queries: their matches, and those in the galleries that the CMC is the mean of."""
+        self.aps[:, rows] = torch.cat((found.average_precision(), found.inverse_negative_penalty())).cpu().numpy()
+        self.matches[rows] = found.real.sum(1).cpu().numpy()
+        self.first_rank[rows] = torch.where(found.real[:, 0], found.negatives[:, 0] + 1, 0).cpu().numpy()
+        for one in drawn:
+            self.hits += one.cmc_bins(len(self.hits), self.first_match_break) / len(drawn)
+
+    def result(self, num_valid: int, rule: str) -> RankingResult:
+        cmc = self.hits.cumsum() / num_valid
+        return RankingResult(cmc, self.aps[0], self.aps[1], self.aps[2], self.first_rank, self.matches, num_valid, rule)
+
+
+def _blocks(distances: ArrayLike | RowBlocks, shape: tuple[int, int]) -> RowBlocks:
+    if callable(distances):
+        return distances
+    whole = as_rows(distances, "distances").detach()
+    if tuple(whole.shape) != shape:
+        raise InputError(f"distances are {tuple(whole.shape)}, the identities say {shape}.")
+    return whole.__getitem__
 
 
 def _finite(distances: Tensor, rows: slice) -> Tensor:
@@ -182,7 +183,20 @@ def _finite(distances: Tensor, rows: slice) -> Tensor:
 class _Ids:
     """Identities and cameras, compared block by block: no Q x G product is stored."""
 
-    def __init__(self, q_ids: ArrayLike, g_ids: ArrayLike, q_cams: ArrayLike | None, g_cams: ArrayLike | None) -> None:
+    def __init__(
+        self,
+        q_ids: ArrayLike,
+        g_ids: ArrayLike,
+        q_cams: ArrayLike | None,
+        g_cams: ArrayLike | None,
+        same_camera: bool,
+        separate: bool,
+    ) -> None:
+        if (q_cams is None) != (g_cams is None):
+            raise InputError("cameras must be given for queries and gallery, (Q,) and (G,), or for neither.")
+        if q_cams is None and separate:
+            raise InputError("separate_camera_set needs cameras of queries and gallery, (Q,) and (G,).")
+        self._same_camera, self._separate = same_camera and q_cams is not None, separate
         q_pids, g_pids = (side.cpu() for side in as_codes(q_ids, g_ids, "identities"))
         q_camids, g_camids = torch.zeros_like(q_pids), torch.zeros_like(g_pids)
         if q_cams is not None and g_cams is not None:
@@ -196,18 +210,29 @@ class _Ids:
         self._query = torch.stack([q_pids, q_camids])
         self._gallery = torch.stack([g_pids, g_camids])
 
-    def masks(self, rows: slice, device: torch.device, same_camera: bool, separate: bool) -> tuple[Tensor, Tensor]:
+    def masks(self, rows: slice, device: torch.device) -> tuple[Tensor, Tensor]:
         """bool (rows, G) twice: the matches that count, and the entries removed from the gallery."""
         query, self._gallery = self._query[:, rows].to(device), self._gallery.to(device)
         same_pid = query[0, :, None] == self._gallery[0]
         same_cam = query[1, :, None] == self._gallery[1]
-        if separate:
+        if self._separate:
             drop = same_cam
-        elif same_camera:
+        elif self._same_camera:
             drop = same_pid & same_cam
         else:
             drop = torch.zeros_like(same_pid)
         return same_pid & ~drop, drop
+
+    def checked_count(self, ap: np.ndarray) -> int:
+        """Queries that count; :class:`UserError` if there are none."""
+        count = int((~np.isnan(ap)).sum())
+        if count:
+            return count
+        where = " from another camera" if self._same_camera or self._separate else ""
+        way_out = ", or evaluate without the camera filter" if where else ""
+        raise UserError(
+            f"No query has a match in the gallery{where}; check the identities and cameras of the test set{way_out}."
+        )
 
     def gallery_groups(self, device: torch.device) -> Tensor:
         """int64 (G,): the identities of the gallery, numbered from 0."""

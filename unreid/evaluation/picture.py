@@ -30,7 +30,6 @@ class Cell:
     """A crop with its frame and two lines.
 
     Attributes:
-        path: image file.
         colour: of the frame, RGB.
         caption: first line.
         dashed: the frame is broken, so that it is told from another without its colour.

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unreid.data.datasets.scorable import with_match
 from unreid.evaluation.distance import DistanceBlocks
 from unreid.evaluation.metrics import cmc_map
 from unreid.evaluation.picture import Cell, sheet
 from unreid.structures import Tracklet
+from unreid.utils.arrays import spread
 from unreid.utils.errors import UserError
 from unreid.utils.writing import atomic_write_bytes
 
@@ -47,8 +49,6 @@ def draw_ranked_list(
         path: file to write, ``.jpg`` or ``.png``.
         query, gallery: records and identities.
         q_features, g_features: float (Q, D) and (G, D).
-        queries: rows at most.
-        topk: gallery crops a row.
         filter_same_camera: as in the evaluation.
 
     Returns:
@@ -58,10 +58,8 @@ def draw_ranked_list(
         UserError: no query has a match, or the file cannot be written (:class:`UnwritableError`).
         ValueError: another ending of ``path``.
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"a picture ends with {', '.join(SUFFIXES)}, unlike {path}")
-    chosen = _spread(_with_match(query, gallery, filter_same_camera), queries)
+    path = _checked(path)
+    chosen = spread(np.flatnonzero(with_match(query, gallery, filter_same_camera)), queries)
     if not len(chosen):
         raise UserError("There is nothing to draw: no query has a match in the gallery.")
     nearest, dist = nearest_gallery(query, gallery, q_features, g_features, chosen, topk, filter_same_camera)
@@ -76,9 +74,7 @@ def draw_ranked_list(
             caption = f"{'✓' if right else '✗'} c{found.camid + 1} {value:.2f}"
             cells.append(Cell(found.paths[0], RIGHT if right else WRONG, caption, dashed=not right))
         rows.append(cells)
-    picture = sheet(rows)
-    _write(path, picture)
-    return picture
+    return _drawn(path, rows)
 
 
 def draw_neighbours(
@@ -98,18 +94,14 @@ def draw_neighbours(
         path: file to write, ``.jpg`` or ``.png``.
         tracklets, features: N samples and their features, float (N, D).
         rows: samples shown at most, spread evenly.
-        topk: neighbours a row.
-        cameras: camera labels are real.
 
     Returns:
         The picture, uint8 (H, W, 3), RGB.
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"a picture ends with {', '.join(SUFFIXES)}, unlike {path}")
+    path = _checked(path)
     if len(tracklets) < 2:
         raise UserError("There is nothing to draw: there are fewer than two samples.")
-    chosen = _spread(np.arange(len(tracklets)), rows)
+    chosen = spread(np.arange(len(tracklets)), rows)
     index = torch.from_numpy(chosen).to(features.device)
     dist = DistanceBlocks(features[index], features)(slice(0, len(index)))
     dist[torch.arange(len(index)), index] = torch.inf
@@ -122,9 +114,7 @@ def draw_neighbours(
             camera = f"c{tracklets[j].camid + 1} " if cameras else ""
             cells.append(Cell(tracklets[j].paths[0], UNKNOWN, f"{camera}{value:.2f}"))
         lines.append(cells)
-    picture = sheet(lines)
-    _write(path, picture)
-    return picture
+    return _drawn(path, lines)
 
 
 def _average_precision(
@@ -136,8 +126,8 @@ def _average_precision(
         DistanceBlocks(q_features[index.to(q_features.device)], g_features),
         query.truth.pids[rows],
         gallery.truth.pids,
-        _camids(query)[rows],
-        _camids(gallery),
+        query.camids[rows],
+        gallery.camids,
         filter_same_camera=filter_same_camera,
     ).ap
 
@@ -156,7 +146,7 @@ def nearest_gallery(
     dist = DistanceBlocks(q_features[index.to(q_features.device)], g_features)(slice(0, len(index))).cpu()
     if filter_same_camera:
         q_pids, g_pids = query.truth.pids[index.numpy()], gallery.truth.pids
-        q_cams, g_cams = _camids(query)[index.numpy()], _camids(gallery)
+        q_cams, g_cams = query.camids[index.numpy()], gallery.camids
         dist[torch.from_numpy((q_pids[:, None] == g_pids) & (q_cams[:, None] == g_cams))] = torch.inf
     values, columns = dist.sort(dim=1, stable=True)
     kept = [int(count) for count in torch.isfinite(values).sum(1).clamp(max=topk)]
@@ -172,9 +162,7 @@ def cluster_sheet(paths: Sequence[str], labels: Tensor | np.ndarray, clusters: i
     The clusters are spread evenly from the largest to the smallest, the members over the cluster.
 
     Args:
-        paths: N image files.
         labels: integers (N,), -1 for outliers.
-        clusters: rows at most.
 
     Returns:
         uint8 (H, W, 3), RGB; a blank one if there is no cluster.
@@ -183,37 +171,24 @@ def cluster_sheet(paths: Sequence[str], labels: Tensor | np.ndarray, clusters: i
     names, sizes = np.unique(labels[labels >= 0], return_counts=True)
     by_size = names[np.argsort(-sizes, kind="stable")]
     rows = []
-    for name in _spread(by_size, clusters):
+    for name in spread(by_size, clusters):
         all_members = np.flatnonzero(labels == name)
-        shown = _spread(all_members, members)
+        shown = spread(all_members, members)
         captions = [f"#{name}: {len(all_members)}"] + [""] * (len(shown) - 1)
         rows.append([Cell(paths[i], UNKNOWN, caption) for i, caption in zip(shown, captions)])
     return sheet(rows)
 
 
-def _with_match(query: Split, gallery: Split, filter_same_camera: bool) -> np.ndarray:
-    """Positions of the queries that have a match in the gallery, from another camera if that is asked for."""
-    if not filter_same_camera:
-        return np.flatnonzero(np.isin(query.truth.pids, gallery.truth.pids))
-    cameras: dict[int, set[int]] = {}
-    for pid, cam in zip(gallery.truth.pids.tolist(), _camids(gallery).tolist()):
-        cameras.setdefault(pid, set()).add(cam)
-    pairs = zip(query.truth.pids.tolist(), _camids(query).tolist())
-    return np.flatnonzero([bool(cameras.get(pid, set()) - {cam}) for pid, cam in pairs])
-
-
-def _camids(split: Split) -> np.ndarray:
-    return np.array([tracklet.camid for tracklet in split.tracklets], dtype=np.int64)
-
-
-def _spread(items: np.ndarray, count: int) -> np.ndarray:
-    """``count`` of the items (or all), evenly spread, the first included."""
-    count = min(count, len(items))
-    return items[np.arange(count) * len(items) // max(count, 1)]
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
+def _drawn(path: Path, rows: Sequence[Sequence[Cell]]) -> np.ndarray:
     import cv2
 
+    picture = sheet(rows)
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     atomic_write_bytes(path, data.tobytes())
+    return picture
+
+
+def _checked(path: str | Path) -> Path:
+    if Path(path).suffix not in SUFFIXES:
+        raise ValueError(f"a picture ends with {', '.join(SUFFIXES)}, unlike {path}")
+    return Path(path)

@@ -43,7 +43,6 @@ def rerank(
         k1: size of the reciprocal neighbourhood, self not counted.
         k2: rows averaged by the query expansion; 1 switches it off.
         lambda_value: share of the original distance in [0, 1].
-        square_input: square all distances first.
         block: rows of the stacked matrix computed at once; default: as many as fit 8 MiB.
 
     Returns:
@@ -205,11 +204,16 @@ def _encode(stacked: StackedDistances, ranks: Tensor, k1: int, block: int | None
         accept = in_full[rows] & (3 * shared.sum(-1) > 2 * reciprocal.sum(-1))
         row, which, entry = (reciprocal & accept[..., None]).nonzero(as_tuple=True)
         mask[row, members[row, which, entry]] = True
-        weight = stacked(rows).neg_().exp_().masked_fill_(~mask, 0.0)
-        weight /= weight.sum(1, keepdim=True)
-        row, column = mask.nonzero(as_tuple=True)
-        entries.append((row + rows.start, column, weight[row, column]))
+        entries.append(weighted(stacked, rows, mask))
     return SparseEncoding.from_entries(entries, n)
+
+
+def weighted(stacked: StackedDistances, rows: slice, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(row, column, exp(-O) over the sum of its row) of the entries that ``mask`` (rows, N) keeps."""
+    weight = stacked(rows).neg_().exp_().masked_fill_(~mask, 0.0)
+    weight /= weight.sum(1, keepdim=True)
+    row, column = mask.nonzero(as_tuple=True)
+    return row + rows.start, column, weight[row, column]
 
 
 def reciprocal_places(ranks: Tensor) -> Tensor:

@@ -41,7 +41,6 @@ def ranked_smoothed_cross_entropy(
         logits: float (B, C).
         targets: int64 (B,), in [0, C).
         nearest: int64 (C, K), numbers of the nearest other clusters (:func:`nearest_clusters`).
-        epsilon: smoothing mass.
         k: clusters that share it; None: K.
 
     Returns:

@@ -37,7 +37,8 @@ def nearest_clusters(centres: ArrayLike, k: int, *, k1: int = 30, k2: int = 6, b
         return torch.empty(count, 0, dtype=torch.int64, device=centres.device)
     graph = jaccard_graph(centres, k1=k1, k2=min(k2, k1), radius=MAX_RADIUS, backend=backend)
     step = max(1, BLOCK_ENTRIES // count)
-    blocks = [_ranked(_rows(graph, start, min(start + step, count)), k) for start in range(0, count, step)]
+    rows = (_rows(graph, start, min(start + step, count)) for start in range(0, count, step))
+    blocks = [block.argsort(dim=1, stable=True)[:, 1 : k + 1] for block in rows]
     return torch.cat(blocks)
 
 
@@ -51,7 +52,3 @@ def _rows(graph: PairGraph, start: int, stop: int) -> Tensor:
     own = torch.arange(start, stop, device=block.device)
     block[own - start, own] = -1.0
     return block
-
-
-def _ranked(block: Tensor, k: int) -> Tensor:
-    return block.argsort(dim=1, stable=True)[:, 1 : k + 1]

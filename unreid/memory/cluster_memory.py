@@ -16,6 +16,7 @@ from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
 from unreid.utils.products import products
+from unreid.utils.settings import settings
 
 
 @MEMORIES.register("ClusterMemory")
@@ -27,12 +28,10 @@ class ClusterMemory(Memory):
         update: name of a rule in ``UPDATE_RULES``: "all", "hard", and 3C's "camera", "hard_camera", "tccl", "chd".
         temp: softmax temperature.
         momentum: weight of the *old* row in an update.
-        smooth: label smoothing.
         normalize_inputs: whether inputs and features are L2-normalised here.
         negatives: rows drawn per step as the other clusters of the loss; 0: all rows. For banks so large that the
             full product is felt; see :func:`~unreid.memory.negatives.sampled_contrastive_loss`.
         seed: seeds that draw.
-        device: where the bank lives.
 
     Example:
         >>> memory = ClusterMemory(2, update="hard")
@@ -68,30 +67,18 @@ class ClusterMemory(Memory):
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ClusterMemory:
-        """Reads ``MEMORY.{UPDATE,TEMP,MOMENTUM,SMOOTH,NEGATIVES}`` and ``SEED``."""
-        return cls(
-            dim,
-            update=cfg.MEMORY.UPDATE,
-            temp=cfg.MEMORY.TEMP,
-            momentum=cfg.MEMORY.MOMENTUM,
-            smooth=cfg.MEMORY.SMOOTH,
-            negatives=cfg.MEMORY.NEGATIVES,
-            seed=cfg.SEED,
-            device=device,
-        )
+        own = settings(cfg.MEMORY, "UPDATE", "TEMP", "MOMENTUM", "SMOOTH", "NEGATIVES")
+        return cls(dim, **own, seed=cfg.SEED, device=device)
 
     @property
     def num_clusters(self) -> int:
-        """C."""
         return len(self.bank)
 
     @property
     def rows(self) -> Tensor:
-        """The bank itself, (C, D)."""
         return self.bank
 
     def scores(self, features: Tensor) -> Tensor | None:
-        """See :class:`Memory`."""
         if self._samples_negatives or not self.normalize_inputs:
             return None
         return products(features.to(self.bank.dtype), self.bank.detach())

@@ -24,44 +24,19 @@ class ExclusiveTable(ClusterMemory):
         dim: E, width of the training feature.
         temp: softmax temperature.
         init: "zero" (published), or "cluster_mean": normalised means of ``features`` under the *new* labels.
-        negatives, seed, device: as in :class:`~unreid.memory.cluster_memory.ClusterMemory`.
+        options: ``negatives``, ``seed`` and ``device`` of :class:`~unreid.memory.cluster_memory.ClusterMemory`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        temp: float = 0.1,
-        init: str = "zero",
-        negatives: int = 0,
-        seed: int = 0,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__(
-            dim,
-            update="all",
-            temp=temp,
-            momentum=0.5,
-            negatives=negatives,
-            normalize_inputs=False,
-            seed=seed,
-            device=device,
-        )
+    def __init__(self, dim: int, *, temp: float = 0.1, init: str = "zero", **options: Any) -> None:
+        super().__init__(dim, update="all", temp=temp, momentum=0.5, normalize_inputs=False, **options)
         if init not in ("zero", "cluster_mean"):
             raise ValueError(f'init must be "zero" or "cluster_mean", not {init!r}')
         self.init = init
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ExclusiveTable:
-        """Reads ``METHOD.BUC.{TEMP,MEMORY_INIT}``, ``MEMORY.NEGATIVES`` and ``SEED``."""
-        return cls(
-            dim,
-            temp=cfg.METHOD.BUC.TEMP,
-            init=cfg.METHOD.BUC.MEMORY_INIT,
-            negatives=cfg.MEMORY.NEGATIVES,
-            seed=cfg.SEED,
-            device=device,
-        )
+        own = {"temp": cfg.METHOD.BUC.TEMP, "init": cfg.METHOD.BUC.MEMORY_INIT, "negatives": cfg.MEMORY.NEGATIVES}
+        return cls(dim, **own, seed=cfg.SEED, device=device)
 
     def reset(
         self, features: ArrayLike | None, clustering: Clustering | ArrayLike, *, camids: ArrayLike | None = None

@@ -16,6 +16,7 @@ from unreid.utils.arrays import ArrayLike, as_integers
 from unreid.utils.errors import InputError, UserError
 from unreid.utils.means import segment_means
 from unreid.utils.products import products
+from unreid.utils.settings import settings
 from unreid.utils.state import StateError
 
 EPSILON = 1e-6  # both occurrences belong to the published loss
@@ -68,21 +69,13 @@ class HybridMemory(Memory):
 
     @classmethod
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> HybridMemory:
-        """Reads ``MEMORY.{TEMP,MOMENTUM,STORAGE}`` and ``SEED``; refuses what this memory does not have."""
         cls.refuse(cfg, "NEGATIVES", "SMOOTH")
         if UPDATE_RULES.get(cfg.MEMORY.UPDATE) is not UPDATE_RULES.get("all"):
             raise UserError(
                 f"HybridMemory moves the row of every sample, so MEMORY.UPDATE {cfg.MEMORY.UPDATE} does not work: "
                 "set it to all."
             )
-        return cls(
-            dim,
-            temp=cfg.MEMORY.TEMP,
-            momentum=cfg.MEMORY.MOMENTUM,
-            storage=cfg.MEMORY.STORAGE,
-            seed=cfg.SEED,
-            device=device,
-        )
+        return cls(dim, **settings(cfg.MEMORY, "TEMP", "MOMENTUM", "STORAGE"), seed=cfg.SEED, device=device)
 
     @property
     def num_clusters(self) -> int:

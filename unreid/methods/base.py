@@ -51,7 +51,6 @@ class Method:
         cluster_feature, retrieval_feature: "embedding", "pooled" or "pooled_l2" (see ``ModelOutput``).
         views: augmentations of one training sample, "strong" or "base".
         model: the bare student; ``student`` is what a step calls (the same, or its distributed wrapper).
-        teacher: the mean teacher or None.
         epochs: planned epochs of the run.
         labelling: what a round begins with, for people.
         ignored: config keys that this method has no use for; a config that sets them is refused.

@@ -20,6 +20,7 @@ from unreid.methods.base import METHODS
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.parts import PARTS, Part, Rows
 from unreid.structures import Position
+from unreid.utils.settings import settings
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -52,14 +53,11 @@ class SupportSamples(Part):
     def from_config(cls, cfg: CfgNode) -> SupportSamples:
         ise = cfg.METHOD.ISE
         return cls(
-            topk=ise.TOPK,
             base=ise.SUPPORT_BASE_LAMBDA,
             in_memory=ise.SUPPORT_IN_MEMORY,
-            clamp_topk=ise.CLAMP_TOPK,
-            lp_weight=ise.LP.WEIGHT,
-            lp_temp=ise.LP.TEMP,
-            lp_grouping=ise.LP.GROUPING,
             num_instances=cfg.DATALOADER.NUM_INSTANCE,
+            **settings(ise, "TOPK", "CLAMP_TOPK"),
+            **{f"lp_{name}": value for name, value in settings(ise.LP, "WEIGHT", "TEMP", "GROUPING").items()},
         )
 
     def expand(self, rows: Rows, memory: Memory, at: Position) -> Rows:

@@ -24,7 +24,6 @@ class Setup:
         model: the bare student, on the run's device.
         camids: int64 (N,) over the training list.
         epochs, iters: of the run, and steps of an epoch.
-        teacher: the mean teacher or None.
 
     Raises:
         UserError: ``camera_centered``, and all samples come from one camera.

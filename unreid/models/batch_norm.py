@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class _ChunkedBatchNorm(_BatchNorm):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, chunks={self.chunks}"
+
+
+T = TypeVar("T", bound=_ChunkedBatchNorm)
 
 
 class ChunkedBatchNorm1d(_ChunkedBatchNorm, nn.BatchNorm1d):
@@ -93,7 +97,7 @@ def chunk_batch_norm(model: nn.Module, chunks: int) -> nn.Module:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) in _CHUNKED:
-                setattr(parent, name, _chunked(child, chunks))
+                setattr(parent, name, twin_of(child, _CHUNKED, chunks))
     return model
 
 
@@ -146,10 +150,10 @@ def recalibrate_bn(model: nn.Module, batches: Iterable[Tensor]) -> int:
     return count
 
 
-def _chunked(layer: nn.Module, chunks: int) -> _ChunkedBatchNorm:
-    """The chunked twin of a BatchNorm layer, with the same parameter and buffer objects."""
+def twin_of(layer: nn.Module, kinds: Mapping[type[nn.Module], type[T]], chunks: int) -> T:
+    """The layer that ``kinds`` has for a BatchNorm layer, with the same parameter and buffer objects."""
     assert isinstance(layer, _BatchNorm)
-    twin = _CHUNKED[type(layer)](layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    twin = kinds[type(layer)](layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
     twin.weight, twin.bias = layer.weight, layer.bias
     twin.running_mean, twin.running_var = layer.running_mean, layer.running_var
     twin.num_batches_tracked = layer.num_batches_tracked

@@ -26,7 +26,7 @@ from unreid.models.base import create_backbone
 from unreid.models.folded_norms import unfold
 from unreid.models.osnet import name_of as osnet_name
 from unreid.models.public_layouts import PUBLIC, Layout, detect_public, public_hints, target_norms, vit_name
-from unreid.models.weight_files import find_state, unwrapped
+from unreid.models.weight_files import below, find_state, unwrapped
 from unreid.utils.errors import UserError
 
 
@@ -95,7 +95,6 @@ def convert_checkpoint(content: Any, layout: str = "auto", origin: str = "the fi
     Args:
         content: what the file holds: a state dict, possibly inside a container.
         layout: "auto", a key of :data:`LAYOUTS` or the name of a repository that uses one.
-        origin: name of the file for messages.
 
     Raises:
         UserError: unknown layout, or a tensor that has no place, is missing or has the wrong shape.
@@ -139,7 +138,7 @@ def check_backbone(state: Mapping[str, Tensor], origin: str = "the file") -> str
     Raises:
         UserError: they form none of the known ones exactly: a tensor too many, missing or misshaped.
     """
-    tensors = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    tensors = below(state, "backbone.")
     name = osnet_name(tensors) or vit_name(tensors) or _resnet_name(tensors, origin)
     with torch.device("meta"):
         expected = create_backbone(name).state_dict()
@@ -172,7 +171,7 @@ def _resnet_name(tensors: Mapping[str, Tensor], origin: str) -> str:
 
 def _unfolded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """With the BatchNorm layers of an OSNet that an export has folded into its convolutions."""
-    backbone = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    backbone = below(state, "backbone.")
     with torch.device("meta"):
         net = create_backbone(osnet_name(backbone))
     rest = {k: v for k, v in state.items() if not k.startswith("backbone.")}
@@ -216,7 +215,7 @@ def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> tuple[d
     left_out: list[str] = []
     for key, value in state.items():
         rule = next(((theirs, ours) for theirs, ours in layout.renames if key.startswith(theirs)), None)
-        if key.startswith(layout.dropped) or _of_source(key):
+        if key.startswith(layout.dropped) or ".BN_S." in key or ".dsbn." in key:  # the source's norms of a UDA network
             left_out.append(key)
         elif rule is not None:
             renamed[rule[1] + key.removeprefix(rule[0])] = value
@@ -229,11 +228,6 @@ def _rename(state: Mapping[str, Tensor], layout: Layout, origin: str) -> tuple[d
     if "bottleneck.running_mean" not in renamed and not layout.neckless:
         raise UserError(f"{origin} has no bottleneck (feat_bn), so it holds a bare backbone: use PRETRAIN_PATH for it.")
     return renamed, tuple(left_out)
-
-
-def _of_source(key: str) -> bool:
-    """Whether a tensor is of the source's BatchNorm in a domain-adapted network; the target's has plain names."""
-    return ".BN_S." in key or ".dsbn." in key
 
 
 def _with_neck(state: dict[str, Tensor], origin: str) -> dict[str, Tensor]:
@@ -271,6 +265,6 @@ def _hints(layout: str, backbone: str, state: Mapping[str, Tensor]) -> dict[str,
     }
     if layout == "backbone":
         del hints["MODEL.BACKBONE.LAST_STRIDE"], hints["MODEL.POOLING.NAME"]  # left to whoever trains on
-        if vit_name({key.removeprefix("backbone."): value for key, value in state.items()}):
+        if vit_name(below(state, "backbone.")):
             hints["MODEL.POOLING.NAME"] = "avg"
     return hints

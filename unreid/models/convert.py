@@ -21,7 +21,7 @@ from unreid.models.checkpoint_keys import (
 from unreid.models.domain_bn import fit_domains
 from unreid.models.pooling import GeneralizedMeanPooling
 from unreid.models.pretrained import best_prefix
-from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
+from unreid.models.weight_files import below, find_state, read_file, require_finite, unwrapped
 from unreid.utils.errors import UserError
 from unreid.utils.io import atomic_save
 
@@ -40,7 +40,6 @@ def convert_file(
 
     Args:
         source: file in a published layout, or of this project (a bare state dict of its networks included).
-        target: file to write.
         layout: layout of ``source`` if it is a published one; see ``convert_checkpoint``.
         to: "unreid", or the published layout to write.
         trust: unpickle ``source`` without limits; see ``read_file``.
@@ -89,7 +88,6 @@ def weights_for(content: Any, model: nn.Module, origin: str | Path = "the file")
     Args:
         content: what ``read_file`` returned, with this project's names or in a published layout.
         model: the configured ``EmbeddingModel``.
-        origin: name of the file for messages.
 
     Raises:
         UserError: unknown layout, or the file needs another config.
@@ -162,7 +160,7 @@ def _on_own_grid(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tens
     adapt = getattr(model.backbone, "adapt_state_dict", None) if hasattr(model, "backbone") else None
     if adapt is None:
         return weights
-    own = {key.removeprefix("backbone."): value for key, value in weights.items() if key.startswith("backbone.")}
+    own = below(weights, "backbone.")
     rest = {key: value for key, value in weights.items() if not key.startswith("backbone.")}
     return {f"backbone.{key}": value for key, value in adapt(own).items()} | rest
 
@@ -222,7 +220,7 @@ def _without_holder(state: dict[str, Tensor]) -> dict[str, Tensor]:
     )
     if not holder or any(key.startswith(_OWN) for key in state):
         return {key: value for key, value in state.items() if key != "n_averaged"}
-    return {key.removeprefix(holder): value for key, value in state.items() if key.startswith(holder)}
+    return below(state, holder)
 
 
 def _custom(state: dict[str, Tensor], model: nn.Module, origin: str | Path) -> dict[str, Tensor]:
@@ -230,7 +228,7 @@ def _custom(state: dict[str, Tensor], model: nn.Module, origin: str | Path) -> d
     target = model.state_dict()
     plain = unwrapped(state, origin)
     prefix = best_prefix(plain, target)
-    found = {key.removeprefix(prefix): value for key, value in plain.items() if key.startswith(prefix)}
+    found = below(plain, prefix)
     if not any(key in target for key in found):
         raise UserError(
             f"The tensor names of {origin} (such as {next(iter(state))!r}) belong neither to the configured model "

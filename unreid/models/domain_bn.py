@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from unreid.models.batch_norm import ChunkedBatchNorm1d, ChunkedBatchNorm2d, _ChunkedBatchNorm
+from unreid.models.batch_norm import ChunkedBatchNorm1d, ChunkedBatchNorm2d, _ChunkedBatchNorm, twin_of
 from unreid.utils.errors import UserError
 
 SOURCE = ".source."
@@ -107,12 +107,6 @@ def _layers(model: nn.Module) -> Iterator[_DomainBatchNorm]:
 
 def _split(layer: nn.Module) -> _DomainBatchNorm:
     """The two-domain twin of a layer: the target keeps its parameter and buffer objects, the source gets copies."""
-    assert isinstance(layer, _BatchNorm)
-    twin = _KINDS[type(layer)](layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
-    twin.source = copy.deepcopy(layer)
-    twin.weight, twin.bias = layer.weight, layer.bias
-    twin.running_mean, twin.running_var = layer.running_mean, layer.running_var
-    twin.num_batches_tracked = layer.num_batches_tracked
-    twin.chunks = getattr(layer, "chunks", 1)
-    twin.train(layer.training)
+    twin = twin_of(layer, _KINDS, getattr(layer, "chunks", 1))
+    twin.source = copy.deepcopy(layer)  # type: ignore[assignment]
     return twin

@@ -21,10 +21,16 @@ from unreid.models.part_heads import PartHeads
 from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.settings import settings
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
 
+HEAD = (
+    *("EMBED_DIM", "EMBED_BIAS", "DROPOUT", "DROPOUT_POSITION", "BN_BIAS", "NECK_RELU", "FRAME_POOL", "PARTS"),
+    *("STANDARDIZE", "FREEZE_AT"),
+)
+"""Keys of ``MODEL`` that are arguments of the model."""
 FREEZE_STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -119,7 +125,6 @@ class EmbeddingModel(nn.Module):
         """Builds the model that ``cfg.MODEL`` describes.
 
         Args:
-            cfg: whole config.
             num_classes: training samples, for the classifier; used if ``MODEL.CLASSIFIER``.
             pretrained: obey ``MODEL.BACKBONE.PRETRAIN``; False skips it where a checkpoint is loaded anyway.
         """
@@ -130,21 +135,7 @@ class EmbeddingModel(nn.Module):
             raise UserError(
                 f"MODEL.POOLING.NAME gem drops the negative values of {node.BACKBONE.NAME}: set MODEL.POOLING.NAME avg."
             )
-        model = cls(
-            backbone,
-            pooling,
-            embed_dim=node.EMBED_DIM,
-            embed_bias=node.EMBED_BIAS,
-            dropout=node.DROPOUT,
-            dropout_position=node.DROPOUT_POSITION,
-            bn_bias=node.BN_BIAS,
-            neck_relu=node.NECK_RELU,
-            frame_pool=node.FRAME_POOL,
-            num_classes=num_classes if node.CLASSIFIER else 0,
-            parts=node.PARTS,
-            standardize=node.STANDARDIZE,
-            freeze_at=node.FREEZE_AT,
-        )
+        model = cls(backbone, pooling, num_classes=num_classes if node.CLASSIFIER else 0, **settings(node, *HEAD))
         if node.SYNC_BN and node.BN_CHUNKS > 1:
             raise UserError("MODEL.SYNC_BN and MODEL.BN_CHUNKS > 1 exclude each other: switch one of them off.")
         if node.SYNC_BN:

@@ -27,7 +27,9 @@ def set_memory_format(model: nn.Module, *, channels_last: bool, compiled: bool =
     if channels_last or compiled:
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and _overruns(module):
-                _thin_first(module)
+                # Every stride-th pixel is taken before the convolution instead of inside it: the same values.
+                module.register_forward_pre_hook(partial(_thin, stride=module.stride))
+                module.stride = (1, 1)
     return model
 
 
@@ -36,12 +38,6 @@ def _overruns(convolution: nn.Conv2d) -> bool:
     padded = convolution.padding not in ((0, 0), "valid")  # oneDNN then takes another kernel
     few = convolution.in_channels // convolution.groups < ONEDNN_BLOCK
     return strided_pointwise and not padded and few and convolution.weight.device.type == "cpu"
-
-
-def _thin_first(convolution: nn.Conv2d) -> None:
-    """Takes every stride-th pixel before the convolution instead of inside it, which gives the same values."""
-    convolution.register_forward_pre_hook(partial(_thin, stride=convolution.stride))
-    convolution.stride = (1, 1)
 
 
 def _thin(_: nn.Module, images: tuple[Tensor], *, stride: tuple[int, ...]) -> tuple[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def read_onnx(path: str | Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for node in graph.node:
         module = _module_name(node.name)
-        for leaf, given in _given(node):
+        for leaf, given in zip(_LAYERS.get(node.op_type, ()), list(node.input)[1:]):
             if given not in constants:
                 continue
             name = given if given.endswith(f".{leaf}") else f"{module}.{leaf}"
@@ -76,11 +75,6 @@ def _graph(path: str | Path) -> Any:
         return onnx.load(str(path), load_external_data=False).graph
     except Exception as error:  # the decoder of protobuf has exceptions of its own
         raise UserError(f"{path} is not an ONNX file, or it is damaged ({type(error).__name__}).") from None
-
-
-def _given(node: Any) -> Iterator[tuple[str, str]]:
-    """(name in PyTorch, name of the input) of a layer's weights."""
-    return zip(_LAYERS.get(node.op_type, ()), list(node.input)[1:])
 
 
 def _stored_transposed(node: Any, leaf: str) -> bool:

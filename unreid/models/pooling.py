@@ -56,7 +56,6 @@ class AveragePooling(Pooling):
     """Mean over the positions of a band."""
 
     def pool(self, maps: Tensor) -> Tensor:
-        """See :class:`Pooling`."""
         return F.adaptive_avg_pool2d(maps, (self.stripes, 1))
 
 
@@ -65,7 +64,6 @@ class MaxPooling(Pooling):
     """Maximum over the positions of a band."""
 
     def pool(self, maps: Tensor) -> Tensor:
-        """See :class:`Pooling`."""
         return F.adaptive_max_pool2d(maps, (self.stripes, 1))
 
 
@@ -74,7 +72,6 @@ class AverageMaxPooling(Pooling):
     """Sum of mean and maximum."""
 
     def pool(self, maps: Tensor) -> Tensor:
-        """See :class:`Pooling`."""
         return F.adaptive_avg_pool2d(maps, (self.stripes, 1)) + F.adaptive_max_pool2d(maps, (self.stripes, 1))
 
 
@@ -94,7 +91,6 @@ class GeneralizedMeanPooling(Pooling):
         self.eps = eps
 
     def pool(self, maps: Tensor) -> Tensor:
-        """See :class:`Pooling`."""
         powered = maps.clamp(min=self.eps).pow(self.p)
         return F.adaptive_avg_pool2d(powered, (self.stripes, 1)).pow(1.0 / self.p)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unreid.models.base import find_backbone
 from unreid.models.folded_norms import unfold
-from unreid.models.weight_files import find_state, read_file, require_finite, unwrapped
+from unreid.models.weight_files import below, find_state, read_file, require_finite, unwrapped
 from unreid.utils.distributed import barrier, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.pixels import TIMM
@@ -63,8 +63,6 @@ def load_pretrained(
     """Fills a backbone with start weights and logs what was loaded.
 
     Args:
-        backbone: filled in place.
-        name: its registered name.
         version: published weights to take when there is no ``path``.
         path: weight file: torchvision, timm, IBN-Net, MoCo, DINO and similar layouts.
         min_match: share of the backbone's tensors that must be found.
@@ -93,7 +91,7 @@ def fill_backbone(
     """
     network = getattr(backbone, "inner", backbone)
     prefix = best_prefix(state, network.state_dict())
-    stripped = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    stripped = below(state, prefix)
     readings = [stripped, *getattr(backbone, "translations", lambda _: ())(state)]
     compared: list[tuple[LoadReport, dict[str, Tensor]]] = []
     for reading in readings:

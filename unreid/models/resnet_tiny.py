@@ -45,7 +45,6 @@ class TinyResNet(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def stages(self) -> dict[str, list[nn.Module | nn.Parameter]]:
-        """See :class:`unreid.models.base.Backbone`."""
         return residual_stages(self)
 
 

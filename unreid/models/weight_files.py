@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unreid.models.onnx_file import read_onnx
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.shipped_weights import locate_weights
 from unreid.utils.torch_file import read_torch
 
@@ -23,6 +24,11 @@ OWN_FORMAT = "unreid"
 
 WRAPPERS = ("module", "_orig_mod")
 """What DataParallel and ``torch.compile`` put into tensor names, at the front or where they wrap a part."""
+
+
+def below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The entries whose names begin with ``prefix``, without it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def read_file(path: str | Path, *, trust: bool = False) -> Any:
@@ -51,12 +57,9 @@ def read_safetensors(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, a damaged one, or the package safetensors is missing.
     """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise UserError(
-            f"{path} needs the package safetensors, which is not installed: install it, or save the file as .pth."
-        ) from None
+    require_packages(path, "safetensors", way_out="install it, or save the file as .pth")
+    from safetensors import SafetensorError, safe_open
+
     if not Path(path).is_file():
         raise UserError(f"There is no weight file {path}.")
     try:

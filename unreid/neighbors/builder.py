@@ -14,6 +14,7 @@ from unreid.structures import PairGraph
 from unreid.utils.arrays import ArrayLike, as_features, as_integers
 from unreid.utils.distributed import get_world_size
 from unreid.utils.registry import Registry
+from unreid.utils.settings import settings
 
 JACCARD, CAMERA_JACCARD = "jaccard", "ca_jaccard"
 
@@ -67,22 +68,13 @@ class PairGraphBuilder:
 
     @classmethod
     def from_config(cls, cfg: Any) -> PairGraphBuilder:
-        """Reads ``CLUSTER.{METRIC,K1,K2,K1_INCLUDES_SELF,KNN.BACKEND,CA.*}``."""
-        node, cameras = cfg.CLUSTER, cfg.CLUSTER.CA
+        node = cfg.CLUSTER
+        sizes = ("K1_INTRA", "K1_INTER", "K2_INTRA", "K2_INTER", "CKRNN", "CLQE")
         return cls(
-            metric=METRICS.spelt(node.METRIC),
-            k1=node.K1,
-            k2=node.K2,
-            k1_includes_self=node.K1_INCLUDES_SELF,
+            METRICS.spelt(node.METRIC),
+            **settings(node, "K1", "K2", "K1_INCLUDES_SELF"),
             knn_backend=KNN_BACKENDS.spelt(node.KNN.BACKEND),
-            cameras=CameraNeighbors(
-                k1_intra=cameras.K1_INTRA,
-                k1_inter=cameras.K1_INTER,
-                k2_intra=cameras.K2_INTRA,
-                k2_inter=cameras.K2_INTER,
-                ckrnn=cameras.CKRNN,
-                clqe=cameras.CLQE,
-            ),
+            cameras=CameraNeighbors(**settings(node.CA, *sizes)),
         )
 
     def __call__(

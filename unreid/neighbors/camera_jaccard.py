@@ -9,6 +9,7 @@ section 3.3). Everything after that is the sparse Jaccard distance of :mod:`unre
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,12 +46,10 @@ def camera_jaccard_graph(
     tol: float = 1e-6,
     backend: str = "auto",
     lists: CameraLists | None = None,
-    neighbors: tuple[Tensor, Tensor] | None = None,
     knn_backend: str = "torch",
-    seed: int = 0,
     share: Share = ALONE,
 ) -> PairGraph:
-    """All pairs with CA-Jaccard distance up to ``radius + tol``.
+    """All pairs with CA-Jaccard distance up to ``radius + tol``, on the device of the features.
 
     Args:
         features: (N, D), unit rows as published; weights are a softmax of ``2 <x, y> - 2``.
@@ -60,15 +59,9 @@ def camera_jaccard_graph(
             in its first round, then 2 and 4); 0 takes none of it.
         ckrnn: False (ablation): the plain reciprocal sets of ``k1``.
         clqe: False (ablation): the plain query expansion over ``k2`` neighbours.
-        radius, tol, backend: see :func:`~unreid.neighbors.jaccard.jaccard_graph`.
+        radius, tol, backend, knn_backend, share: see :func:`~unreid.neighbors.jaccard.jaccard_graph`.
         lists: what :func:`~unreid.neighbors.camera_lists.camera_lists` returns for these features, of widths
             ``list_widths(...)`` or more, to skip the search.
-        neighbors: plain lists for the ablations, as :func:`unreid.neighbors.knn` returns them.
-        knn_backend, seed: of the search.
-        share: see :func:`~unreid.neighbors.jaccard.jaccard_graph`.
-
-    Returns:
-        The graph, on the device of the features.
 
     Raises:
         UserError: an unknown backend, a radius not below 1, or sizes below what they can be.
@@ -76,43 +69,35 @@ def camera_jaccard_graph(
     """
     check_radius(radius)
     features = as_features(features)
-    n = len(features)
+    n, parts, span = len(features), backend_of(backend, features.device), share.span(len(features))
     camids = as_integers(camids, "camids", n).to(features.device)
-    parts = backend_of(backend, features.device)
-    if min(k1_intra, k1_inter) < 1 or min(k2_intra, k2_inter) < 0 or k2_intra + k2_inter < 1:
-        raise UserError(
-            "CLUSTER.CA.K1_INTRA and K1_INTER must be at least 1, K2_INTRA and K2_INTER at least 0 and not both 0."
-        )
     single = bool((camids == camids[0]).all())
     if single and (ckrnn or clqe):
         logger.warning("all %d samples come from one camera: CA-Jaccard uses neighbours of the own camera alone", n)
+    aware: Any = lists
+    widths = list_widths(k1_intra, k1_inter, k2_intra, k2_inter)
     if (ckrnn or clqe) and lists is None:
-        widths = list_widths(k1_intra, k1_inter, k2_intra, k2_inter)
-        lists = camera_lists(features, camids, *widths, backend=knn_backend, seed=seed)
-    if not (ckrnn and clqe) and neighbors is None:
-        width = min(n, k2 if ckrnn else k1 + 1)
-        neighbors = knn(features, width, backend=knn_backend, seed=seed)
-    span = share.span(n)
-    if ckrnn:
-        assert lists is not None
-        rows = _camera_supports(features, lists, min(k1_intra + 1, n), 0 if single else min(k1_inter + 1, n), span)
+        aware = camera_lists(features, camids, *widths, backend=knn_backend)
+    plain = None if ckrnn and clqe else knn(features, min(n, k2 if ckrnn else k1 + 1), backend=knn_backend)
+    if plain is None or ckrnn:
+        rows = _camera_supports(features, aware, min(k1_intra + 1, n), 0 if single else min(k1_inter + 1, n), span)
     else:
-        assert neighbors is not None
-        width, half, _ = list_sizes(n, k1, 1, False)
-        rows = support_weights(features, neighbors[0][:, :width], neighbors[1][:, :width], half, span)
+        rows = support_weights(features, *plain, list_sizes(n, k1, 1, False)[1], span)
     rows = share.join_rows(rows)
-    if clqe:
-        assert lists is not None
-        taken = torch.cat([lists.intra[:, :k2_intra], lists.inter[:, : 0 if single else k2_inter]], dim=1)
-        rows = share.join_rows(parts.mean_rows(rows, taken[slice(*span)])) if taken.shape[1] else rows
-    elif k2 > 1:
-        assert neighbors is not None
-        rows = share.join_rows(parts.mean_rows(rows, neighbors[1][slice(*span), :k2]))
+    if plain is None or clqe:
+        taken = torch.cat([aware.intra[:, :k2_intra], aware.inter[:, : 0 if single else k2_inter]], dim=1)
+    else:
+        taken = plain[1][:, : k2 if k2 > 1 else 0]
+    rows = share.join_rows(parts.mean_rows(rows, taken[slice(*span)])) if taken.shape[1] else rows
     return graph_of_rows(rows, parts, radius, tol, share)
 
 
 def list_widths(k1_intra: int, k1_inter: int, k2_intra: int, k2_inter: int) -> tuple[int, int]:
-    """Widths of the lists that :func:`camera_jaccard_graph` needs: of the own camera, of the others."""
+    """Widths of the lists that :func:`camera_jaccard_graph` needs: of the own camera, of the others; checks sizes."""
+    if min(k1_intra, k1_inter) < 1 or min(k2_intra, k2_inter) < 0 or k2_intra + k2_inter < 1:
+        raise UserError(
+            "CLUSTER.CA.K1_INTRA and K1_INTER must be at least 1, K2_INTRA and K2_INTER at least 0 and not both 0."
+        )
     return max(k1_intra + 1, k2_intra), max(k1_inter + 1, k2_inter)
 
 

@@ -61,7 +61,6 @@ def jaccard_graph(
 
     Args:
         features: (N, D). Rows are taken as they are; weights are then a softmax of ``2 <x, y> - 2``.
-        k1: neighbourhood size.
         k2: size of the local query expansion; 1 switches it off.
         k1_includes_self: neighbour lists of k1 entries, self among them (Cluster Contrast, ISE, CDSM, AuxUSL); else of
             k1 + 1 (3C).
@@ -71,7 +70,6 @@ def jaccard_graph(
         backend: "scipy", "torch", or "auto" (scipy on a CPU, torch elsewhere).
         neighbors: (distance, index) as :func:`unreid.neighbors.knn` returns them, at least as wide as the lists, to
             skip the search; they must belong to ``features`` (after normalisation).
-        normalize: L2-normalise the rows first.
         knn_backend, seed: of the search.
         share: with several processes, which all call this with the same ``neighbors``: each makes its part of the
             graph, and all get the whole.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from unreid.neighbors.builder import CAMERA_JACCARD, JACCARD, METRICS, Metric
@@ -12,8 +14,6 @@ from unreid.neighbors.metric import metric_graph
 from unreid.structures import PairGraph
 from unreid.utils.errors import UserError
 
-Lists = tuple[Tensor, Tensor]
-
 
 @METRICS.register(JACCARD)
 class Jaccard(Metric):
@@ -21,60 +21,31 @@ class Jaccard(Metric):
 
     shared = True
 
-    def lists(self, features: Tensor, camids: Tensor | None, round: int) -> Lists:
+    def _common(self) -> dict[str, Any]:
+        return {name: getattr(self.settings, name) for name in ("k1", "k2", "tol", "backend", "knn_backend")}
+
+    def lists(self, features: Tensor, camids: Tensor | None, round: int) -> Any:
         width = list_width(self.settings.k1, self.settings.k1_includes_self)
         return self.settings.search_share(features, width, self.share)
 
-    def graph(
-        self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: Lists | None
-    ) -> PairGraph:
-        built = self.settings
-        return jaccard_graph(
-            features,
-            k1=built.k1,
-            k2=built.k2,
-            k1_includes_self=built.k1_includes_self,
-            radius=radius,
-            tol=built.tol,
-            backend=built.backend,
-            neighbors=lists,
-            knn_backend=built.knn_backend,
-            share=self.share,
-        )
+    def graph(self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: Any) -> PairGraph:
+        own = {"k1_includes_self": self.settings.k1_includes_self, "neighbors": lists}
+        return jaccard_graph(features, radius=radius, share=self.share, **own, **self._common())
 
 
 @METRICS.register(CAMERA_JACCARD)
-class CameraJaccard(Metric):
+class CameraJaccard(Jaccard):
     """Jaccard distance with neighbours of the own and of other cameras kept apart (Chen et al., CVPR 2024)."""
 
-    shared = True
-
-    def lists(self, features: Tensor, camids: Tensor | None, round: int) -> CameraLists:
+    def lists(self, features: Tensor, camids: Tensor | None, round: int) -> Any:
         widths, queries = self.settings.cameras.at(round).widths, self.share.rows(len(features), features.device)
         part = camera_lists(features, _known(camids), *widths, queries=queries, backend=self.settings.knn_backend)
         return CameraLists(*(self.share.join(getattr(part, name)) for name in CameraLists.__dataclass_fields__))
 
-    def graph(
-        self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: CameraLists | None
-    ) -> PairGraph:
-        built, cameras = self.settings, self.settings.cameras.at(round)
+    def graph(self, features: Tensor, radius: float, camids: Tensor | None, round: int, lists: Any) -> PairGraph:
+        sizes = {name: value for name, value in vars(self.settings.cameras.at(round)).items() if name != "k2_first"}
         return camera_jaccard_graph(
-            features,
-            _known(camids),
-            k1_intra=cameras.k1_intra,
-            k1_inter=cameras.k1_inter,
-            k2_intra=cameras.k2_intra,
-            k2_inter=cameras.k2_inter,
-            ckrnn=cameras.ckrnn,
-            clqe=cameras.clqe,
-            k1=built.k1,
-            k2=built.k2,
-            radius=radius,
-            tol=built.tol,
-            backend=built.backend,
-            lists=lists,
-            knn_backend=built.knn_backend,
-            share=self.share,
+            features, _known(camids), radius=radius, lists=lists, share=self.share, **sizes, **self._common()
         )
 
 

@@ -79,9 +79,7 @@ def weave(rng: np.random.Generator, pattern: int, main: Colour, accent: Colour, 
     """Cloth of one person.
 
     Args:
-        rng: the identity's stream.
         pattern: row of :data:`PATTERNS`.
-        main, accent: colours.
         jacket: colour of the shirt that shows through an open jacket, or None.
 
     Returns:

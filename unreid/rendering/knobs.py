@@ -20,7 +20,6 @@ class WorldKnobs:
     """Everything that decides what a world looks like; equal knobs give equal files.
 
     Attributes:
-        seed: world seed.
         train_ids, test_ids: identities of the two halves; raising them leaves the existing images as they are.
         cameras: number of cameras C.
         cameras_per_id: fewest and most cameras an identity is seen in (cut to C).

@@ -27,7 +27,6 @@ def image_plan(knobs: WorldKnobs, folders: tuple[str, str, str], name_of: NameOf
     The first image of a test identity in a camera is a query; its other images, distractors and junk are gallery.
 
     Args:
-        knobs: the world.
         folders: of train, query and gallery.
         name_of: names the file of an image.
 
@@ -232,7 +231,6 @@ def render_layout(
         ids: training identities, and as many test identities.
         cameras: number of cameras; None: 6, or what the dataset has if that is less.
         images: images of an identity in a camera (video: of a tracklet).
-        seed: world seed.
         size: (height, width) in pixels.
         workers: rendering processes; None: as many as pay.
 

@@ -12,7 +12,6 @@ def paint_occluder(canvas: Canvas, uniform: np.ndarray) -> None:
     """Paints a low wall (40 %), a pole (30 %) or a passer-by at the side (30 %), in place.
 
     Args:
-        canvas: the picture.
         uniform: six numbers in [0, 1): kind, colour, shade, size, place, skin.
     """
     kind, colour, shade, size, place, skin = (float(u) for u in uniform)

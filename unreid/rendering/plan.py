@@ -15,7 +15,6 @@ class Roll:
     """The pictures of one passage and where they go.
 
     Attributes:
-        passage: what to render.
         targets: per image the relative paths (with ``/``) it is written to; most have one.
     """
 
@@ -32,7 +31,6 @@ class Plan:
     """A whole dataset folder.
 
     Attributes:
-        rolls: all pictures.
         extra: further files (lists, tables), relative path -> content.
         meta: what ``world.json`` says beside seed, knobs and version.
     """

@@ -38,9 +38,6 @@ def render(knobs: WorldKnobs, plan: Plan, folder: Path, *, layout: str, workers:
     file locks; elsewhere they may work twice, and the first to finish wins.
 
     Args:
-        knobs: the world.
-        plan: its files.
-        folder: where they go.
         layout: name of the layout, recorded in ``world.json``.
         workers: rendering processes; None: one a core, fewer for few images.
 

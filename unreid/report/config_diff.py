@@ -19,7 +19,11 @@ def config_diff(facts: Facts) -> Section:
         for title, rows in _groups(facts.settings):
             parts.append(_table(title, rows))
     if facts.environment:
-        lines = [[key, _text(value)] for key, value in facts.environment.items() if key not in ("origins", "packages")]
+        lines = [
+            [key, "–" if value is None else str(value)]
+            for key, value in facts.environment.items()
+            if key not in ("origins", "packages")
+        ]
         lines += [[key, value] for key, value in (facts.environment.get("packages") or {}).items()]
         inside = table(["", "value"], lines, caption="Machine and versions", numbers=False)
         parts.append(tag("details", tag("summary", "Machine, command and versions"), inside))
@@ -49,7 +53,3 @@ def _file(origin: str) -> str:
 def _table(title: str, settings: list[Setting]) -> Html:
     rows = [[tag("code", one.key), tag("code", one.value), tag("code", one.default)] for one in settings]
     return table(["key", "value", "default"], list(rows), caption=title, numbers=False)
-
-
-def _text(value: object) -> str:
-    return "–" if value is None else str(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from unreid.structures import Tracklet
+from unreid.structures import Tracklet, camids_of
 
 if TYPE_CHECKING:
     from unreid.evaluation.metrics import RankingResult
@@ -19,7 +19,6 @@ class Samples:
     """A list of N crops (or clips), perhaps a sample of a longer list.
 
     Attributes:
-        tracklets: the records.
         features: float32 (N, D), on the CPU.
         whole: length of the list they were taken from.
         labels: int64 (N,), pseudo labels, -1 outlier; None where there are none.
@@ -38,7 +37,7 @@ class Samples:
     @property
     def camids(self) -> np.ndarray:
         """int64 (N,), cameras from 0."""
-        return np.array([tracklet.camid for tracklet in self.tracklets], dtype=np.int64)
+        return camids_of(self.tracklets)
 
     @property
     def paths(self) -> list[str]:
@@ -51,9 +50,6 @@ class TestSide:
     """A test set: its queries, its gallery, and how well the one finds the other.
 
     Attributes:
-        name: of the dataset.
-        query, gallery: with identities.
-        ranking: of the queries.
         same_camera: whether gallery crops of the query's identity and camera count (they do without camera labels).
     """
 
@@ -85,10 +81,7 @@ class Facts:
 
     Attributes:
         folder: of the run, as the user named it.
-        method: name of the method.
         labelling: what its rounds begin with: "clustering" or "merging".
-        clusterer: name of the clusterer.
-        datasets: names of what it trained on.
         state: what became of it: "finished", ...
         settings: what differs from the defaults.
         environment: what the run wrote down about its machine.
@@ -97,9 +90,6 @@ class Facts:
         rounds: rows of ``rounds.csv``, numbers only.
         metrics: rows of ``metrics.jsonl``.
         eps: DBSCAN's radius, where the run has one.
-        has_cameras: camera labels are real.
-        train: a sample of the training list.
-        test: the first test set.
         sweep: (eps, measures) of clusterings of ``train``.
         activation: (path, uint8 (H, W, 3) picture with the map over it).
         missing: part -> the sentence that says why it is not there.

@@ -21,10 +21,8 @@ class Cluster:
     """A cluster as it is shown.
 
     Attributes:
-        name: its number.
         members: int64, positions in the samples, the surest first.
         silhouette: mean over its members, -1 to 1; low: another cluster is as near.
-        cameras: cameras of its members.
         evenness: entropy of its cameras, in nats.
         purity: share of the most frequent identity among members whose identity is known; None: nobody knows.
     """

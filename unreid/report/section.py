@@ -14,7 +14,6 @@ class Section:
     Attributes:
         name: of its anchor.
         title: heading, also in the list of contents.
-        body: HTML.
         style: of the page's head.
     """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 import tempfile
@@ -15,7 +13,7 @@ from unreid.constraints.review_file import COLUMNS, NOISE, SPEAKS_FOR, read_deci
 from unreid.review.crops import CropSet
 from unreid.review.session import Session
 from unreid.utils.errors import UserError
-from unreid.utils.writing import atomic_write_bytes, writing
+from unreid.utils.writing import atomic_write_bytes, csv_text, writing
 from unreid.workbench import IdentityTable
 from unreid.workbench.identity_table import NO_IDENTITY
 
@@ -44,12 +42,8 @@ def export_answers(path: str | Path, store: Path) -> int:
         answers written.
     """
     decisions = read_decisions(store)
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    for one in decisions:
-        rows.writerow((one.first, one.second, one.verdict, SPEAKS_FOR[one.whole]))
-    atomic_write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    rows = [(one.first, one.second, one.verdict, SPEAKS_FOR[one.whole]) for one in decisions]
+    atomic_write_bytes(path, csv_text([COLUMNS, *rows]).encode("utf-8", "surrogateescape"))
     return len(decisions)
 
 

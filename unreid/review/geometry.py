@@ -18,16 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from unreid.review.neighbours import near_lists
+from unreid.review.shapes import Shape, backwards, best_label, distance
 
 SUGGESTED = 10  # clusters kept as neighbours of a cluster
 PRIOR = 2.0  # members of average width that every cluster is given, so that a small one is not sure
 WIDE = 0.35  # taken off, so that half of the answers are yes where the doubt of a merge is as high
-_ROUNDS = 10  # of 2-means
 _ROWS = 16384  # crops whose neighbours are looked at at once
 
 
@@ -61,23 +60,17 @@ class Geometry:
         self.cameras = cameras
         self.judged = {} if judged is None else judged
         self._near = near_lists(self.rows, kept)
-        self._back, self._start = _backwards(self._near)
+        self._back, self._start = backwards(self._near)
         order = np.argsort(labels, kind="stable")
         values, first = np.unique(labels[order], return_index=True)
         parts = np.split(order, first[1:])
         self.members = {int(value): part for value, part in zip(values, parts) if value >= 0}
-        self._means: dict[int, np.ndarray] = {}
-        self._widths: dict[int, float] = {}  # sum of the members' distances to the mean
-        self._views: dict[int, frozenset[int]] = {}
-        self._halves: dict[int, np.ndarray] = {}
-        self._shared: dict[int, float] = {}
-        self._found: dict[int, list[tuple[int, float]]] = {}
-        self._settled: dict[int, bool] = {}  # whether the halves were compared
+        self._shapes: dict[int, Shape] = {}
         self._strange = np.zeros(len(self.rows), dtype=np.float32)  # doubt of every crop
         self._better = np.full(len(self.rows), -1, dtype=np.int64)  # and the cluster it may belong to
         for identity in self.members:
             self._measure(identity)
-        self._width = sum(self._widths.values()) / max(sum(map(len, self.members.values())), 1)
+        self._width = sum(shape.width for shape in self._shapes.values()) / max(sum(map(len, self.members.values())), 1)
         self._size = sum(map(len, self.members.values())) / max(len(self.members), 1)
         for identity in self.members:
             self._look_around(identity)
@@ -93,25 +86,25 @@ class Geometry:
 
     def part_doubt(self, identity: int) -> float:
         """That the most likely neighbour is the same identity; 0 without one."""
-        found = self._found[identity]
+        found = self._shapes[identity].found
         return found[0][1] if found else 0.0
 
     def split_doubt(self, identity: int) -> float:
         """That the cluster is two identities; 0 where a person has judged its halves."""
-        size = len(self.members[identity])
-        if size < 4 or self._settled[identity]:
+        size, shape = len(self.members[identity]), self._shapes[identity]
+        if size < 4 or shape.settled:
             return 0.0
-        width = (self._widths[identity] + PRIOR * self._width) / (size + PRIOR) / max(self._width, 1e-6)
+        width = (shape.width + PRIOR * self._width) / (size + PRIOR) / max(self._width, 1e-6)
         large = math.log(size) / math.log(max(self._size, 2.0))
-        return float(np.clip(width * large * (self._shared[identity] + 0.2) / 1.2 - WIDE, 0.0, 1.0))
+        return float(np.clip(width * large * (shape.shared + 0.2) / 1.2 - WIDE, 0.0, 1.0))
 
     def neighbours(self, identity: int) -> list[tuple[int, float]]:
         """(identity, doubt) of the clusters that may be this one, the most likely first; at most 10."""
-        return self._found[identity]
+        return self._shapes[identity].found
 
     def halves(self, identity: int) -> np.ndarray:
         """float32 (M,): on which side of the cluster a member lies: below 0 in the smaller half, by how much."""
-        return self._halves[identity]
+        return self._shapes[identity].halves
 
     def medoid(self, crops: np.ndarray) -> int:
         """The crop nearest to the mean of some crops."""
@@ -136,8 +129,8 @@ class Geometry:
         others = [other for other, _ in self.nearest(crops, identity)]
         if len(crops) == 1 or not others:
             return np.zeros(len(crops), dtype=np.float32)
-        own = _distance(rows, self._means[identity][None])[:, 0] * (len(crops) / (len(crops) - 1))
-        theirs = _distance(rows, np.stack([self._means[other] for other in others])).min(axis=1)
+        own = distance(rows, self._shapes[identity].mean[None])[:, 0] * (len(crops) / (len(crops) - 1))
+        theirs = distance(rows, np.stack([self._shapes[other].mean for other in others])).min(axis=1)
         return np.maximum(0, 1 - own / np.maximum(theirs, 1e-6)).astype(np.float32)
 
     def nearest(self, crops: np.ndarray, besides: int | None = None) -> list[tuple[int, float]]:
@@ -151,18 +144,16 @@ class Geometry:
         shares = {int(values[place]): float(counts[place] / len(found)) for place in order}
         shares.pop(-1 if besides is None else besides, None)
         best = list(shares.items())[:SUGGESTED]
-        if len(best) < SUGGESTED and self._means:
-            identities = [identity for identity in self._means if identity != besides and identity not in shares]
-            if identities:
-                means = np.stack([self._means[identity] for identity in identities])
-                distance = _distance(self.rows[crops].mean(axis=0, keepdims=True), means)[0]
-                for place in np.argsort(distance, kind="stable")[: SUGGESTED - len(best)]:
-                    best.append((identities[place], 0.0))
+        more = [identity for identity in self._shapes if identity != besides and identity not in shares]
+        if len(best) < SUGGESTED and more:
+            means = np.stack([self._shapes[identity].mean for identity in more])
+            far = distance(self.rows[crops].mean(axis=0, keepdims=True), means)[0]
+            best += [(more[place], 0.0) for place in np.argsort(far, kind="stable")[: SUGGESTED - len(best)]]
         return best
 
     def closeness(self, crops: np.ndarray) -> np.ndarray:
         """float32 (M,): share of every crop's nearest neighbours that lies in the cluster with most of them."""
-        return _best_label(self.labels[self._near[crops]])[0]
+        return best_label(self.labels[self._near[crops]])[0]
 
     # --------------------------------------------------------------------------------------------- changes
 
@@ -177,20 +168,21 @@ class Geometry:
             identities whose doubt, size or neighbours may have changed; those that are gone are not among them.
         """
         touched = {identity for identity in touched if identity >= 0}
-        around = {other for identity in touched & self._found.keys() for other, _ in self._found[identity]}
+        around = {other for identity in touched & self._shapes.keys() for other, _ in self._shapes[identity].found}
         # Lists are cut off at ten: a cluster may name another that does not name it.
-        around |= {other for other, named in self._found.items() if any(one in touched for one, _ in named)}
+        around |= {other for other, shape in self._shapes.items() if any(one in touched for one, _ in shape.found)}
         for identity in touched:
             members = np.flatnonzero(self.labels == identity)
             if len(members):
                 self.members[identity] = members
                 self._measure(identity)
             else:
-                self._forget(identity)
+                self.members.pop(identity, None)
+                self._shapes.pop(identity, None)
         again = touched & self.members.keys()
         found = {identity: self._look_around(identity) for identity in sorted(again)}
         for other in around - touched:  # who was a neighbour and is none any more
-            if any(one in touched and other not in found.get(one, ()) for one, _ in self._found[other]):
+            if any(one in touched and other not in found.get(one, ()) for one, _ in self._shapes[other].found):
                 self._look_around(other)
         for identity, values in found.items():
             around |= values.keys()
@@ -206,7 +198,7 @@ class Geometry:
 
     def _replace(self, identity: int, other: int, value: float) -> None:
         """Puts a new doubt into the list of a cluster that did not change itself."""
-        before = self._found[identity]
+        before = self._shapes[identity].found
         kept = [pair for pair in before if pair[0] != other]
         if len(before) == SUGGESTED and len(kept) < SUGGESTED and value <= before[-1][1]:
             self._look_around(identity)  # one that was left out may come before it now
@@ -214,29 +206,11 @@ class Geometry:
         if value > 0:
             kept.append((other, value))
         kept.sort(key=lambda pair: (-pair[1], pair[0]))
-        self._found[identity] = kept[:SUGGESTED]
-
-    def _forget(self, identity: int) -> None:
-        tables: tuple[dict[int, Any], ...] = (self.members, self._means, self._widths, self._views, self._halves)
-        for table in (*tables, self._shared, self._found, self._settled):
-            table.pop(identity, None)
+        self._shapes[identity].found = kept[:SUGGESTED]
 
     def _measure(self, identity: int) -> None:
         crops = self.members[identity]
-        rows = self.rows[crops]
-        mean = rows.mean(axis=0)
-        self._means[identity] = mean
-        self._widths[identity] = float(_distance(rows, mean[None]).sum())
-        side = _halve(rows)
-        self._halves[identity] = side
-        if self.cameras is None:
-            self._shared[identity] = 1.0
-            return
-        cameras = self.cameras[crops]
-        self._views[identity] = frozenset(cameras.tolist())
-        views = [np.bincount(cameras[part], minlength=int(cameras.max()) + 1) for part in (side < 0, side >= 0)]
-        shares = [view / max(int(view.sum()), 1) for view in views]
-        self._shared[identity] = float(np.minimum(*shares).sum())
+        self._shapes[identity] = Shape.of(self.rows[crops], None if self.cameras is None else self.cameras[crops])
 
     def _edges(self, identity: int) -> tuple[np.ndarray, np.ndarray]:
         """Identities whose crops are among the nearest of this cluster's, or the other way round, and how often."""
@@ -249,7 +223,7 @@ class Geometry:
 
     def _look_around(self, identity: int) -> dict[int, float]:
         """Measures the doubts about a cluster and its neighbours, and returns those of all of them; 0: judged."""
-        crops = self.members[identity]
+        crops, shape = self.members[identity], self._shapes[identity]
         values, counts = self._edges(identity)
         compared = self._compared(crops)
         known = {int(self.labels[other]) for _, other in compared}
@@ -259,9 +233,9 @@ class Geometry:
             share = min(1.0, count / (k * min(len(crops), len(self.members[other]))))
             found[other] = 0.0 if other in known else share * self._apart(identity, other)
         ordered = sorted((pair for pair in found.items() if pair[1] > 0), key=lambda pair: (-pair[1], pair[0]))
-        self._found[identity] = ordered[:SUGGESTED]
-        smaller = set(crops[self._halves[identity] < 0].tolist()) if compared else set()
-        self._settled[identity] = any(
+        shape.found = ordered[:SUGGESTED]
+        smaller = set(crops[shape.halves < 0].tolist()) if compared else set()
+        shape.settled = any(
             (crop in smaller) != (other in smaller) for crop, other in compared if self.labels[other] == identity
         )
         return found
@@ -271,7 +245,7 @@ class Geometry:
         home = self.labels[crops]
         near = self.labels[self._near[crops]]
         inside = near == home[:, None]
-        share, best = _best_label(np.where(inside, -1, near))
+        share, best = best_label(np.where(inside, -1, near))
         size = np.bincount(np.maximum(self.labels, 0), self.labels >= 0)[np.maximum(home, 0)]
         own = inside.sum(axis=1) / np.clip(size - 1, 1, max(self._near.shape[1], 1))
         doubt = np.clip(share - own, 0.0, 1.0).astype(np.float32)
@@ -289,56 +263,6 @@ class Geometry:
         """In (0, 1]: 1 for clusters of different cameras, or where no camera is known."""
         if self.cameras is None:
             return 1.0
-        a, b = self._views[one], self._views[other]
+        a, b = self._shapes[one].views, self._shapes[other].views
         shared = len(a & b) / min(len(a), len(b))
         return (1.1 - shared) / 1.1
-
-
-def _backwards(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Who has a row among its nearest, in CSR form: int64 (N * k,) and (N + 1,)."""
-    order = np.argsort(near, axis=None, kind="stable")
-    return order // max(near.shape[1], 1), np.searchsorted(near.ravel()[order], np.arange(len(near) + 1))
-
-
-def _best_label(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every row (M, k): the share of its most frequent label from 0 on, float32 (M,), and that label, else -1."""
-    labels = np.sort(labels, axis=1)
-    most = np.zeros(len(labels), dtype=np.float32)
-    best = np.full(len(labels), -1, dtype=np.int64)
-    run = np.zeros(len(labels), dtype=np.float32)
-    before = best
-    for column in labels.T:
-        run = np.where((column == before) & (column >= 0), run + 1, column >= 0)
-        best = np.where(run > most, column, best)
-        most, before = np.maximum(most, run), column
-    return most / max(labels.shape[1], 1), best
-
-
-def _halve(rows: np.ndarray) -> np.ndarray:
-    """float32 (M,): 2-means from the main axis; negative in the smaller half, 0 or more in the other."""
-    if len(rows) < 2:
-        return np.zeros(len(rows), dtype=np.float32)
-    centred = rows - rows.mean(axis=0)
-    axis = centred[(centred**2).sum(axis=1).argmax()]
-    for _ in range(_ROUNDS):
-        axis = centred.T @ (centred @ axis)
-        axis /= max(float(np.linalg.norm(axis)), 1e-12)
-    side = centred @ axis
-    for _ in range(_ROUNDS):
-        low = side < 0
-        if low.all() or not low.any():
-            break
-        a, b = centred[low].mean(axis=0), centred[~low].mean(axis=0)
-        following = centred @ (b - a) - (b @ b - a @ a) / 2
-        if np.array_equal(following < 0, low):
-            side = following
-            break
-        side = following
-    low = int((side < 0).sum())
-    return side if 2 * low <= len(rows) else np.where(side < 0, -side, np.minimum(-side, -1e-12))
-
-
-def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """float32 (R, C), Euclidean."""
-    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
-    return np.sqrt(np.maximum(squares, 0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import numpy as np
 import torch
 
 from unreid.neighbors.knn import knn
-from unreid.utils.npz import ArraysError, read_arrays
-from unreid.utils.writing import atomic_write_bytes, optional
+from unreid.utils.npz import ArraysError, read_arrays, write_arrays
+from unreid.utils.writing import optional
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +41,6 @@ def near_lists(rows: np.ndarray, kept: Path | None = None) -> np.ndarray:
     backend = "torch" if len(rows) <= EXACT else "faiss_ivf"
     near = knn(torch.from_numpy(content), wanted, backend=backend)[1].numpy()[:, 1:]
     if kept is not None:
-        buffer = io.BytesIO()
-        np.savez(buffer, near=near.astype(np.int32), rows=np.str_(digest))
         with optional("They are looked for again the next time."):
-            atomic_write_bytes(kept, buffer.getvalue())
+            write_arrays(kept, near=near.astype(np.int32), rows=np.str_(digest))
     return near

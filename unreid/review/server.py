@@ -42,7 +42,6 @@ class ReviewServer(ThreadingHTTPServer):
     """Serves one session until it is shut down.
 
     Args:
-        session: the review.
         port: 0 takes a free one.
 
     Attributes:

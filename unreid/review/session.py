@@ -33,10 +33,6 @@ class Session:
     """A set under review.
 
     All methods may be called from any thread; actions are done one after the other.
-
-    Args:
-        crops: the set.
-        store: its open store.
     """
 
     def __init__(self, crops: CropSet, store: Store) -> None:

@@ -5,7 +5,7 @@ Torch is imported where it is used: datasets are found, and mistakes in a config
 
 from unreid.structures.clustering import Clustering
 from unreid.structures.pair_graph import DENSE_ROWS, PairGraph
-from unreid.structures.samples import Batch, GroundTruth, ModelOutput, Tracklet
+from unreid.structures.samples import Batch, GroundTruth, ModelOutput, Tracklet, camids_of
 from unreid.structures.training import Position, RoundPlan, StepOutput
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "RoundPlan",
     "StepOutput",
     "Tracklet",
+    "camids_of",
 ]

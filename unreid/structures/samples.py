@@ -31,6 +31,11 @@ class Tracklet:
     frames: tuple[int, ...] | None = None
 
 
+def camids_of(tracklets: Sequence[Tracklet]) -> np.ndarray:
+    """int64 (N,), the cameras of some records."""
+    return np.array([tracklet.camid for tracklet in tracklets], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class GroundTruth:
     """Identities of a list of tracklets. Only evaluation and diagnostic hooks receive it, never a method.

@@ -52,10 +52,7 @@ def as_integers(x: ArrayLike, name: str = "labels", length: int | None = None) -
     Raises:
         InputError: another number of dimensions, no integers, or (with ``length``) another N.
     """
-    wanted = f"{name} must be integers of shape ({'N' if length is None else length},)"
-    values = _numbers(x, wanted)
-    if values.ndim != 1 or length not in (None, len(values)):
-        raise InputError(f"{wanted}, not {_shown(values)}.")
+    values, wanted = _row(x, f"{name} must be integers", length)
     whole = not values.is_floating_point() or bool(((values == values.round()) & values.isfinite()).all())
     if not whole:  # 1.0 is as good as 1
         raise InputError(f"{wanted}, not fractions, NaN or infinite ({_shown(values)}).")
@@ -68,10 +65,7 @@ def as_vector(x: ArrayLike, name: str, length: int | None = None) -> Tensor:
     Raises:
         InputError: another number of dimensions, no numbers, or (with ``length``) another N.
     """
-    wanted = f"{name} must be numbers of shape ({'N' if length is None else length},)"
-    values = _numbers(x, wanted)
-    if values.ndim != 1 or length not in (None, len(values)):
-        raise InputError(f"{wanted}, not {_shown(values)}.")
+    values, _ = _row(x, f"{name} must be numbers", length)
     return values if values.is_floating_point() else values.float()
 
 
@@ -108,6 +102,21 @@ def as_ids(x: ArrayLike, name: str, length: int | None = None) -> Tensor:
     if length not in (None, len(values)):
         raise InputError(f"{name} must be integers or strings of shape ({length},), not ({len(values)},).")
     return values
+
+
+def spread(items: np.ndarray, count: int) -> np.ndarray:
+    """``count`` of the items (or all), evenly spread, the first included."""
+    count = min(count, len(items))
+    return items[np.arange(count) * len(items) // max(count, 1)]
+
+
+def _row(x: ArrayLike, wanted: str, length: int | None) -> tuple[Tensor, str]:
+    """One-dimensional numbers, and the sentence that asks for them."""
+    wanted = f"{wanted} of shape ({'N' if length is None else length},)"
+    values = _numbers(x, wanted)
+    if values.ndim != 1 or length not in (None, len(values)):
+        raise InputError(f"{wanted}, not {_shown(values)}.")
+    return values, wanted
 
 
 def _strings(x: ArrayLike) -> np.ndarray | None:

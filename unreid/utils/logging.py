@@ -140,7 +140,6 @@ def setup_logging(
 
     Args:
         output_dir: folder of the log files, created if missing; None: console only.
-        rank: number of this process.
         level: lowest level that is written; 0 leaves the decision to the logger.
         backlog: keep what is said for the file that :func:`log_to_folder` opens later.
         console: "stdout", or "stderr" for a command whose answers are on standard output.
@@ -165,11 +164,6 @@ def setup_logging(
 
 def log_to_folder(output_dir: str | os.PathLike[str], rank: int = 0, prefix: str = "") -> None:
     """Append the package's log to a file from now on, beginning with what a backlog has kept.
-
-    Args:
-        output_dir: folder of the log files, created if missing.
-        rank: number of this process.
-        prefix: goes before the file's name.
 
     Raises:
         UnwritableError: the file cannot be opened.

@@ -8,10 +8,12 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unreid.utils.errors import UserError
+from unreid.utils.writing import atomic_write_bytes
 
 SLACK = 1 << 26
 """Bytes that a small archive may unpack to."""
@@ -46,6 +48,13 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise ArraysError(str(error).splitlines()[0][:200] if str(error) else type(error).__name__) from None
     except (TypeError, OverflowError, MemoryError) as error:
         raise ArraysError(f"an array that contradicts itself ({error})") from None
+
+
+def write_arrays(path: str | Path, *, compressed: bool = False, **arrays: Any) -> None:
+    """Writes an ``.npz``, whole or not at all; raises :class:`~unreid.utils.writing.UnwritableError`."""
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    atomic_write_bytes(path, buffer.getvalue())
 
 
 def _array(content: bytes) -> np.ndarray:

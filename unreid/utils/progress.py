@@ -11,8 +11,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Self, TypeVar
 
 from unreid.utils.logging import last_line
 
@@ -24,8 +24,9 @@ PERIOD = 45.0
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class Task:
-    """A piece of work under way.
+    """A piece of work under way, which is reported while the block of its ``with`` lasts.
 
     Args:
         what: a few words, such as "features".
@@ -34,22 +35,33 @@ class Task:
         done: units that were done before it began; they say nothing about its speed.
         expected: seconds that the same work took before, or None.
         measure: counts what is done, where the work itself cannot; called when a line is due.
+
+    Example:
+        >>> with task("features", 3, "images") as work:
+        ...     for _ in range(3):
+        ...         work.advance()
+        >>> work.done
+        3
     """
 
-    def __init__(
-        self,
-        what: str,
-        total: int = 0,
-        unit: str = "",
-        *,
-        done: int = 0,
-        expected: float | None = None,
-        measure: Callable[[], int] | None = None,
-    ) -> None:
-        self.what, self.total, self.unit, self.expected = what, total, unit, expected
-        self.done = self._before = done
-        self._measure = measure
+    what: str
+    total: int = 0
+    unit: str = ""
+    _: KW_ONLY
+    done: int = 0
+    expected: float | None = None
+    measure: Callable[[], int] | None = None
+
+    def __post_init__(self) -> None:
+        self._before = self.done
         self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        _reporter.open(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _reporter.close(self)
 
     def advance(self, units: int = 1) -> None:
         """Counts what has been done."""
@@ -58,8 +70,8 @@ class Task:
     def left(self) -> float | None:
         """Seconds that are left, as far as one can tell."""
         spent = time.monotonic() - self._started
-        if self._measure is not None:
-            self.done = self._measure()
+        if self.measure is not None:
+            self.done = self.measure()
         if self.total and self.done > self._before:
             return spent * max(self.total - self.done, 0) / (self.done - self._before)
         if self.expected is not None and self.expected > spent:
@@ -78,6 +90,9 @@ class Task:
         elif self.expected is not None:
             parts.append(f"longer than before ({duration(self.expected)})")
         return ", ".join(parts)
+
+
+task = Task
 
 
 class _Reporter:
@@ -121,33 +136,6 @@ class _Reporter:
 _reporter = _Reporter()
 if hasattr(os, "register_at_fork"):  # a forked process has the tasks of its parent, and not the thread
     os.register_at_fork(after_in_child=_reporter.__init__)  # type: ignore[misc]
-
-
-@contextmanager
-def task(
-    what: str,
-    total: int = 0,
-    unit: str = "",
-    *,
-    done: int = 0,
-    expected: float | None = None,
-    measure: Callable[[], int] | None = None,
-) -> Iterator[Task]:
-    """The block is a piece of work that is reported while it lasts; see :class:`Task`.
-
-    Example:
-        >>> with task("features", 3, "images") as work:
-        ...     for _ in range(3):
-        ...         work.advance()
-        >>> work.done
-        3
-    """
-    work = Task(what, total, unit, done=done, expected=expected, measure=measure)
-    _reporter.open(work)
-    try:
-        yield work
-    finally:
-        _reporter.close(work)
 
 
 def tracked(

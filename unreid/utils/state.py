@@ -26,7 +26,6 @@ def entries(
     """``state`` itself, if it holds exactly the entries that it should hold.
 
     Args:
-        state: what was stored.
         what: its name in messages, such as "the state of the clusterer".
         needed, optional: entry -> its type or types. ``int`` does not take a bool, ``float`` takes an int.
 
@@ -84,7 +83,9 @@ def require_tensor(
 
 
 def require_labels(value: Any, what: str, count: int | None = None) -> None:
-    """Raises :class:`StateError` unless ``value`` is int64 (count,) with values from -1 to below its length."""
+    """Raises :class:`StateError` unless ``value`` is None or int64 (count,) with values from -1 to below its length."""
+    if value is None:
+        return
     require_tensor(value, what, torch.int64, (count,))
     if len(value) and not -1 <= int(value.min()) <= int(value.max()) < len(value):
         raise StateError(f"{what} holds labels beyond -1 ... {len(value) - 1}")
@@ -97,7 +98,6 @@ def require_like(state: Any, model: Any, what: str, *, growing: bool = False) ->
     object that takes it over knows better.
 
     Args:
-        state: what was stored.
         model: the state of a freshly built object of this run.
         growing: the first axis of a tensor may have another length, as that of a memory has in every round.
 

@@ -33,7 +33,6 @@ class Events:
     """What was put since the last write.
 
     Attributes:
-        step: optimiser steps done.
         scalars: name -> value, in the order they were first put.
         images: name -> uint8 (H, W, 3), RGB.
     """
@@ -63,9 +62,6 @@ class JsonWriter:
         resume_step: steps already done; their rows stay and rows of later steps (and a half-written last line) go,
             because the resumed run writes them again. None starts an empty file.
         resume_rows: rows that stay at most: those of the last step may have been written after the checkpoint.
-
-    Attributes:
-        rows: in the file.
     """
 
     def __init__(
@@ -101,7 +97,6 @@ class TensorBoardWriter:
     """TensorBoard event files with scalars and images.
 
     Args:
-        log_dir: folder of the event files.
         resume_step: steps already done; TensorBoard hides what an earlier run wrote after them.
 
     Raises:

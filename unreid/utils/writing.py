@@ -7,6 +7,7 @@ at least inside :func:`writing`.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import io
 import logging
@@ -14,11 +15,14 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unreid.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 try:
     import fcntl
@@ -126,6 +130,19 @@ def atomic_write_bytes(path: PathLike, content: bytes) -> None:
     """The same for bytes."""
     with replacing(path) as file:
         file.write(content)
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as the text of a CSV file; names of files in it need not be text: encode it with "surrogateescape"."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def write_figure(path: PathLike, figure: Figure, dpi: int = 110) -> None:
+    """A figure of matplotlib as a PNG file; raises :class:`UnwritableError`."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=dpi)
 
 
 class _Sink(io.FileIO):

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,12 @@ class Crops:
     def files(self) -> list[str]:
         """Absolute paths."""
         return [os.path.join(self.root, path) for path in self.paths]
+
+    def told_apart(self, read: Sequence[int]) -> tuple[list[str], list[str], list[str]]:
+        """Paths and cameras of the images that could be read, and the paths of all others."""
+        known = set(read)
+        unreadable = [path for row, path in enumerate(self.paths) if row not in known]
+        return [self.paths[row] for row in read], [self.cameras[row] for row in read], unreadable
 
     @property
     def fingerprint(self) -> str:

@@ -40,13 +40,10 @@ class Encoder:
 
     Attributes:
         model: gives a :class:`~unreid.structures.ModelOutput`.
-        preprocessing: of its images.
-        name: what the user called it.
         fingerprint: of weights, preprocessing and kind of feature.
         feature: "embedding", "pooled" or "pooled_l2".
         flip: average with the mirror image's vector.
         amp: "off", "bf16" or "fp16".
-        device: where it runs.
         config: of the network as YAML, or "" where it is not one of ours.
     """
 
@@ -72,9 +69,7 @@ class Encoder:
         """Vectors float32 (n, D) and their rows int64 (n,), batch by batch; unreadable images are warned about.
 
         Args:
-            files: all images.
             rows: which of them, in this order.
-            batch_size: images of a forward pass.
             workers: processes that decode; 0: this one.
         """
         records = [Tracklet((file,), camid=0, trackid=number) for number, file in enumerate(files)]
@@ -124,7 +119,6 @@ def load_encoder(
         config_file, overrides, plugins: as for
             :meth:`~unreid.evaluation.feature_extractor.FeatureExtractor.from_checkpoint`.
         feature: "" takes what the model retrieves with.
-        device: where it runs.
 
     Raises:
         UserError: there is no such model, or the file is damaged or does not fit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ from unreid.models.checkpoint_format import VERSION as OWN_VERSION
 from unreid.models.checkpoint_keys import is_classifier
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.progress import task
 from unreid.utils.writing import replacing, writing
 from unreid.workbench.encoder import Encoder, load_encoder
@@ -75,13 +77,15 @@ def export(encoder: Encoder, path: str | Path, form: str, pictures: list[np.ndar
         UserError: the network cannot be exported, differs by more than 1e-4, a package is missing, or the system
             refuses the file.
     """
+    from PIL import Image
+
     if not encoder.config:
         raise UserError(f"{encoder.name} is an exported file itself: name the checkpoint it came from.")
     encoder.model.to("cpu").eval()
     with tempfile.TemporaryDirectory(prefix="unreid-export-") as at:  # TMPDIR: what a kill leaves there is swept
         draft = Path(at) / f"model.{form}"
         transform = encoder.preprocessing.transform()
-        images = torch.stack([transform(_as_image(picture)) for picture in pictures])
+        images = torch.stack([transform(Image.fromarray(picture)) for picture in pictures])
         with task(f"exporting as {form}"), writing(draft):
             {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[form](encoder, draft, images)
         with task("comparing", len(images), "images"):
@@ -92,8 +96,7 @@ def export(encoder: Encoder, path: str | Path, form: str, pictures: list[np.ndar
                 f"{TOLERANCE:g}), so nothing was written."
             )
         with replacing(path) as target, draft.open("rb") as source:
-            while chunk := source.read(1 << 24):
-                target.write(chunk)
+            shutil.copyfileobj(source, target, 1 << 24)
     return difference
 
 
@@ -133,14 +136,9 @@ def record(encoder: Encoder) -> str:
 
 
 def _onnx(encoder: Encoder, path: Path, images: Tensor) -> None:
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401 (the check needs it)
-        import onnxscript  # noqa: F401 (torch.onnx needs it)
-    except ImportError as error:
-        raise UserError(
-            f"ONNX needs the package {error.name}, which is not installed: install unreid[export]."
-        ) from None
+    require_packages("ONNX", "onnx", "onnxruntime", "onnxscript", way_out="install unreid[export]")
+    import onnx
+
     network = Vectors(encoder.model, encoder.feature, encoder.flip).eval()
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -181,12 +179,9 @@ def _torchscript(encoder: Encoder, path: Path, images: Tensor) -> None:
 
 
 def _safetensors(encoder: Encoder, path: Path, images: Tensor) -> None:
-    try:
-        from safetensors.torch import save_file
-    except ImportError:
-        raise UserError(
-            "safetensors needs the package safetensors, which is not installed: install unreid[export]."
-        ) from None
+    require_packages("safetensors", "safetensors", way_out="install unreid[export]")
+    from safetensors.torch import save_file
+
     state = {
         name: value.detach().clone().contiguous()
         for name, value in encoder.model.state_dict().items()
@@ -217,9 +212,3 @@ def _rendered() -> list[np.ndarray]:
     knobs = WorldKnobs(train_ids=4, test_ids=4, cameras=2, images_per_camera=(2, 2))
     scene = Scene(knobs)
     return [image for passage in passages(knobs, Half.TRAIN) for image in scene.images(passage)][:_MOST]
-
-
-def _as_image(picture: np.ndarray) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(picture)

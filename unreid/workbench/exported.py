@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.workbench.preprocessing import Preprocessing
 
 FORMAT = "unreid-export"
@@ -35,7 +36,6 @@ class Exported:
         fingerprint: of the model that was exported; "" in files of others.
         feature: kind of its vectors.
         size: height and width of the input where the file fixes them.
-        digest: of the file.
     """
 
     model: nn.Module
@@ -108,13 +108,9 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(
-                f"{path} needs the package onnxruntime, which is not installed: install unreid[export], or name a "
-                "checkpoint."
-            ) from None
+        require_packages(path, "onnxruntime", way_out="install unreid[export], or name a checkpoint")
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = torch.get_num_threads()

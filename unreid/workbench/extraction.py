@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import shutil
@@ -15,10 +14,10 @@ import numpy as np
 from unreid.utils.distributed import barrier, from_main, get_rank, get_world_size, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.lockfile import LockFile
-from unreid.utils.npz import ArraysError, read_arrays
+from unreid.utils.npz import ArraysError, read_arrays, write_arrays
 from unreid.utils.progress import task
 from unreid.utils.signals import stopping_later
-from unreid.utils.writing import atomic_write_bytes, atomic_write_text, sweep, writing
+from unreid.utils.writing import atomic_write_text, sweep, writing
 from unreid.workbench.crops import Crops
 from unreid.workbench.encoder import Encoder
 from unreid.workbench.feature_table import FeatureTable, write_rows
@@ -111,9 +110,7 @@ class _Parts:
         """Vectors and rows of the batches of a shard; none where no image of it can be read."""
         vectors = np.concatenate([values for values, _ in found]) if found else np.zeros((0, 0), np.float32)
         rows = np.concatenate([owners for _, owners in found]) if found else np.zeros(0, np.int64)
-        buffer = io.BytesIO()
-        np.savez(buffer, vector=vectors, row=rows)
-        atomic_write_bytes(self.path(number), buffer.getvalue())
+        write_arrays(self.path(number), vector=vectors, row=rows)
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         path = self.path(number)
@@ -159,10 +156,8 @@ def _collect(encoder: Encoder, crops: Crops, parts: _Parts, output: Path) -> int
     if not read:
         shutil.rmtree(parts.folder, ignore_errors=True)
         raise UserError(f"None of the {len(crops)} images below {crops.root} can be read.")
-    known = set(read)
-    unreadable = [path for row, path in enumerate(crops.paths) if row not in known]
+    paths, cameras, unreadable = crops.told_apart(read)
     blocks = (vectors for number in range(parts.count) if len(vectors := parts.read(number)[0]))
-    paths, cameras = [crops.paths[row] for row in read], [crops.cameras[row] for row in read]
     with task(f"writing {output}"):
         write_rows(output, paths, cameras, blocks, encoder.meta(crops.root, unreadable))
     shutil.rmtree(parts.folder, ignore_errors=True)
@@ -186,9 +181,6 @@ def extract_table(encoder: Encoder, crops: Crops, *, batch_size: int = 64, worke
             work.advance(len(owners))
     if not found:
         raise UserError(f"None of the {len(crops)} images below {crops.root} can be read.")
-    read = np.concatenate([owners for _, owners in found]).tolist()
-    known = set(read)
-    unreadable = [path for row, path in enumerate(crops.paths) if row not in known]
-    paths, cameras = [crops.paths[row] for row in read], [crops.cameras[row] for row in read]
+    paths, cameras, unreadable = crops.told_apart(np.concatenate([owners for _, owners in found]).tolist())
     vectors = np.concatenate([values for values, _ in found])
     return FeatureTable(paths, cameras, vectors, encoder.meta(crops.root, unreadable))

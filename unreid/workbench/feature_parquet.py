@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.writing import replacing
 
 META = b"unreid"
@@ -17,15 +17,16 @@ ROWS = 1 << 16
 """Rows of a row group: 128 MiB of 512 numbers."""
 
 
+def require_arrow(path: str | Path) -> None:
+    """Raises :class:`UserError` unless the package that writes and reads Parquet is there."""
+    require_packages(path, "pyarrow", way_out="install unreid[workbench], or use a table that ends in .npz")
+
+
 def _arrow(path: str | Path) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(
-            f"{path} needs the package pyarrow, which is not installed: install unreid[workbench], or use a table that "
-            "ends in .npz."
-        ) from None
+    require_arrow(path)
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow, pyarrow.parquet
 
 

@@ -24,7 +24,6 @@ class Hit:
 
     Attributes:
         path: below the gallery's root.
-        camera, pid: as stored.
         score: cosine, or after re-ranking 1 - the re-ranked distance.
         vector: float32 (D,), where it was asked for.
     """
@@ -64,7 +63,6 @@ class TableGallery:
     """A feature table in memory: exact, no package and no index needed.
 
     Args:
-        table: N vectors.
         pids: of each; none known where left out.
     """
 
@@ -77,7 +75,6 @@ class TableGallery:
         self._cameras = np.array(table.cameras, dtype=object)
 
     def search(self, vector: np.ndarray, k: int, cameras: Cameras, *, vectors: bool = False) -> list[Hit]:
-        """See :class:`Gallery`."""
         score = self._unit @ normalize(torch.from_numpy(vector), dim=0)
         refused = np.zeros(len(score), dtype=bool)
         if cameras.only:
@@ -106,11 +103,8 @@ def find(
     """The k nearest images of one query.
 
     Args:
-        gallery: what is searched.
         vector: float32 (D,).
-        k: images wanted.
         own: path in the gallery that is the query itself and is left out.
-        cameras: which may answer.
         rerank: k-reciprocal re-ranking of the nearest :data:`CANDIDATES` (or 4 k) images.
     """
     width = max(CANDIDATES, 4 * k) if rerank else k

@@ -42,8 +42,6 @@ class Try:
     """What one eps gave.
 
     Attributes:
-        eps: the radius.
-        clusters, outliers: counts.
         score: simplified silhouette, in [-1, 1]; outliers count 0.
     """
 
@@ -62,7 +60,6 @@ def cluster_table(table: FeatureTable, cfg: CfgNode, *, sweep: Sequence[float] =
     """Labels the images of a table.
 
     Args:
-        table: N vectors.
         cfg: its ``CLUSTER`` and ``SEED`` are read.
         sweep: radii to try; the one with the best simplified silhouette is taken. Empty: ``CLUSTER.EPS``.
         source: name of the table, for the record.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from unreid.utils.errors import InputError, UserError
-from unreid.utils.writing import atomic_write_bytes, atomic_write_text
+from unreid.utils.writing import atomic_write_bytes, atomic_write_text, csv_text
 from unreid.workbench.feature_table import NO_CAMERA
 
 FORMAT = "unreid-identities"
@@ -64,12 +64,8 @@ class IdentityTable:
 
     def to_csv(self) -> bytes:
         """The text of the file, as bytes: names of files need not be text."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in zip(self.paths, self.cameras, self.pids, self.confidences.tolist()):
-            writer.writerow((*row[:3], f"{row[3]:.4f}"))
-        return text.getvalue().encode(_ENCODING, _ODD)
+        sure = (f"{confidence:.4f}" for confidence in self.confidences.tolist())
+        return csv_text([COLUMNS, *zip(self.paths, self.cameras, self.pids, sure)]).encode(_ENCODING, _ODD)
 
 
 def write_identities(path: str | Path, table: IdentityTable) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 
 _ACCESS = {
     "s3": (
@@ -44,6 +45,12 @@ def is_there(uri: str) -> bool:
 def access(uri: str) -> str:
     """What must be right for a place to be reached."""
     return _ACCESS[uri.partition("://")[0]]
+
+
+def require_store(uri: str) -> None:
+    """Raises :class:`UserError` unless the packages of a vector store are there."""
+    way_out = "install unreid[store], or search the feature table itself"
+    require_packages(f"The index {uri}", "lancedb", "pyarrow", way_out=way_out)
 
 
 def check_uri(uri: str) -> None:

@@ -21,7 +21,7 @@ from unreid.utils.errors import UserError
 from unreid.utils.progress import task
 from unreid.workbench.feature_table import FeatureMeta, FeatureTable, parse_meta
 from unreid.workbench.gallery import Cameras, Hit
-from unreid.workbench.places import access, folder_of, is_remote, is_there, set_aside
+from unreid.workbench.places import access, folder_of, is_remote, is_there, require_store, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,6 @@ def build_store(uri: str, table: FeatureTable, pids: Sequence[str], *, exact: bo
 
     Args:
         uri: a folder, or see the module.
-        table: N vectors.
-        pids: of each row.
         exact: no approximate index, however many rows.
 
     Raises:
@@ -122,7 +120,6 @@ class LanceStore:
         return self._rows.count_rows()
 
     def search(self, vector: np.ndarray, k: int, cameras: Cameras, *, vectors: bool = False) -> list[Hit]:
-        """See :class:`~unreid.workbench.gallery.Gallery`."""
         columns = ["path", "camera", "pid", "_distance", *(["vector"] if vectors else [])]
         query = self._rows.search(np.asarray(vector, np.float32)).distance_type("cosine").limit(k).select(columns)
         query = query.nprobes(_PROBES).refine_factor(_REFINE)
@@ -151,13 +148,9 @@ class LanceStore:
 def connect(uri: str) -> Any:
     """LanceDB's connection; :class:`UserError` if the package is missing or the place cannot be reached."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table that is new
-    try:
-        import lancedb
-    except ImportError:
-        raise UserError(
-            f"The index {uri} needs the package lancedb, which is not installed: install unreid[store], or search the "
-            "feature table itself."
-        ) from None
+    require_store(uri)
+    import lancedb
+
     with _reaching(uri):
         return lancedb.connect(uri, host_override=os.environ.get("LANCEDB_HOST"))
 

@@ -21,7 +21,6 @@ def update_centroids(
         features: float (N, D).
         labels: int64 (N,), peripheral samples at -1.
         previous: labels of the last iteration, or None to compute every row.
-        normalize: L2-normalise the means.
     """
     num_clusters = len(centroids)
     if previous is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unreid.clustering.base import CLUSTERERS, Clusterer, needed_graph
+from unreid.clustering.base import CLUSTERERS, Clusterer, Turn, needed_graph
 from unreid.clustering.hdc.distances import SIMILARITIES, distance_matrix
 from unreid.clustering.hdc.iteration import HDCOptions, HDCState, check_sizes, fit
 from unreid.clustering.hdc.seeding import INITS, initial_state
@@ -20,6 +21,7 @@ from unreid.structures import Clustering, PairGraph
 from unreid.utils.arrays import as_rows
 from unreid.utils.errors import InputError
 from unreid.utils.seed import np_generator_for
+from unreid.utils.settings import settings
 
 DENSE_UP_TO = 4096  # samples whose graph is laid out as a matrix (64 MiB)
 SPARSE_SHARE = 1 / 32  # of all pairs that a graph may list to be worked on as it is: an entry costs more than a cell
@@ -28,12 +30,15 @@ logger = logging.getLogger(__name__)
 
 
 @CLUSTERERS.register("HDC")
+@dataclass(eq=False)
 class HDC(Clusterer):
     """Harmonic discrepancy clustering into C clusters (3C, arXiv 2408.09464), seeded by (seed, round).
 
     Memory: N x 2D for the encoded features, some N x C for the discrepancies, and buffers of ``block`` rows; and the
     pairs of the graph, or one float32 N x N matrix: up to ``DENSE_UP_TO`` samples, without a graph, with constraints
     on its unlisted pairs, and where it lists more than ``SPARSE_SHARE`` of all pairs.
+
+    ``extras`` of the clustering: "iterations", "shift" and "peripheral" (their number).
 
     Args:
         num_clusters: C.
@@ -48,78 +53,38 @@ class HDC(Clusterer):
 
     Raises:
         ValueError: for an unknown init or similarity, or C < 1.
+        UserError: (of ``cluster``) there are fewer samples than clusters.
     """
 
-    def __init__(
-        self,
-        num_clusters: int,
-        *,
-        init: str = "k-means++2",
-        outlier: bool = True,
-        use_centroids: bool = True,
-        use_jaccard: bool = True,
-        options: HDCOptions | None = None,
-        k1: int = 30,
-        k2: int = 6,
-    ) -> None:
-        self.options = options or HDCOptions()
-        if init not in INITS or self.options.similarity not in SIMILARITIES or num_clusters < 1:
-            raise ValueError(f"HDC with init {init!r}, {self.options.similarity!r} and {num_clusters} clusters")
-        self.num_clusters = num_clusters
-        self.graph_builder = PairGraphBuilder(k1=k1, k2=k2, k1_includes_self=False)
-        self.init = init
-        self.outlier = outlier
-        self.use_centroids = use_centroids
-        self.use_jaccard = use_jaccard
+    num_clusters: int
+    _: KW_ONLY
+    init: str = "k-means++2"
+    outlier: bool = True
+    use_centroids: bool = True
+    use_jaccard: bool = True
+    options: HDCOptions = field(default_factory=HDCOptions)
+    k1: int = 30
+    k2: int = 6
+
+    def __post_init__(self) -> None:
+        similarity = self.options.similarity
+        if self.init not in INITS or similarity not in SIMILARITIES or self.num_clusters < 1:
+            raise ValueError(f"HDC with init {self.init!r}, {similarity!r} and {self.num_clusters} clusters")
+        self.graph_builder = PairGraphBuilder(k1=self.k1, k2=self.k2, k1_includes_self=False)
 
     @classmethod
     def from_config(cls, cfg: Any) -> HDC:
-        """Reads ``CLUSTER.NUM_CLUSTERS`` and ``CLUSTER.HDC.*``."""
         node = cfg.CLUSTER.HDC
-        options = HDCOptions(
-            similarity=node.SIMILARITY,
-            max_iter=node.MAX_ITER,
-            threshold=node.THRESHOLD or None,
-            normalize_centroid=node.NORMALIZE_CENTROID,
-        )
-        return cls(
-            cfg.CLUSTER.NUM_CLUSTERS,
-            init=node.INIT,
-            outlier=node.OUTLIER,
-            use_centroids=node.USE_CENTROIDS,
-            use_jaccard=node.USE_JACCARD,
-            options=options,
-        )
+        stop = settings(node, "SIMILARITY", "MAX_ITER", "NORMALIZE_CENTROID")
+        options = HDCOptions(threshold=node.THRESHOLD or None, **stop)
+        own = settings(node, "INIT", "OUTLIER", "USE_CENTROIDS", "USE_JACCARD")
+        return cls(cfg.CLUSTER.NUM_CLUSTERS, options=options, **own)
 
     @property
     def radius(self) -> float | None:
-        """How far the pair graph must reach; None when no graph is read."""
         return MAX_RADIUS if self.use_jaccard else None
 
-    def cluster(
-        self,
-        features: Tensor,
-        graph: PairGraph | None,
-        *,
-        round: int = 0,
-        seed: int = 0,
-        camids: Tensor | None = None,
-    ) -> Clustering:
-        """Labels of one round; see the base class.
-
-        Args:
-            features: float (N, D); the device they are on does the work.
-            graph: Jaccard pair graph up to ``radius``, or None without ``use_jaccard``.
-            round, seed: fix the initialisation.
-            camids: not read.
-
-        Returns:
-            a :class:`Clustering`; ``extras`` holds "iterations", "shift" and "peripheral" (their number).
-
-        Raises:
-            UserError: with fewer samples than clusters.
-            InputError: features are missing, or the Jaccard graph is missing, too short or of other samples.
-        """
+    def _cluster(self, features: Tensor, graph: PairGraph | None, turn: Turn) -> Clustering:
         features = as_rows(features).float()
         check_sizes(len(features), self.num_clusters)
         dist = self._distances(features, graph)
@@ -129,7 +94,7 @@ class HDC(Clusterer):
             self.num_clusters,
             init=self.init,
             similarity=self.options.similarity,
-            rng=np_generator_for(seed, round),
+            rng=np_generator_for(turn.seed, turn.round),
         )
         state = fit(features, dist, labels, centroids, self.options, overwrite_dist=True)
         return self._clustering(state)

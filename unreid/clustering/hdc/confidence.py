@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unreid.clustering.hdc.distances import Encoded, build_similarity
+from unreid.clustering.hdc.distances import build_similarity
 from unreid.clustering.hdc.farthest import Farthest
 
 
@@ -21,7 +21,6 @@ class OwnConfidence:
         features: float (N, D).
         similarity: "euler_cosine", "cosine" or "euclidean".
         scale: factor of the distance in the exponent (the published code has 5).
-        block: rows computed at once.
     """
 
     def __init__(
@@ -43,13 +42,11 @@ class OwnConfidence:
         else:
             changed = (self._centroids != centroids).any(1)
         table = self._measure.encode(centroids)
-        self._update_own(table, labels, torch.nonzero(changed[labels] | (labels != self._labels)).squeeze(1))
+        rows = torch.nonzero(changed[labels] | (labels != self._labels)).squeeze(1)
+        self._own[rows] = self._measure.paired(self._samples, table, rows, labels[rows], self._block)
         maximum = self._own.new_tensor(self._measure.maximum or 0.0)
         if self._measure.maximum is None:
             maximum = self._farthest(table, changed)
         self._centroids, self._labels = centroids.clone(), labels.clone()
         normalised = self._own / torch.where(maximum > 0, maximum, torch.ones_like(maximum))
         return torch.exp(-self._scale * normalised).clamp_(0, 1).nan_to_num_(nan=0.0)
-
-    def _update_own(self, table: Encoded, labels: Tensor, rows: Tensor) -> None:
-        self._own[rows] = self._measure.paired(self._samples, table, rows, labels[rows], self._block)

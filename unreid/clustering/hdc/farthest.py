@@ -20,11 +20,6 @@ class Farthest:
     Only the largest of all is asked for. Where bfloat16 products are quick they bound the distances of the centroids
     that moved, and float32 products follow for the few whose bound reaches the largest distance that is known: the
     result is that of float32 products alone.
-
-    Args:
-        samples: the encoded features.
-        measure: what encoded them.
-        block: rows computed at once.
     """
 
     def __init__(self, samples: Encoded, measure: Similarity, block: int) -> None:

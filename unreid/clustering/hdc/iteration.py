@@ -26,13 +26,11 @@ class HDCOptions:
     Attributes:
         similarity: "euler_cosine", "cosine" or "euclidean", between samples and centroids.
         conf_scale: factor in ``exp(-conf_scale * d)``.
-        max_iter: iterations at most.
         min_iter: iterations before the stopping rule by shift counts.
         n_tol: iterations without a smaller shift that are tolerated.
         n_sigma: width of the adaptive peripheral rule.
         threshold: fixed peripheral threshold, or None for the adaptive rule.
         normalize_centroid: L2-normalise centroids in every iteration.
-        block: rows computed at once.
     """
 
     similarity: str = "euler_cosine"

@@ -30,7 +30,6 @@ def kmeanspp_on_matrix(dist: Tensor | SparseDistances, first_index: int, uniform
 
     Args:
         dist: float32 (N, N), symmetric.
-        first_index: the first centre.
         uniforms: float64 (C - 1, T) in [0, 1).
 
     Returns:
@@ -68,7 +67,6 @@ def initial_state(
             (uniform labels; with a Jaccard matrix it collapses at once and is rebuilt by relocation: an option for
             comparisons only).
         similarity: decides the nearest centroid after "k-means++".
-        rng: source of every draw.
 
     Raises:
         ValueError: for an unknown ``init``.

@@ -16,7 +16,7 @@ import numpy as np
 from unreid.data.datasets.same_files import FileIndex
 from unreid.data.datasets.separation import trainable
 from unreid.data.datasets.statistics import Counts, closest, count, table
-from unreid.structures import GroundTruth, Tracklet
+from unreid.structures import GroundTruth, Tracklet, camids_of
 from unreid.utils.errors import UserError
 from unreid.utils.registry import Registry
 
@@ -40,6 +40,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.tracklets)
+
+    @property
+    def camids(self) -> np.ndarray:
+        """int64 (N,), cameras from 0."""
+        return camids_of(self.tracklets)
 
 
 class ReIDDataset(ABC):

@@ -63,7 +63,6 @@ class CelebReID(NamedFilesDataset):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The dataset that ``cfg.DATASETS`` describes."""
         return cls(cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, cameras=cfg.DATASETS.CELEBREID)
 
     def number_cameras(self, found: Mapping[int, str]) -> dict[int, int]:

@@ -62,7 +62,6 @@ class CUHK03NP(NamedFilesDataset):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The boxes that ``cfg.DATASETS.CUHK03`` names."""
         return cls(cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, boxes=cfg.DATASETS.CUHK03)
 
     def identity(self, match: re.Match[str]) -> int:

@@ -81,7 +81,6 @@ class DukeMTMCVideoReID(ReIDDataset):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The dataset in the mode that ``cfg.DATASETS.MODE`` and ``DENSE_STEP`` describe."""
         node = cfg.DATASETS
         return cls(node.ROOT, strict=node.STRICT, dense=node.MODE == "dense", dense_step=node.DENSE_STEP)
 

@@ -18,6 +18,7 @@ from unreid.data.datasets.names import camera_numbers, identity_numbers, say_loo
 from unreid.data.datasets.separation import trainable
 from unreid.structures import Tracklet
 from unreid.utils.errors import UserError
+from unreid.utils.settings import settings
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ class ImageFolder(ReIDDataset):
     are known only from manifest or ``pid_regex``; they are used for diagnostics alone.
 
     Args:
-        path: the folder.
         train, query, gallery: sub-folders of the splits, or absolute; images of query and gallery are left out of
             train, so that ``train="."`` is all of ``path`` but the other two.
         camera_regex: for example ``"cam(\\d+)"``; empty: one camera.
@@ -73,24 +73,21 @@ class ImageFolder(ReIDDataset):
         self._pid_regex = _compiled("DATASETS.FOLDER.PID_REGEX", pid_regex)
         self._manifest = manifest
         super().__init__(path, strict=strict)
-        self.has_cameras = self.cross_camera_filter = self._find_cameras()
-        self.has_test = self._find_test()
+        if self._manifest:
+            self.has_cameras = len({crop.camera for crop in self._listed}) > 1
+            self.has_test = {"query", "gallery"} <= {crop.split for crop in self._listed}
+        else:
+            self.has_cameras = self._camera_regex is not None
+            folders = [self.folder / self.split_folders[split] for split in ("query", "gallery")]
+            self.has_test = all(map(os.path.isdir, folders))
+        self.cross_camera_filter = self.has_cameras
         self._explain()
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The folder that ``cfg.DATASETS.FOLDER`` describes."""
         node = cfg.DATASETS.FOLDER
-        return cls(
-            node.PATH or cfg.DATASETS.ROOT,
-            train=node.TRAIN,
-            query=node.QUERY,
-            gallery=node.GALLERY,
-            camera_regex=node.CAMERA_REGEX,
-            pid_regex=node.PID_REGEX,
-            manifest=node.MANIFEST,
-            strict=cfg.DATASETS.STRICT,
-        )
+        parts = settings(node, "TRAIN", "QUERY", "GALLERY", "CAMERA_REGEX", "PID_REGEX", "MANIFEST")
+        return cls(node.PATH or cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, **parts)
 
     def _locate(self) -> Path:
         if not os.path.isdir(self.root):
@@ -102,16 +99,6 @@ class ImageFolder(ReIDDataset):
                 f"('.' for {self.root} itself)."
             )
         return self.root
-
-    def _find_cameras(self) -> bool:
-        if self._manifest:
-            return len({crop.camera for crop in self._listed}) > 1
-        return self._camera_regex is not None
-
-    def _find_test(self) -> bool:
-        if self._manifest:
-            return {"query", "gallery"} <= {crop.split for crop in self._listed}
-        return all(os.path.isdir(self.folder / self.split_folders[split]) for split in ("query", "gallery"))
 
     def _explain(self) -> None:
         if not self.has_cameras:
@@ -208,7 +195,9 @@ class ImageFolder(ReIDDataset):
         for crop in crops:
             own = ("image", crop.path) if crop.track is None else (f"track in {crop.camera}", crop.track)
             groups.setdefault(own, []).append(crop)
-        ordered = sorted((_in_time(group) for group in groups.values()), key=lambda group: group[0].path)
+        for group in groups.values():
+            group.sort(key=lambda crop: (-1 if crop.frame is None else crop.frame, crop.path))
+        ordered = sorted(groups.values(), key=lambda group: group[0].path)
         tracklets = [self._tracklet(group, number) for number, group in enumerate(ordered)]
         return tracklets, [self._identity(group) for group in ordered]
 
@@ -225,10 +214,6 @@ class ImageFolder(ReIDDataset):
         """The identity of a tracklet, which some of its lines may leave open."""
         known = next((crop.pid for crop in group if crop.pid is not None), None)
         return -1 if known is None else self._identity_numbers[known]
-
-
-def _in_time(group: list[Crop]) -> list[Crop]:
-    return sorted(group, key=lambda crop: (-1 if crop.frame is None else crop.frame, crop.path))
 
 
 def _parent(name: str) -> str | None:

@@ -53,16 +53,12 @@ def _existing(manifest: Path, listed: list[tuple[int, str]], folder: Path) -> li
         reason = why_not_an_image(os.path.join(folder, found))
         if reason is not None:
             raise UserError(f"{manifest}, line {line}: {text} {reason}.")
-        paths.append(_plain(found.removeprefix(inside)))
+        plain = found.removeprefix(inside)
+        paths.append(PurePosixPath(plain).as_posix() if "./" in plain or "//" in plain else plain)
     if missing:
         more = f" ({len(missing)} of {len(listed)} lines name a file that is not there)" if len(missing) > 1 else ""
         raise UserError(f"{manifest}, {missing[0]}{more}.")
     return paths
-
-
-def _plain(path: str) -> str:
-    """Without "./" and "//"."""
-    return PurePosixPath(path).as_posix() if "./" in path or "//" in path else path
 
 
 def _bases(folder: Path, split_folders: dict[str, str]) -> list[tuple[str, str]]:

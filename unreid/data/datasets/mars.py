@@ -72,7 +72,6 @@ class MARS(ReIDDataset):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The dataset with the info folder that ``cfg.DATASETS.MARS_INFO`` names."""
         return cls(cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, info=cfg.DATASETS.MARS_INFO)
 
     def _parse(self, split: str) -> tuple[list[Tracklet], list[int]]:

@@ -97,7 +97,6 @@ class MSMT17(NamedFilesDataset):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The form that ``cfg.DATASETS.MSMT17`` names."""
         return cls(cfg.DATASETS.ROOT, strict=cfg.DATASETS.STRICT, form=cfg.DATASETS.MSMT17)
 
     def _locate(self) -> Path:

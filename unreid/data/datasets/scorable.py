@@ -37,9 +37,9 @@ def check_scorable(dataset: ReIDDataset) -> None:
         _refuse_selves(dataset)
         matched = known
     else:
-        matched = known & _seen_elsewhere(query, gallery)
+        matched = known & with_match(query, gallery, True)
     if not matched.any():
-        cameras = len({tracklet.camid for split in (query, gallery) for tracklet in split.tracklets})
+        cameras = len({*query.camids, *gallery.camids})
         raise UserError(
             f"{dataset.name}: no query of {dataset.folder} has a match in another camera ({cameras} in all), and "
             "matches of the query's own camera do not count; check the cameras of query and gallery."
@@ -55,13 +55,15 @@ def check_scorable(dataset: ReIDDataset) -> None:
         )
 
 
-def _seen_elsewhere(query: Split, gallery: Split) -> np.ndarray:
-    """bool (Q,): the gallery has the query's identity in a camera other than the query's."""
+def with_match(query: Split, gallery: Split, elsewhere: bool) -> np.ndarray:
+    """bool (Q,): the gallery has the query's identity, ``elsewhere``: in a camera other than the query's."""
+    if not elsewhere:
+        return np.isin(query.truth.pids, gallery.truth.pids)
     cameras: dict[int, set[int]] = {}
-    for pid, tracklet in zip(gallery.truth.pids.tolist(), gallery.tracklets):
-        cameras.setdefault(pid, set()).add(tracklet.camid)
-    pairs = zip(query.truth.pids.tolist(), query.tracklets)
-    return np.array([bool(cameras.get(pid, set()) - {tracklet.camid}) for pid, tracklet in pairs], dtype=bool)
+    for pid, camid in zip(gallery.truth.pids.tolist(), gallery.camids.tolist()):
+        cameras.setdefault(pid, set()).add(camid)
+    pairs = zip(query.truth.pids.tolist(), query.camids.tolist())
+    return np.array([bool(cameras.get(pid, set()) - {camid}) for pid, camid in pairs], dtype=bool)
 
 
 def _refuse_selves(dataset: ReIDDataset) -> None:

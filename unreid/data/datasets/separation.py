@@ -19,7 +19,6 @@ def trainable(tracklets: Sequence[Tracklet], held_out: FileIndex, *, owner: str,
     are nearly the same pictures.
 
     Args:
-        tracklets: training records.
         held_out: files of query and gallery.
         owner, tester: the training set and the test set, for the message.
 

@@ -12,6 +12,10 @@ from unreid.rendering.knobs import WorldKnobs
 from unreid.rendering.layouts import market1501
 from unreid.rendering.plan import Plan, pid_of
 from unreid.rendering.writer import render
+from unreid.utils.settings import settings
+
+WORLD_SIZE = ("TRAIN_IDS", "TEST_IDS", "CAMERAS", "DISTRACTORS", "HEIGHT", "WIDTH")
+"""Keys that are knobs of a rendered world."""
 
 
 @DATASETS.register("Synthetic")
@@ -51,18 +55,12 @@ class Synthetic(Market1501):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The world that ``cfg.DATASETS.SYNTHETIC`` describes."""
         node, world = cfg.DATASETS.SYNTHETIC, cls._world(cfg)
         knobs = WorldKnobs.preset(
             world.PRESET,
             seed=world.SEED,
-            train_ids=node.TRAIN_IDS,
-            test_ids=node.TEST_IDS,
-            cameras=node.CAMERAS,
             images_per_camera=(node.IMAGES_PER_CAMERA, node.IMAGES_PER_CAMERA),
-            distractors=node.DISTRACTORS,
-            height=node.HEIGHT,
-            width=node.WIDTH,
+            **settings(node, *WORLD_SIZE),
         )
         return cls(cfg.DATASETS.ROOT, knobs, strict=cfg.DATASETS.STRICT)
 

@@ -8,10 +8,12 @@ from typing import Any, Self
 from unreid.data.datasets.base import DATASETS
 from unreid.data.datasets.dukemtmc_videoreid import DukeMTMCVideoReID
 from unreid.data.datasets.statistics import Counts
+from unreid.data.datasets.synthetic import WORLD_SIZE
 from unreid.rendering.knobs import WorldKnobs
 from unreid.rendering.plan import Plan
 from unreid.rendering.video_layouts import dukevideo
 from unreid.rendering.writer import read_world, render
+from unreid.utils.settings import settings
 
 
 @DATASETS.register("SyntheticVideo")
@@ -59,19 +61,12 @@ class SyntheticVideo(DukeMTMCVideoReID):
 
     @classmethod
     def from_config(cls, cfg: Any) -> Self:
-        """The world that ``cfg.DATASETS.SYNTHETIC_VIDEO`` describes."""
         node = cfg.DATASETS.SYNTHETIC_VIDEO
         knobs = WorldKnobs.preset(
             node.PRESET,
-            seed=node.SEED,
-            train_ids=node.TRAIN_IDS,
-            test_ids=node.TEST_IDS,
-            cameras=node.CAMERAS,
             images_per_camera=tuple(node.FRAMES),
-            distractors=node.DISTRACTORS,
             junk=0,  # the layout has none
-            height=node.HEIGHT,
-            width=node.WIDTH,
+            **settings(node, "SEED", *WORLD_SIZE),
         )
         dense = cfg.DATASETS.MODE == "dense"
         return cls(

@@ -40,8 +40,6 @@ def train_view(datasets: Sequence[ReIDDataset], seed: int, tests: Sequence[ReIDD
     the permuted order. Cameras and identities of several datasets are shifted so that they stay distinct.
 
     Args:
-        datasets: sets to train on.
-        seed: of the permutation.
         tests: sets whose query and gallery are kept out of training, too; those of ``datasets`` always are.
 
     Raises:
@@ -67,7 +65,10 @@ def train_view(datasets: Sequence[ReIDDataset], seed: int, tests: Sequence[ReIDD
         identities += found
     _say_repeats(tracklets)
     permutation = np.random.default_rng([seed, _PERMUTATION]).permutation(len(tracklets))
-    shuffled = _renumber_tracks([tracklets[i] for i in permutation])
+    # Pass numbers in order of first appearance: the original ones follow the sorted paths.
+    numbers: dict[int, int] = {}
+    drawn = (tracklets[i] for i in permutation)
+    shuffled = [replace(t, trackid=numbers.setdefault(t.trackid, len(numbers))) for t in drawn]
     return TrainView(shuffled, GroundTruth(np.concatenate(pids)[permutation]))
 
 
@@ -110,9 +111,3 @@ def _relabel(pids: np.ndarray, first: int) -> tuple[np.ndarray, int]:
     labels = np.full(len(pids), -1, dtype=np.int64)
     labels[known] = compact + first
     return labels, len(raw)
-
-
-def _renumber_tracks(tracklets: list[Tracklet]) -> list[Tracklet]:
-    """Pass numbers in order of first appearance: the original ones follow the sorted paths."""
-    numbers: dict[int, int] = {}
-    return [replace(t, trackid=numbers.setdefault(t.trackid, len(numbers))) for t in tracklets]

@@ -2,7 +2,6 @@
 
 from unreid.engine.commands.assign import ASSIGN
 from unreid.engine.commands.cluster import CLUSTER
-from unreid.engine.commands.command import Command
 from unreid.engine.commands.config import CONFIG
 from unreid.engine.commands.convert import CONVERT
 from unreid.engine.commands.demo import DEMO
@@ -21,23 +20,3 @@ COMMANDS = (
     *(CONFIG, LIST, DEMO, RENDER, MINE, TUNE, CONVERT),
     *(EXTRACT, CLUSTER, ASSIGN, INDEX, SEARCH, EXPORT, REPORT, REVIEW),
 )
-
-__all__ = [
-    "ASSIGN",
-    "CLUSTER",
-    "COMMANDS",
-    "CONFIG",
-    "CONVERT",
-    "DEMO",
-    "EXPORT",
-    "EXTRACT",
-    "INDEX",
-    "LIST",
-    "MINE",
-    "RENDER",
-    "REPORT",
-    "REVIEW",
-    "SEARCH",
-    "TUNE",
-    "Command",
-]

@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     add_table(parser, "FEATURES|IMAGES")
     parser.add_argument("--features", required=True, metavar="FILE", help="feature table of the images with identities")
     parser.add_argument("--identities", required=True, metavar="CSV", help="who is in them")
@@ -31,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Assigns, and says what came out."""
     check_name(arguments.output)
     check_output(arguments.output, arguments.overwrite)
     check_table(arguments.features)

@@ -20,7 +20,6 @@ _LARGEST = 200  # radii of one sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     add_table(parser, "FEATURES|IMAGES")
     parser.add_argument("-o", "--output", required=True, metavar="CSV", help="identities.csv; a .json goes beside it")
     parser.add_argument("--clusterer", default="", metavar="NAME", help="see unreid list clusterers (DBSCAN)")
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Clusters, and says what came out."""
     check_name(arguments.output)
     check_output(arguments.output, arguments.overwrite)
     sweep = parse_eps(arguments.eps)

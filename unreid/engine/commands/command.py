@@ -18,9 +18,6 @@ class Command:
 
     Attributes:
         name: word after ``unreid``.
-        summary: one sentence.
-        example: arguments of an ordinary call.
-        add_arguments: declares the options.
         run: does the work; mistakes of the user are ``UserError``.
     """
 

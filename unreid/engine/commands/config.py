@@ -11,13 +11,11 @@ from unreid.engine.commands.command import Command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("--config-file", default=None, metavar="F", help="the same as FILE")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[FILE] [KEY VALUE]", help="file, keys to change")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the tree; it is a config file itself."""
     file, words = arguments.config_file, list(arguments.words)
     if file is None and words:
         file = words.pop(0)

@@ -14,7 +14,6 @@ from unreid.utils.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     layouts = CHECKPOINT_LAYOUTS
     parser.add_argument("--in", dest="source", required=True, metavar="FILE", help="checkpoint to read")
     parser.add_argument("--out", dest="target", required=True, metavar="FILE", help="checkpoint to write")
@@ -28,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Converts, and says what came out."""
     check_weights(arguments.source, "--in")
     target = Path(arguments.target)
     if target.is_dir():

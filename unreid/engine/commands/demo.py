@@ -29,7 +29,6 @@ and at 62.3, 52.3 and 55.8 on another (56.8 ± 5.1). What differs by less is noi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("--config-file", metavar="F", help=f"YAML file over the defaults (default: {CONFIG})")
     parser.add_argument(
         "--pretrained",
@@ -40,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains, or scores a trained network, and prints the table of scores and where things are."""
     started = time.perf_counter()
     if arguments.pretrained:
         _run_pretrained(arguments, started)
@@ -130,8 +128,7 @@ def _baselines(name: str, cfg: CfgNode) -> dict[str, dict[str, float]]:
         q, g = (
             torch.from_numpy(extract([tracklet.paths[0] for tracklet in split.tracklets])) for split in (query, gallery)
         )
-        cameras = ([t.camid for t in query.tracklets], [t.camid for t in gallery.tracklets])
-        result = cmc_map(DistanceBlocks(q, g), query.truth.pids, gallery.truth.pids, *cameras)
+        result = cmc_map(DistanceBlocks(q, g), query.truth.pids, gallery.truth.pids, query.camids, gallery.camids)
         rows[title] = result.as_dict()
     return rows
 

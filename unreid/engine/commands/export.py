@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 from pathlib import Path
 
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.models import MODEL_HELP, add_model_options, check_model, check_output, open_encoder
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,6 @@ NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torchscript": (), "safe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write, such as model.onnx")
     parser.add_argument("--format", choices=list(NEEDS), default="", help="default: the suffix of FILE")
@@ -27,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Exports, and says how far the file is from the original."""
     check_output(arguments.output, arguments.overwrite)
     form = arguments.format or Path(arguments.output).suffix.lower().removeprefix(".")
     if form not in NEEDS:
@@ -35,9 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     suffix = Path(arguments.output).suffix.lower()
     if suffix != f".{form}":
         raise UserError(f"-o: {arguments.output} must end in .{form}, by which it will be known.")
-    missing = next((package for package in NEEDS[form] if importlib.util.find_spec(package) is None), None)
-    if missing is not None:
-        raise UserError(f"{form} needs the package {missing}, which is not installed: install unreid[export].")
+    require_packages(form, *NEEDS[form], way_out="install unreid[export]")
     from unreid.workbench.crops import check_images
 
     if arguments.images:

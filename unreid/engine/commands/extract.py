@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("images", metavar="IMAGES", help="a folder, searched with all below it, or one image")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="features.parquet or features.npz")
@@ -34,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Extracts, alone or as one of the processes that torchrun started."""
     check_table(arguments.output)
     check_crops(arguments)
     check_output(arguments.output, arguments.overwrite)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 import os
 
@@ -12,7 +11,7 @@ from unreid.engine.commands.tables import add_table, check_source, read_source
 from unreid.engine.folder import check_writable
 from unreid.engine.preflight import check_file
 from unreid.utils.errors import UserError
-from unreid.workbench.places import check_uri, folder_of, is_remote
+from unreid.workbench.places import check_uri, folder_of, is_remote, require_store
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,6 @@ _MARK = "vectors.lance"  # what a store that may be replaced holds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     add_table(parser, "FEATURES|IMAGES")
     parser.add_argument("-o", "--output", required=True, metavar="URI", help=URI_HELP)
     parser.add_argument(
@@ -32,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Builds the store."""
     need_store(arguments.output)
     check_place(arguments.output, arguments.overwrite)
     if arguments.identities:
@@ -59,12 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
 def need_store(uri: str) -> None:
     """Raises :class:`UserError` if a store cannot be there, or its package is not installed."""
     check_uri(uri)
-    missing = next((name for name in ("lancedb", "pyarrow") if importlib.util.find_spec(name) is None), None)
-    if missing is not None:
-        raise UserError(
-            f"The index {uri} needs the package {missing}, which is not installed: install unreid[store], or search "
-            "the feature table itself."
-        )
+    require_store(uri)
 
 
 def check_place(uri: str, overwrite: bool) -> None:

@@ -27,7 +27,6 @@ KINDS = {  # of relation, by the name of the old pickle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("--config-file", required=True, metavar="F", help="config of the run that will use them")
     parser.add_argument("--min-overlap", type=int, default=0, metavar="N", help="common frames of a cannot-link (0)")
     parser.add_argument(
@@ -59,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Mines, or converts an old pickle."""
     setup_logging()
     cfg = load_config(arguments.config_file, arguments.overrides)
     check_parts(cfg)

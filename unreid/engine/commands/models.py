@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unreid.config import load_config
-from unreid.engine.folder import BEST, CHECKPOINT
+from unreid.engine.folder import BEST, CHECKPOINT, check_writable
 from unreid.engine.kinds import own_names
 from unreid.engine.names import check_timm_name
 from unreid.engine.preflight import check_file, check_packages, check_weight_files
 from unreid.utils.errors import UserError
+from unreid.utils.packages import require_packages
 from unreid.utils.plugins import import_plugins
 from unreid.utils.shipped_weights import locate_weights
 from unreid.workbench.crops import check_images, compiled
+from unreid.workbench.feature_parquet import require_arrow
+from unreid.workbench.feature_table import check_suffix
 from unreid.workbench.start_weights import check_start_weights
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def check_model(arguments: argparse.Namespace) -> str:
     file = locate_weights(model)
     if os.path.lexists(file):
         check_file(str(file), "MODEL")
-        _need(_PACKAGES.get(model.suffix.lower(), ""), str(model))
+        if model.suffix.lower() in _PACKAGES:
+            require_packages(model, _PACKAGES[model.suffix.lower()], way_out="install unreid[export]")
         load_config(arguments.config_file, overrides(arguments))
         return str(model)
     name = arguments.model
@@ -110,8 +112,6 @@ def check_crops(arguments: argparse.Namespace) -> None:
 
 def check_output(path: str, overwrite: bool, what: str = "-o") -> None:
     """Whether a file may be written."""
-    from unreid.engine.folder import check_writable
-
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(path)  # a name that is too long, or that no file can have
@@ -127,13 +127,8 @@ def check_output(path: str, overwrite: bool, what: str = "-o") -> None:
 
 def check_table(path: str) -> None:
     """Whether a feature table's name is one, and whether the package that it needs is there."""
-    from unreid.workbench.feature_table import check_suffix
-
-    if check_suffix(path) == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise UserError(
-            f"{path} needs the package pyarrow, which is not installed: install unreid[workbench], or use a table that "
-            "ends in .npz."
-        )
+    if check_suffix(path) == ".parquet":
+        require_arrow(path)
 
 
 def open_encoder(arguments: argparse.Namespace, model: str, device: object) -> Encoder:
@@ -148,10 +143,3 @@ def open_encoder(arguments: argparse.Namespace, model: str, device: object) -> E
         feature=arguments.feature,
         device=device,  # type: ignore[arg-type]
     )
-
-
-def _need(package: str, asker: str) -> None:
-    groups: Sequence[str] = ("onnxruntime", "safetensors")
-    if package and importlib.util.find_spec(package) is None:
-        group = "export" if package in groups else "workbench"
-        raise UserError(f"{asker} needs the package {package}, which is not installed: install unreid[{group}].")

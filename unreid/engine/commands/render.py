@@ -13,7 +13,6 @@ from unreid.rendering.layouts import LAYOUTS, render_layout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("--layout", required=True, metavar="NAME", help=f"one of {', '.join(LAYOUTS)}")
     parser.add_argument("--out", required=True, metavar="DIR", help="the dataset's folder is made in it")
     parser.add_argument("--ids", type=int, default=8, metavar="N", help="training identities, and as many for the test")
@@ -24,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Renders, and says where."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_writable(Path(arguments.out), "--out")
     folder = render_layout(

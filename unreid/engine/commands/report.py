@@ -21,7 +21,6 @@ IMAGES = 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("run_folder", metavar="RUN", help="OUTPUT_DIR of a run, or the folder of --repeat")
     parser.add_argument("-o", "--out", metavar="FILE", help="the page (default: report.html in RUN)")
     parser.add_argument(
@@ -39,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Reads, computes, writes, and says where the page is."""
     started = time.monotonic()
     setup_logging()
     if arguments.images < 0:

@@ -29,7 +29,6 @@ NEEDED = ("config.yaml", "pseudo_labels.npz", CHECKPOINT)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("source", metavar="RUN", help="OUTPUT_DIR of a finished run, or an identities.csv")
     parser.add_argument("--features", metavar="F", help="features of an identities.csv (default: those it names)")
     parser.add_argument("--store", metavar="F", help=f"SQLite file of the review (default: {STORE} beside RUN's files)")
@@ -49,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serves until it is interrupted, or writes what was asked for."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its libraries it tries
     source = Path(arguments.source)
     _check(source, arguments)
     _check_outputs(arguments)
-    store_path = Path(arguments.store) if arguments.store else _beside(source)
+    beside = source / STORE if os.path.isdir(source) else source.with_suffix(f".{STORE}")
+    store_path = Path(arguments.store or beside)
     check_writable(store_path.parent, "The folder of the review")
     logger.info("reading %s", source)
     crops = _read(source, arguments)
@@ -99,10 +98,6 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         check_output(str(check_name(arguments.csv)), overwrite=True, what="--csv")
     if arguments.answers:
         check_output(arguments.answers, overwrite=True, what="--answers")
-
-
-def _beside(source: Path) -> Path:
-    return source / STORE if os.path.isdir(source) else source.with_suffix(f".{STORE}")
 
 
 def _read(source: Path, arguments: argparse.Namespace) -> CropSet:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 import os
 import sys
@@ -15,6 +13,7 @@ from unreid.engine.commands.index import URI_HELP, need_store
 from unreid.engine.commands.models import check_crops, check_model, check_output
 from unreid.engine.commands.tables import add_table, check_table, is_table, read_source
 from unreid.utils.errors import UserError
+from unreid.utils.writing import atomic_write_bytes, csv_text
 from unreid.workbench.places import is_remote, is_there
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ HEADER = ("query", "rank", "path", "camera", "pid", "score")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     parser.add_argument("gallery", metavar="INDEX", help=f"of unreid index ({URI_HELP}), or a feature table")
     add_table(parser, "QUERY")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="images wanted for a query (10)")
@@ -38,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Searches, and prints or writes what was found."""
     if not 1 <= arguments.k <= 10_000:
         raise UserError(f"-k must be between 1 and 10000, not {arguments.k}.")
     if arguments.output:
@@ -100,18 +97,16 @@ def _opened(name: str) -> Gallery:
 
 
 def _show(answers: list[tuple[str, list[Hit]]], output: str) -> None:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(HEADER)
-    for query, hits in answers:
-        for rank, hit in enumerate(hits, start=1):
-            rows.writerow((query, rank, hit.path, hit.camera, hit.pid, f"{hit.score:.4f}"))
+    rows = [
+        (query, rank, hit.path, hit.camera, hit.pid, f"{hit.score:.4f}")
+        for query, hits in answers
+        for rank, hit in enumerate(hits, start=1)
+    ]
+    content = csv_text([HEADER, *rows]).encode("utf-8", "surrogateescape")
     if not output:
-        sys.stdout.write(text.getvalue().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+        sys.stdout.write(content.decode("utf-8", "backslashreplace"))
         return
-    from unreid.utils.writing import atomic_write_bytes
-
-    atomic_write_bytes(output, text.getvalue().encode("utf-8", "surrogateescape"))
+    atomic_write_bytes(output, content)
     logger.info("%s: %d queries", output, len(answers))
 
 

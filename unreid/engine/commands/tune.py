@@ -20,7 +20,6 @@ DENSITY = ("dbscan", "agreementdbscan", "selfpaceddbscan", "constraineddbscan", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
     default = Values()
     parser.add_argument("--config-file", metavar="F", help="config of the run: its data and network give the features")
     parser.add_argument(
@@ -58,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Looks at what was asked, then sweeps."""
     setup_logging()
     if not arguments.config_file and not arguments.features:
         raise UserError("Say what to cluster: --config-file F (its data and network), or --features FILE.npz.")

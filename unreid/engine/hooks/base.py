@@ -31,11 +31,9 @@ class Run:
 
     Attributes:
         output_dir: folder of the run, which may not exist yet; a hook writes from ``before_train`` on.
-        device: where the network is.
         data: training list (empty in an evaluation), its truth (for diagnostics only) and test sets.
         model: the bare student, or the network that is evaluated.
         extraction: features of a list of samples.
-        feature: the method's retrieval feature.
         evaluate: scores an encoder on the test sets, or None without any.
         earlier: while hooks are built, those that are called before the next one.
     """

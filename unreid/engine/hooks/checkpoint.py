@@ -31,8 +31,6 @@ class CheckpointHook(Hook):
     no training. The hook comes after the evaluation hook.
 
     Args:
-        folder: where the files go.
-        config: resolved config as YAML.
         evaluation: source of the scores and of the selection.
         check: raises where the state must not be saved; asked after every epoch and before a stop inside one.
         period: epochs between two checkpoints; 0: only the last.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 
-import torch
-
 from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.evaluation.diagnostics import cluster_report
 from unreid.evaluation.ranked_list import cluster_sheet
-from unreid.structures import Clustering, GroundTruth, RoundPlan, Tracklet
+from unreid.structures import Clustering, GroundTruth, RoundPlan, Tracklet, camids_of
 from unreid.utils.distributed import is_main
 
 logger = logging.getLogger(__name__)
@@ -41,8 +39,7 @@ class DiagnosticsHook(Hook):
             f"round {self.trainer.state.round}: {clustering.num_clusters} clusters, {clustering.num_outliers} outliers"
         )
         if self.truth is not None:
-            camids = torch.tensor([tracklet.camid for tracklet in self.tracklets]).numpy()
-            report = cluster_report(labels, self.truth.pids, camids)
+            report = cluster_report(labels, self.truth.pids, camids_of(self.tracklets))
             self.trainer.storage.put_scalars({f"cluster/{key}": value for key, value in report.items()})
             line += f", pair precision {100 * report['pair_precision']:.0f} %"
             line += f", cross-camera recall {100 * report['cross_camera_recall']:.0f} %"

@@ -44,7 +44,7 @@ class EvaluationHook(Hook):
         self.new_best = False
         self._best: float | None = None
         self._previous_labels: Tensor | None = None
-        self._round = _selected_round(select)
+        self._round = int(select.removeprefix("round:")) if select.startswith("round:") else None
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:
@@ -124,8 +124,7 @@ class EvaluationHook(Hook):
             _check_scores(state[name], name)
         if state["last"] and not any(isinstance(value, dict) for value in state["last"].values()):
             raise StateError("'last' of the scores has no test set")
-        if state["labels"] is not None:
-            require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
+        require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
         self.last_results, self.best_results = state["last"], state["best"]
         self.initial_results = state["initial"]
         self._best, self._previous_labels = state["value"], state["labels"]
@@ -156,7 +155,3 @@ def _check_scores(results: dict[str, Any], what: str) -> None:
 def _is_score(value: Any) -> bool:
     """A plain number; nan, where a test set has no valid query, is one."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _selected_round(select: str) -> int | None:
-    return int(select.removeprefix("round:")) if select.startswith("round:") else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import logging
 from pathlib import Path
@@ -17,7 +15,7 @@ from unreid.evaluation.selection import label_free_score
 from unreid.structures import Clustering, RoundPlan
 from unreid.utils.distributed import is_main
 from unreid.utils.state import entries, require, require_labels
-from unreid.utils.writing import atomic_write_text, optional, replacing
+from unreid.utils.writing import atomic_write_text, csv_text, optional, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +51,6 @@ class HistoryHook(Hook):
     test set, where the round's end was evaluated.
 
     Args:
-        folder: where the files go.
         evaluation: source of the scores; it and the diagnostics must be called before this hook.
     """
 
@@ -118,7 +115,9 @@ class HistoryHook(Hook):
             self._write()
         if is_main() and len(self.rows) > 1:
             with optional():
-                draw_rounds(self.rows, self.folder / "rounds.png", self.trainer.method.labelling)
+                write_figure(
+                    self.folder / "rounds.png", rounds_figure(self.rows, self.trainer.method.labelling), dpi=120
+                )
                 logger.info("rounds: %s, %s", self.folder / "rounds.csv", self.folder / "rounds.png")
 
     def _write(self) -> None:
@@ -126,11 +125,7 @@ class HistoryHook(Hook):
 
     def _table(self) -> str:
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
+        return csv_text([columns, *([row.get(column, "") for column in columns] for row in self.rows)])
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "labels": self._previous}
@@ -148,12 +143,6 @@ class HistoryHook(Hook):
         self._previous = labels
 
 
-def draw_rounds(rows: list[dict[str, Any]], path: Path, labelling: str = "clustering") -> None:
-    """Writes the picture of :func:`rounds_figure`."""
-    with replacing(path) as file:
-        rounds_figure(rows, labelling).savefig(file, format="png", dpi=120)
-
-
 def rounds_figure(rows: list[dict[str, Any]], labelling: str = "clustering") -> Figure:
     """What happens over the rounds: scores and quality of the labels in percent, clusters and outliers below.
 
@@ -163,12 +152,10 @@ def rounds_figure(rows: list[dict[str, Any]], labelling: str = "clustering") -> 
         rows: as :class:`HistoryHook` keeps them.
         labelling: what a round begins with.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
     columns = dict.fromkeys(column for row in rows for column in row)
     scores = {column: column for column in columns if column.endswith(" mAP")}
     quality = {column: text for column, text in QUALITY_NAMES.items() if column in columns}

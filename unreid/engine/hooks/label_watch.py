@@ -13,7 +13,7 @@ from unreid.engine.outliers import explain_outliers
 from unreid.evaluation.label_signs import CameraSigns, camera_signs, falls, separates_cameras
 from unreid.evaluation.selection import label_free_score
 from unreid.neighbors.builder import CAMERA_JACCARD
-from unreid.structures import Clustering, RoundPlan
+from unreid.structures import Clustering, RoundPlan, camids_of
 from unreid.utils.distributed import is_main
 from unreid.utils.state import entries, require_labels
 
@@ -46,7 +46,7 @@ class LabelWatchHook(Hook):
 
     @classmethod
     def from_run(cls, run: Run) -> Hook:
-        return cls(torch.tensor([tracklet.camid for tracklet in run.data.tracklets], dtype=torch.int64))
+        return cls(torch.from_numpy(camids_of(run.data.tracklets)))
 
     def after_label(self, clustering: Clustering, plan: RoundPlan) -> None:
         if self.trainer.state.round < 0:
@@ -110,8 +110,7 @@ class LabelWatchHook(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         kinds: dict[str, Any] = {"scores": list, "explained": int, "labels": (Tensor, type(None))}
         entries(state, "the state of LabelWatch", kinds)
-        if state["labels"] is not None:
-            require_labels(state["labels"], "'labels' of LabelWatch", len(self.camids))
+        require_labels(state["labels"], "'labels' of LabelWatch", len(self.camids))
         self.scores, self.explained = list(state["scores"]), state["explained"]
         self._previous = state["labels"]
 

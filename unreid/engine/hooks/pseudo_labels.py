@@ -23,7 +23,6 @@ class PseudoLabelHook(Hook):
     """Writes ``pseudo_labels.npz`` when the run ends: the key of every training sample and its label, -1 outlier.
 
     Args:
-        folder: where the file goes.
         keys: of the training list.
         meta: what a reader should know about the run; plain JSON values.
     """
@@ -54,6 +53,5 @@ class PseudoLabelHook(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         labels = entries(state, "the pseudo labels", {"labels": (Tensor, type(None))})["labels"]
-        if labels is not None:
-            require_labels(labels, "the pseudo labels", len(self.keys))
+        require_labels(labels, "the pseudo labels", len(self.keys))
         self._labels = labels

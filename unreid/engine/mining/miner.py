@@ -91,7 +91,7 @@ def mine(cfg: CfgNode, options: Mining) -> list[Path]:
     train, test = mining_datasets(cfg)
     job = _Job(cfg, options, _meta(train, cfg))
     logger.info("reading the tracklets of %s in %s", train.name, train.folder)
-    records = _train_records(train)
+    records = describe(train.train.tracklets, record_keys(train.train.tracklets, [train.folder]), train.camera_starts)
     sides = _test_records(test) if test.has_test else None
     has_time = records.has_time and (sides is None or sides[0].has_time)
     reason = (
@@ -229,11 +229,6 @@ def mining_datasets(cfg: CfgNode) -> tuple[ReIDDataset, ReIDDataset]:
     if not train.has_cameras:
         raise UserError(f"{train.name} has no camera labels, so there is nothing to mine.")
     return train, test
-
-
-def _train_records(dataset: ReIDDataset) -> Records:
-    tracklets = dataset.train.tracklets
-    return describe(tracklets, record_keys(tracklets, [dataset.folder]), dataset.camera_starts)
 
 
 def _test_records(dataset: ReIDDataset) -> tuple[Records, Records]:

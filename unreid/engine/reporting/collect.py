@@ -29,7 +29,8 @@ from unreid.methods import METHODS
 from unreid.neighbors import PairGraphBuilder
 from unreid.neighbors.camera_centering import camera_centered
 from unreid.report import Facts, Samples, Setting, TestSide
-from unreid.structures import Tracklet
+from unreid.structures import Tracklet, camids_of
+from unreid.utils.arrays import spread
 from unreid.utils.errors import DivergedError, UserError
 from unreid.utils.progress import task
 
@@ -76,7 +77,7 @@ def collect(files: RunFiles, *, images: int, device: str = "", files_only: bool 
         moved = "Where they have moved, say so right after the run: DATASETS.ROOT folder."
         facts.missing["features"] = f"The images cannot be read: {error} {moved}"
         return facts
-    facts.has_cameras = len({tracklet.camid for tracklet in data.tracklets}) > 1
+    facts.has_cameras = len({*camids_of(data.tracklets)}) > 1
     if files.checkpoint is None:
         facts.missing["features"] = "The run has no checkpoint yet, so there are no features."
         return facts
@@ -200,7 +201,7 @@ def _first(samples: Samples, most: int) -> Samples:
     """At most so many samples, evenly spread."""
     if len(samples) <= most:
         return samples
-    chosen = np.arange(most) * len(samples) // most
+    chosen = spread(np.arange(len(samples)), most)
     return replace(
         samples,
         tracklets=[samples.tracklets[row] for row in chosen],
@@ -216,7 +217,7 @@ def _add_activation(facts: Facts, cfg: Any, model: Any, device: torch.device) ->
         samples = facts.test.query
         chosen = np.argsort(np.nan_to_num(facts.test.ranking.ap, nan=2.0), kind="stable")[:MAPS]
     elif samples is not None:
-        chosen = np.arange(min(MAPS, len(samples))) * len(samples) // max(min(MAPS, len(samples)), 1)
+        chosen = spread(np.arange(len(samples)), MAPS)
     if samples is None or not len(chosen):
         return
     transform = build_test_transform(cfg)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from unreid.data.datasets.base import Split
+from unreid.data.datasets.scorable import with_match
+from unreid.utils.arrays import spread
 
 CLUSTER = 60  # members of a cluster that are looked at
 
@@ -20,9 +22,9 @@ def choose_train(labels: np.ndarray | None, count: int, most: int) -> np.ndarray
     if not most or count <= most:
         return np.arange(count)
     if labels is None:
-        return _spread(np.arange(count), most)
+        return spread(np.arange(count), most)
     outliers = np.flatnonzero(labels < 0)
-    chosen = [_spread(outliers, round(most * len(outliers) / count))]
+    chosen = [spread(outliers, round(most * len(outliers) / count))]
     room = most - len(chosen[0])
     names, sizes = np.unique(labels[labels >= 0], return_counts=True)
     by_size = names[np.argsort(-sizes, kind="stable")]
@@ -30,7 +32,7 @@ def choose_train(labels: np.ndarray | None, count: int, most: int) -> np.ndarray
     step = max(1, round((count - len(outliers)) / max(room, 1)))
     order = [name for start in range(step) for name in by_size[start::step]]
     for name in order:
-        members = _spread(np.flatnonzero(labels == name), CLUSTER)
+        members = spread(np.flatnonzero(labels == name), CLUSTER)
         if len(members) > room:
             continue
         chosen.append(members)
@@ -43,15 +45,8 @@ def choose_queries(query: Split, gallery: Split, most: int, filtered: bool) -> n
     count = len(query)
     if not most or count <= most:
         return np.arange(count)
-    cameras: dict[int, set[int]] = {}
-    for pid, tracklet in zip(gallery.truth.pids.tolist(), gallery.tracklets):
-        cameras.setdefault(pid, set()).add(tracklet.camid)
-    found = [
-        place
-        for place, (pid, tracklet) in enumerate(zip(query.truth.pids.tolist(), query.tracklets))
-        if cameras.get(pid, set()) - ({tracklet.camid} if filtered else set())
-    ]
-    return _spread(np.array(found or range(count), dtype=np.int64), most // 4 or 1)
+    found = np.flatnonzero(with_match(query, gallery, filtered))
+    return spread(found if len(found) else np.arange(count), most // 4 or 1)
 
 
 def choose_gallery(gallery: Split, pids: np.ndarray, most: int) -> np.ndarray:
@@ -61,9 +56,4 @@ def choose_gallery(gallery: Split, pids: np.ndarray, most: int) -> np.ndarray:
         return np.arange(count)
     needed = np.isin(gallery.truth.pids, pids)
     matches, others = np.flatnonzero(needed), np.flatnonzero(~needed)
-    return np.sort(np.concatenate([matches, _spread(others, max(most - len(matches), most // 4))]))
-
-
-def _spread(items: np.ndarray, count: int) -> np.ndarray:
-    count = min(count, len(items))
-    return items[np.arange(count) * len(items) // max(count, 1)]
+    return np.sort(np.concatenate([matches, spread(others, max(most - len(matches), most // 4))]))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ import yaml
 
 from unreid.engine.tuning.choices import Space
 from unreid.engine.tuning.sweep import Row
-from unreid.utils.writing import atomic_write_text, replacing
+from unreid.utils.writing import atomic_write_text, csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,15 +41,14 @@ def write_csv(rows: Sequence[Row], path: Path, further: Sequence[Mapping[str, fl
     Args:
         further: columns of every row besides, such as what labels say about it.
     """
-    text = io.StringIO()
-    names = ("centered", "metric", "k1", "k2", "eps", "min_samples", *COLUMNS, *(further[0] if further else ()))
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    lines: list[Iterable[Any]] = [
+        ("centered", "metric", "k1", "k2", "eps", "min_samples", *COLUMNS, *(further[0] if further else ()))
+    ]
     for number, row in enumerate(rows):
         own = [*vars(row.space).values(), row.eps, row.min_samples, *(getattr(row, name) for name in COLUMNS)]
         more = list(further[number].values()) if further else []
-        writer.writerow([round(value, 5) if isinstance(value, float) else value for value in [*own, *more]])
-    atomic_write_text(path, text.getvalue())
+        lines.append(round(value, 5) if isinstance(value, float) else value for value in [*own, *more])
+    atomic_write_text(path, csv_text(lines))
 
 
 def write_config(values: Mapping[str, Any], base: str, path: Path) -> None:
@@ -66,24 +63,16 @@ def write_config(values: Mapping[str, Any], base: str, path: Path) -> None:
     atomic_write_text(path, yaml.safe_dump(tree, sort_keys=False))
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Writes the picture of :func:`figure`."""
-    with replacing(path) as file:
-        figure(rows).savefig(file, format="png", dpi=110)
-
-
 def figure(rows: Sequence[Row]) -> Figure:
     """Score and number of clusters over eps: a line a graph, at the density of the best row, which is marked.
 
     Args:
         rows: best first.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     best = rows[0]
     drawn = Figure(figsize=(9, 6), layout="constrained")
-    FigureCanvasAgg(drawn)
     score, counts = drawn.subplots(2, sharex=True, height_ratios=(3, 2))
     colors: dict[tuple[str, int, int], str] = {}
     for space in sorted({row.space for row in rows}, key=str):

@@ -17,6 +17,7 @@ from unreid.engine.run import resume_path
 from unreid.methods import METHODS
 from unreid.methods.base import CLUSTER_FEATURES
 from unreid.models.batch_norm import recalibrate_bn
+from unreid.structures import camids_of
 from unreid.utils.arrays import as_features, as_ids
 from unreid.utils.errors import UserError
 from unreid.utils.job import init_from_env
@@ -86,7 +87,7 @@ def from_config(cfg: CfgNode) -> Source:
     found = run.extraction(run.model, run.data.tracklets, feature, round=0)
     readable = torch.ones(len(run.data.tracklets), dtype=torch.bool)
     readable[found.unreadable] = False
-    cameras = torch.tensor([tracklet.camid for tracklet in run.data.tracklets])[readable]
+    cameras = torch.from_numpy(camids_of(run.data.tracklets))[readable]
     truth = None if run.data.truth is None else run.data.truth.pids[readable.numpy()]
     return Source(found.values[readable.to(found.values.device)].contiguous(), _several(cameras), truth)
 

@@ -29,9 +29,7 @@ class Row:
     """One choice and what its clustering shows; nothing of it comes from labels.
 
     Attributes:
-        space, eps, min_samples: the choice.
         labels: int32 (N,), -1 for outliers.
-        clusters, outliers, largest: counts.
         stability: agreement with clusterings of random subsets, mean; 0 with fewer than two clusters.
         silhouette: how much nearer samples are to their own centroid than to the next, in the features clustered.
         crossing: pairs of two cameras inside clusters over chance, see
@@ -81,7 +79,6 @@ def sweep(
         camids: int64 (N,), or None without cameras: then nothing is centred and no metric is camera-aware.
         template: tolerance, search and back-end of the graphs.
         subsets: perturbed clusterings of every choice.
-        seed: of the subsets.
 
     Returns:
         The rows, best score first; equal scores in the order of the sweep.

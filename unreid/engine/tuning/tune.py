@@ -14,13 +14,14 @@ from unreid.config.shipped import locate, shipped_folder
 from unreid.engine.tuning.choices import num_instances
 from unreid.engine.tuning.judge import agreement, judged
 from unreid.engine.tuning.options import Tuning
-from unreid.engine.tuning.report import best_of_spaces, draw, table, write_config, write_csv
+from unreid.engine.tuning.report import best_of_spaces, figure, table, write_config, write_csv
 from unreid.engine.tuning.source import Source, from_config, from_file
 from unreid.engine.tuning.sweep import Row, sweep
 from unreid.evaluation.label_signs import camera_signs
 from unreid.neighbors import PairGraphBuilder
 from unreid.utils.errors import UserError
 from unreid.utils.seed import seed_everything
+from unreid.utils.writing import write_figure
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _write(asked: Tuning, source: Source, rows: list[Row], chosen: dict[str, Any
     further = judged(rows, source.pids, source.camids) if asked.compare_labels and source.pids is not None else []
     write_csv(rows, asked.out / "tune.csv", further)
     write_config(chosen, _base(asked.base), asked.out / "tune.yml")
-    draw(rows, asked.out / "tune.png")
+    write_figure(asked.out / "tune.png", figure(rows))
     logger.info("sweep: %s, %s; config: %s", *(asked.out / f"tune.{ending}" for ending in ("csv", "png", "yml")))
 
 

@@ -1,0 +1,14 @@
+"""Packages that not everybody has."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from unreid.utils.errors import UserError
+
+
+def require_packages(asker: object, *packages: str, way_out: str) -> None:
+    """Raises :class:`UserError` for the first package that is not installed; none is imported."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{asker} needs the package {package}, which is not installed: {way_out}.")
