@@ -164,6 +164,9 @@ def test_erasing_probability_and_impossible_boxes() -> None:
     erased = draw_erase_boxes(np.random.default_rng(0), 20000, 64, 32, prob=0.5)[:, 2] > 0
     assert abs(erased.mean() - 0.5) < 0.02
     assert not draw_erase_boxes(np.random.default_rng(0), 50, 1, 1, prob=1.0)[:, 2:].all(axis=1).any()
+    for variant in ("zhong", "torchvision"):  # wide images: every box of that area is too high
+        none = draw_erase_boxes(np.random.default_rng(0), 50, 8, 64, prob=1.0, variant=variant, area=(0.9, 0.9))
+        assert not none.any()
     with pytest.raises(ValueError, match="zhong"):
         draw_erase_boxes(np.random.default_rng(0), 1, 8, 8, prob=1.0, variant="cutout")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from unreid.workbench import extraction, read_features
 from unreid.workbench.crops import list_crops
 from unreid.workbench.encoder import load_encoder
 from unreid.workbench.export import export, some_pictures
+from unreid.workbench.preprocessing import Preprocessing
 
 CONFIG = [
     *("MODEL.BACKBONE.NAME", "resnet_tiny", "MODEL.BACKBONE.WIDTH", 4, "MODEL.BACKBONE.PRETRAIN", False),
@@ -89,6 +91,64 @@ def test_a_table_that_was_begun_is_gone_on_with(
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     in_memory = extraction.extract_table(encoder, listed, batch_size=4)
     assert np.array_equal(in_memory.vectors, whole.vectors) and in_memory.meta == whole.meta
+
+
+@pytest.mark.parametrize(("shard", "size"), [(6, 4), (4, 4), (3, 4), (8, 8)])
+def test_a_shard_holds_whole_batches(
+    tmp_path: Path, crops: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, shard: int, size: int
+) -> None:
+    """So that a batch holds the same images, and a vector its bits, wherever a second call begins."""
+    batches: list[int] = []
+    write = extraction._Parts.write
+
+    def noting(self: extraction._Parts, number: int, found: list) -> None:
+        batches.extend(int(owners[0]) for _, owners in found)
+        assert self.size == size
+        write(self, number, found)
+
+    monkeypatch.setattr(extraction._Parts, "write", noting)
+    encoder, listed = load_encoder(checkpoint), list_crops(crops)
+    assert extraction.extract_to_file(encoder, listed, tmp_path / "x.npz", batch_size=4, shard=shard) == 20
+    assert batches == [0, 4, 8, 12, 16]
+
+
+def test_a_list_with_other_cameras_is_another_one(crops: Path) -> None:
+    plain, known = list_crops(crops), list_crops(crops, camera_regex=r"_(c\d)")
+    assert plain.paths == known.paths and plain.fingerprint != known.fingerprint
+    assert known.fingerprint == list_crops(crops, camera_regex=r"_(c\d)").fingerprint
+    assert replace(known, root="/elsewhere").fingerprint != known.fingerprint
+    assert replace(known, paths=known.paths[::-1]).fingerprint != known.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        (r"c\d", r"has no group; put what it should read into parentheses"),
+        (r"(c", "is not a regular expression"),
+        (r"(x\d)", r"21 of 21 images match no camera \(first: 0_c0_0"),
+    ],
+)
+def test_an_expression_that_finds_no_camera_is_refused(crops: Path, expression: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        list_crops(crops, camera_regex=expression)
+
+
+def test_a_recorded_preprocessing_comes_back_as_it_was() -> None:
+    known = Preprocessing((256, 128), "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert Preprocessing.from_dict(known.to_dict(), "x") == known == Preprocessing.of(known.transform())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("color", "BGR"), ("interpolation", "nearest"), ("size", [256]), ("size", [256, 0]), ("size", [9000, 128])),
+        *(("size", [2.0, 128]), ("mean", [0.1, 0.2]), ("std", ["x", 0, 0]), ("mean", None)),
+    ],
+)
+def test_another_preprocessing_is_refused(key: str, value: object) -> None:
+    content = Preprocessing((256, 128), "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).to_dict() | {key: value}
+    with pytest.raises(UserError, match="m.parquet records a preprocessing that this release does not know"):
+        Preprocessing.from_dict(content, "m.parquet")
 
 
 @pytest.mark.parametrize("form", ["torchscript", "safetensors"])
