@@ -9,7 +9,10 @@ SHARDS = "workbench/test_extraction.py"
 GALLERY = "workbench/test_store.py"
 BAD = "workbench/test_bad_input.py"
 ENDS = "workbench/test_interruption.py"
-REVIEW = "review/test_store.py review/test_server.py"
+REVIEW = (
+    "review/test_session.py review/test_geometry.py review/test_parts.py review/test_server.py review/test_command.py "
+    "review/test_store.py"
+)
 REPORT = "report/test_page.py report/test_rankings.py report/test_files.py"
 TUNING = "engine/test_tuning.py"
 
