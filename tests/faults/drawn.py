@@ -31,7 +31,8 @@ COMPARISONS = {
 OPERATIONS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "/", ast.Mod: "//"}
 STEPS = ("abs", "clamp", "clip", "contiguous", "copy", "detach", "float", "mean", "sqrt", "square", "strip", "t", "T")
 WRAPPERS = ("normalize", "sorted", "reversed", "unique", "abs", "max", "min", "set", "list", "round")
-ROOMS = {"structures": "test_structures.py", "rendering": "data/test_rendering.py"}  # others: a folder of that name
+ROOMS = {"structures": "test_structures.py", "rendering": "data"}
+"""Where tests of a room are that are not in a folder of its name."""
 
 Source = Callable[[ast.AST], str]
 Change = tuple[str, ast.AST, str]  # kind, what goes, what stands there instead
@@ -144,7 +145,7 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
         left = text.rfind("\n", 0, max(left - 1, 0)) + 1
     old = text[left:right]
     name = whole.file.relative_to(ROOT / "unreid").as_posix()
-    fault = Fault(name, old, text[left:start] + new + text[end:right], tests_of(name))
+    fault = Fault(name, old, text[left:start] + new + text[end:right], *tests_of(name))
     try:
         changed = fault.applied(text)
         same = ast.dump(ast.parse(changed)) == ast.dump(ast.parse(text))
@@ -154,8 +155,8 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
     return None if same else fault
 
 
-def tests_of(file: str) -> str:
-    """The tests that import a file of the package, else those that name what it defines, else those of its room."""
+def tests_of(file: str) -> tuple[str, str]:
+    """The tests that import a file of the package, else those that name what it defines; and those of its room."""
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = module.rpartition(".")
     room = file.partition("/")[0]
@@ -167,7 +168,8 @@ def tests_of(file: str) -> str:
         defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
         names = [one for one in defined if not one.startswith("_") and len(one) > 4]
         found = (names and _holding(rf"\b({'|'.join(names)})\b", "")) or _holding(rf"\b{name}\b", folder)
-    return " ".join(found) or (folder if (ROOT / "tests" / folder).exists() else "test_library.py")
+    whole = folder if (ROOT / "tests" / folder).exists() else "test_library.py"
+    return " ".join(found) or whole, whole
 
 
 def _holding(pattern: str, folder: str) -> list[str]:

@@ -244,7 +244,12 @@ FAULTS = [
         "images = slice(None)",
         "methods/test_losses.py methods/test_combinations.py",
     ),
-    Fault("methods/parts.py", "weight * loss(inputs)", "loss(inputs)", "methods/test_losses.py"),
+    Fault(
+        "methods/parts.py",
+        "weight * loss(inputs)",
+        "loss(inputs)",
+        "methods/test_losses.py methods/test_combinations.py",
+    ),
     Fault(
         "methods/parts.py",
         "torch.stack(found).prod(dim=0)",

@@ -43,8 +43,8 @@ class Unsound(Exception):
 def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Fault, Outcome]]:
     """Imports the tests of all faults once, and puts one fault after the other in.
 
-    Where nothing notices one, its tests run once more with everything imported anew: only then can a fault show in what
-    is done while modules are imported.
+    Where nothing notices one, its tests run once more with everything imported anew, further ones after them: only then
+    can a fault show in what is done while modules are imported.
 
     Raises:
         Unsound: tests cannot be imported, or one that noticed a fault fails without it, too. Raised at the end.
@@ -69,7 +69,11 @@ def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Faul
         finally:
             stop(laboratory)
     for fault, outcome in unsure:
-        yield fault, _anew(checkout, fault, outcome)
+        outcome = _anew(checkout, fault, outcome)
+        if "::" in outcome.by and _fresh(checkout, [outcome.by], SECONDS) != 0:
+            unsound.append(f"{outcome.by} fails without any fault, too")
+        else:
+            yield fault, outcome
     if number + 1 < len(faults):
         unsound.append(checkout.failure())
     if unsound:
@@ -78,10 +82,17 @@ def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Faul
 
 def _anew(checkout: Checkout, fault: Fault, outcome: Outcome) -> Outcome:
     started = time.perf_counter()
-    checkout.report.unlink(missing_ok=True)
     with checkout.holding(fault):
-        status = wait(fork(lambda: checkout.pytest(fault.targets, _Reporting(checkout.report))), SECONDS)
+        status = _fresh(checkout, fault.targets, SECONDS)
+        if status == 0 and fault.further:
+            status = _fresh(checkout, fault.further_targets, 6 * SECONDS)
     return Outcome(status != 0, _who(checkout, status), outcome.seconds + time.perf_counter() - started)
+
+
+def _fresh(checkout: Checkout, targets: Sequence[str], seconds: float) -> int | None:
+    """Exit status of tests that are imported anew."""
+    checkout.report.unlink(missing_ok=True)
+    return wait(fork(lambda: checkout.pytest(targets, _Reporting(checkout.report))), seconds)
 
 
 def _who(checkout: Checkout, status: int | None) -> str:

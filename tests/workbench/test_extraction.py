@@ -18,7 +18,7 @@ from unreid.utils.io import atomic_save
 from unreid.workbench import extraction, read_features
 from unreid.workbench.crops import list_crops
 from unreid.workbench.encoder import load_encoder
-from unreid.workbench.export import export, some_pictures
+from unreid.workbench.export import _compare, export, some_pictures
 from unreid.workbench.preprocessing import Preprocessing
 
 CONFIG = [
@@ -165,6 +165,47 @@ def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, ch
     one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
     assert np.allclose(one.vectors, other.vectors, atol=1e-5)
     assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("difference", [1.01e-4, float("nan")])
+def test_a_file_that_gives_other_vectors_is_not_written(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, difference: float
+) -> None:
+    encoder, pictures = load_encoder(checkpoint), some_pictures(None)
+    monkeypatch.setattr("unreid.workbench.export._compare", lambda *_: difference)
+    with pytest.raises(UserError, match="as torchscript gives other vectors .* so nothing was written"):
+        export(encoder, tmp_path / "model.torchscript", "torchscript", pictures)
+    assert not list(tmp_path.glob("*.torchscript"))
+    monkeypatch.setattr("unreid.workbench.export._compare", lambda *_: 0.99e-4)
+    assert export(encoder, tmp_path / "model.torchscript", "torchscript", pictures) == 0.99e-4
+    assert (tmp_path / "model.torchscript").exists()
+
+
+def test_the_difference_is_the_largest_of_any_number_one_by_one_or_together(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, images = load_encoder(checkpoint), torch.randn(3, 3, 32, 16)
+    for place, count in ((2, 3), (1, 1)):  # wrong in the batch, or alone
+
+        class Off:
+            fingerprint, preprocessing = encoder.fingerprint, encoder.preprocessing
+
+            def vectors(self, asked: torch.Tensor, place: int = place, count: int = count) -> np.ndarray:
+                found = encoder.vectors(asked).copy()
+                if len(asked) == count and (count > 1 or torch.equal(asked[0], images[place])):
+                    found[place if count > 1 else 0, 5] -= 0.25
+                return found
+
+        monkeypatch.setattr("unreid.workbench.export.load_encoder", lambda path, off=Off: off())
+        assert _compare(encoder, Path("x"), images) == pytest.approx(0.25, abs=1e-4)
+
+
+def test_the_check_needs_two_pictures_and_takes_some_of_all(crops: Path) -> None:
+    files = list_crops(crops).files
+    assert len(some_pictures(files)) == 16 and len(some_pictures(None)) == 16
+    assert [picture.shape for picture in some_pictures(files[:3])] == [(40, 20, 3)] * 3
+    with pytest.raises(UserError, match="needs two images that can be read"):
+        some_pictures([files[0], str(crops / "broken_c1.png")])
 
 
 @pytest.mark.slow
