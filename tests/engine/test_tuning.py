@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ def test_the_choice_is_near_the_best_that_labels_would_find() -> None:
     correlation, chosen, best = agreement(rows, found)
     assert correlation > 0.7 and chosen > 0.9 * best
     assert rows[0].space.centered  # the cameras hide the people
+
+
+def test_stability_is_the_mean_over_subsets_that_differ() -> None:
+    alone, two = (sweep(world(), CAMIDS, TINY, TEMPLATE, subsets=subsets) for subsets in (1, 2))
+    found = {str(row.overrides()): row.stability for row in alone}
+    assert any(abs(found[str(row.overrides())] - row.stability) > 1e-4 for row in two)
 
 
 def test_without_the_cameras_clusters_of_one_camera_would_win() -> None:
@@ -170,12 +177,25 @@ def test_labels_choose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_config_gives_the_features_of_its_own_network(
-    small_config: Callable[..., CfgNode], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    small_config: Callable[..., CfgNode],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cfg = small_config()
     asked = Tuning(base="ClusterContrast_synthetic.yml", out=tmp_path / "o", values=TINY)
+    cfg = small_config("CLUSTER.K1", 10, "CLUSTER.K2", 3, "CLUSTER.EPS", 0.6, "CLUSTER.MIN_SAMPLES", 2)
     chosen = tune(cfg, asked)
     assert "features before it" in caplog.text  # the warm-up is still to come
+    with (tmp_path / "o" / "tune.csv").open() as file:
+        swept = list(csv.DictReader(file))
+    place = re.findall(r"own recipe is number (\d+) of (\d+)", capsys.readouterr().out)
+    own = [
+        number
+        for number, row in enumerate(swept, start=1)
+        if (row["metric"], float(row["eps"]), row["centered"]) == ("jaccard", 0.6, "False")
+    ]
+    assert place == [(str(own[0]), str(len(swept)))] and len(own) == 1
     again = load_config(tmp_path / "o" / "tune.yml")
     assert chosen["CLUSTER.EPS"] == again.CLUSTER.EPS and again.DATASETS.NAMES == ["Synthetic"]
     assert not Path(cfg.OUTPUT_DIR).exists()

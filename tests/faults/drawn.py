@@ -156,7 +156,7 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
 
 
 def tests_of(file: str) -> tuple[str, str]:
-    """The tests that import a file of the package, else those that name what it defines; and those of its room."""
+    """The tests that import a file of the package, else those that name what it defines; and all of its room."""
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = module.rpartition(".")
     room = file.partition("/")[0]
@@ -169,7 +169,7 @@ def tests_of(file: str) -> tuple[str, str]:
         names = [one for one in defined if not one.startswith("_") and len(one) > 4]
         found = (names and _holding(rf"\b({'|'.join(names)})\b", "")) or _holding(rf"\b{name}\b", folder)
     whole = folder if (ROOT / "tests" / folder).exists() else "test_library.py"
-    return " ".join(found) or whole, whole
+    return " ".join(found) or whole, f"{whole} golden"
 
 
 def _holding(pattern: str, folder: str) -> list[str]:
