@@ -156,18 +156,20 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
 
 
 def tests_of(file: str) -> tuple[str, str]:
-    """The tests that import a file of the package, else those that name what it defines; and all of its room."""
+    """The tests that import a file of the package or what it defines, else those of its room that name it; and further
+    ones: all of its room, and the golden ones.
+    """
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = module.rpartition(".")
     room = file.partition("/")[0]
     folder = ROOMS.get(room, room)
-    imports = rf"unreid\.{re.escape(module)}\b|from unreid\.{re.escape(parent)} import [^\n]*\b{name}\b"
-    found = _holding(imports, "")
-    if not found:
-        tree = ast.parse((ROOT / "unreid" / file).read_text(encoding="utf-8"))
-        defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-        names = [one for one in defined if not one.startswith("_") and len(one) > 4]
-        found = (names and _holding(rf"\b({'|'.join(names)})\b", "")) or _holding(rf"\b{name}\b", folder)
+    tree = ast.parse((ROOT / "unreid" / file).read_text(encoding="utf-8"))
+    defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    names = [one for one in defined if not one.startswith("_") and len(one) > 4]
+    imported = rf"unreid\.{re.escape(module)}\b|from unreid\.{re.escape(parent)} import [^\n]*\b{name}\b"
+    if names:
+        imported += rf"|from unreid[\w.]* import (?:\([^)]*|[^\n]*)\b(?:{'|'.join(names)})\b"
+    found = _holding(imported, "") or _holding(rf"\b(?:{'|'.join([*names, name])})\b", folder)
     whole = folder if (ROOT / "tests" / folder).exists() else "test_library.py"
     return " ".join(found) or whole, f"{whole} golden"
 

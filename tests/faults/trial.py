@@ -43,13 +43,13 @@ class Unsound(Exception):
 def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Fault, Outcome]]:
     """Imports the tests of all faults once, and puts one fault after the other in.
 
-    Where nothing notices one, its tests run once more with everything imported anew, further ones after them: only then
+    Where nothing notices one, its further tests run, then its own once more with everything imported anew: only then
     can a fault show in what is done while modules are imported.
 
     Raises:
         Unsound: tests cannot be imported, or one that noticed a fault fails without it, too. Raised at the end.
     """
-    targets = list(dict.fromkeys(target for fault in faults for target in fault.targets))
+    targets = list(dict.fromkeys(target for fault in faults for target in (*fault.targets, *fault.further_targets)))
     read, write = os.pipe()
     laboratory = fork(lambda: checkout.pytest(targets, _Laboratory(checkout, faults, write)))
     os.close(write)
@@ -84,8 +84,6 @@ def _anew(checkout: Checkout, fault: Fault, outcome: Outcome) -> Outcome:
     started = time.perf_counter()
     with checkout.holding(fault):
         status = _fresh(checkout, fault.targets, SECONDS)
-        if status == 0 and fault.further:
-            status = _fresh(checkout, fault.further_targets, 6 * SECONDS)
     return Outcome(status != 0, _who(checkout, status), outcome.seconds + time.perf_counter() - started)
 
 
@@ -154,11 +152,17 @@ class _Laboratory(_Reporting):
             except patching.Fresh:
                 return Outcome(False, "", 0.0), False
 
-            def work() -> int:
+            def work(items: Sequence[pytest.Item]) -> int:
                 patching.patch(living.get(str(file), []), changes)
-                return _run(session, [item for item in session.items if _belongs(item.nodeid, fault.targets)])
+                return _run(session, items)
 
-            status = wait(fork(work), SECONDS)
+            own = [item for item in session.items if _belongs(item.nodeid, fault.targets)]
+            status = wait(fork(lambda: work(own)), SECONDS)
+            if status == 0 and fault.further:
+                asked = {item.nodeid for item in own}
+                rest = [item for item in session.items if _belongs(item.nodeid, fault.further_targets)]
+                rest = [item for item in rest if item.nodeid not in asked]
+                status = wait(fork(lambda: work(rest)), 6 * SECONDS)
         return Outcome(status != 0, _who(self.checkout, status), time.perf_counter() - started), status != 0
 
     def _sound(self, session: pytest.Session, test: str) -> bool:
