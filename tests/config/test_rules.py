@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -81,3 +82,10 @@ def test_sections_hold_keys() -> None:
         return [key for key, value in inner if not value] + [x for key, value in inner for x in sections(value, key)]
 
     assert sections(get_cfg()) == []
+
+
+def test_a_negative_zero_is_a_plain_one(tmp_path: Path) -> None:
+    """It would be printed and stored as another value, and runs with equal settings would differ."""
+    (tmp_path / "a.yml").write_text("OPTIM: {WEIGHT_DECAY: -0.0}\n")
+    for cfg in (load_config(None, ["OPTIM.WEIGHT_DECAY", "-0.0"]), load_config(tmp_path / "a.yml")):
+        assert math.copysign(1, cfg.OPTIM.WEIGHT_DECAY) == 1 and "-0.0" not in cfg.dump()

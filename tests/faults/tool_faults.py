@@ -246,7 +246,7 @@ FAULTS = [
     Fault("neighbors/builder.py", "k1_includes_self=node.K1_INCLUDES_SELF,\n", "", "neighbors/test_metric.py"),
     Fault("engine/tuning/sweep.py", "key=lambda row: -row.score", "key=lambda row: row.score", TUNING),
     Fault("engine/tuning/sweep.py", "generator_for(seed, number)", "generator_for(seed, 0)", TUNING),
-    Fault("engine/tuning/sweep.py", ".sort().values", "", TUNING),
+    Fault("engine/tuning/sweep.py", "round(KEPT * n)", "n", TUNING),
     Fault("engine/tuning/sweep.py", "radius = max(values.eps)", "radius = min(values.eps)", TUNING),
     Fault("engine/tuning/sweep.py", "stability(labels[kept], other)", "stability(labels[: len(kept)], other)", TUNING),
     Fault("engine/tuning/sweep.py", "else camera_centered(features, camids)", "else features", TUNING),

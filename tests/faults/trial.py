@@ -19,6 +19,7 @@ from tests.faults.fault import Fault
 from tests.faults.forks import fork, stop, wait
 
 SECONDS = 600  # a fault that makes a test hang is noticed, too
+FURTHER = 150  # that further tests are given; where they are not done by then, they have not noticed it
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class _Laboratory(_Reporting):
                 asked = {item.nodeid for item in own}
                 rest = [item for item in session.items if _belongs(item.nodeid, fault.further_targets)]
                 rest = [item for item in rest if item.nodeid not in asked]
-                status = wait(fork(lambda: work(rest)), 6 * SECONDS)
+                status = wait(fork(lambda: work(rest)), FURTHER) or 0
         return Outcome(status != 0, _who(self.checkout, status), time.perf_counter() - started), status != 0
 
     def _sound(self, session: pytest.Session, test: str) -> bool:
