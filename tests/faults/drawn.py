@@ -156,8 +156,8 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
 
 
 def tests_of(file: str) -> tuple[str, str]:
-    """The tests that import a file of the package or what it defines, else those of its room that name it; and further
-    ones: all of its room, and the golden ones.
+    """The tests that import a file of the package or what it defines, or start its command, else those of its room that
+    name it; and further ones: all of its room, and the golden ones.
     """
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = module.rpartition(".")
@@ -169,6 +169,8 @@ def tests_of(file: str) -> tuple[str, str]:
     imported = rf"unreid\.{re.escape(module)}\b|from unreid\.{re.escape(parent)} import [^\n]*\b{name}\b"
     if names:
         imported += rf"|from unreid[\w.]* import (?:\([^)]*|[^\n]*)\b(?:{'|'.join(names)})\b"
+    if parent == "engine.commands":
+        imported += rf"|\[\"{name}\""
     found = _holding(imported, "") or _holding(rf"\b(?:{'|'.join([*names, name])})\b", folder)
     whole = folder if (ROOT / "tests" / folder).exists() else "test_library.py"
     return " ".join(found) or whole, f"{whole} golden"

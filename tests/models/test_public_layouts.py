@@ -245,6 +245,17 @@ def test_a_bare_backbone_is_told_by_weights_and_not_by_a_placeholder(prefix: str
     assert detect_public({f"other.{mark}": torch.ones(4)}) is None
 
 
+@pytest.mark.parametrize("prefix", ["base.", ""])
+def test_a_model_with_a_neck_is_told_from_a_bare_backbone(prefix: str) -> None:
+    vit = {f"{prefix}patch_embed.proj.weight": torch.ones(4), "blocks.0.norm1.weight": torch.ones(4)}
+    resnet = {"base.layer1.0.conv1.weight": torch.ones(4), "layer1.0.conv1.weight": torch.ones(4)}
+    neck = {"bottleneck.running_mean": torch.ones(4)}
+    for state in (vit, resnet):
+        assert detect_public(state | neck) == "transreid"
+        assert detect_public(state) == "backbone"
+    assert detect_public(resnet | {"classifier.weight": torch.ones(4)}) == "torchreid"
+
+
 def vit_state(patches: int, blocks: int = 12, width: int = 384) -> State:
     """The names and shapes of a ViT-S; its tensors hold no memory."""
     with torch.device("meta"):

@@ -144,9 +144,7 @@ def test_who_is_gone_is_told_by_number_start_and_boot(change: dict[str, object],
     assert lockfile._is_gone({**lockfile._self(), **change}) is gone
 
 
-@pytest.mark.parametrize(
-    ("error", "gone"), [(None, False), (ProcessLookupError(), True), (PermissionError(), False)]
-)
+@pytest.mark.parametrize(("error", "gone"), [(None, False), (ProcessLookupError(), True), (PermissionError(), False)])
 def test_where_a_system_does_not_say_when_processes_began_a_signal_asks(
     monkeypatch: pytest.MonkeyPatch, error: OSError | None, gone: bool
 ) -> None:
