@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.fault import Fault
 
 BENCH = "workbench/test_tables.py workbench/test_assignment.py workbench/test_extraction.py"
-SHARDS = "workbench/test_extraction.py"
+SHARDS = "workbench/test_extraction.py workbench/test_exported.py"
 GALLERY = "workbench/test_gallery.py workbench/test_store.py"
 BAD = "workbench/test_bad_input.py"
 ENDS = "workbench/test_interruption.py"

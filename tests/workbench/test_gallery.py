@@ -12,7 +12,13 @@ from unreid.workbench import FeatureTable
 from unreid.workbench.gallery import CANDIDATES, Cameras, TableGallery, camera_of_query, find, pids_of
 from unreid.workbench.identity_table import NO_IDENTITY
 
-CHOICES = [Cameras(), Cameras(without="c1"), Cameras(only=("c0", "c2")), Cameras(only=("x",))]
+CHOICES = [
+    Cameras(),
+    Cameras(without="c1"),
+    Cameras(only=("c0", "c2")),
+    Cameras(only=("x",)),
+    Cameras(("c0", "c1"), "c1"),
+]
 
 
 def expected(table: FeatureTable, vector: np.ndarray, k: int, own: str, cameras: Cameras) -> list[tuple[str, float]]:
