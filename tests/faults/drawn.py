@@ -157,7 +157,7 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
 
 def tests_of(file: str) -> tuple[str, str]:
     """The tests that import a file of the package or what it defines, or start its command, else those of its room that
-    name it; and further ones: all of its room, and the golden ones.
+    name it; and further ones: all of its room (for the engine: those that start a command), and the golden ones.
     """
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = module.rpartition(".")
@@ -173,7 +173,8 @@ def tests_of(file: str) -> tuple[str, str]:
         imported += rf"|\[\"{name}\""
     found = _holding(imported, "") or _holding(rf"\b(?:{'|'.join([*names, name])})\b", folder)
     whole = folder if (ROOT / "tests" / folder).exists() else "test_library.py"
-    return " ".join(found) or whole, f"{whole} golden"
+    further = " ".join(_holding(r"\bmain\(\[", "")) if room == "engine" else whole
+    return " ".join(found) or whole, f"{further} golden"
 
 
 def _holding(pattern: str, folder: str) -> list[str]:
