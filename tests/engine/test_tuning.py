@@ -235,5 +235,16 @@ def test_a_config_without_a_base_and_the_picture_of_one_graph(tmp_path: Path) ->
     rows = sweep(world(camera=0.0), None, Values(k1=(10,), k2=(1,), eps=(0.5,), min_samples=(4,)), TEMPLATE)
     assert best_of_spaces(rows) == rows and table(rows, 5).count("\n") == 1
     assert len(figure(rows).axes) == 2
+    rows = sweep(world(), CAMIDS, FEW, TEMPLATE)
+    score, counts = figure(rows).axes
+    assert (score.get_ylabel(), counts.get_ylabel()) == ("score without labels", "clusters")
+    assert score.get_ylim()[0] == counts.get_ylim()[0] == 0 and str(rows[0].min_samples) in counts.get_xlabel()
+    for axes, value in ((score, lambda row: row.score), (counts, lambda row: row.clusters)):
+        *lines, chosen = [list(zip(*line.get_data())) for line in axes.lines]
+        assert chosen == [(rows[0].eps, value(rows[0]))]
+        shown = [row for row in rows if row.min_samples == rows[0].min_samples]
+        assert sorted(point for line in lines for point in line) == sorted((row.eps, value(row)) for row in shown)
+        assert all([eps for eps, _ in line] == sorted(FEW.eps) for line in lines)
+    rows = sweep(world(camera=0.0), None, Values(k1=(10,), k2=(1,), eps=(0.5,), min_samples=(4,)), TEMPLATE)
     write_config(rows[0].overrides(), "", tmp_path / "own.yml")
     assert load_config(tmp_path / "own.yml").CLUSTER.EPS == 0.5
