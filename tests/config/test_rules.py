@@ -72,6 +72,13 @@ def test_rule_borders() -> None:
     assert choice("a", "b").allowed == "one of 'a', 'b'"
     pair = each(above(0, 9), length=2)
     assert [pair.accepts(x) for x in ([1, 2], [1], [0, 1])] == [True, False, False]
+    words = (pair.allowed, each(above(0, 9)).allowed, each(above(0, 9), empty=True).allowed)
+    numbers = above(0, 9).allowed
+    assert words == (
+        f"2 values, each {numbers}",
+        f"a list of one or more values, each {numbers}",
+        f"a list of values, each {numbers}",
+    )
     assert [each(above(0, 9)).accepts([]), each(above(0, 9), empty=True).accepts([])] == [False, True]
     assert [capturing_regex().accepts(x) for x in ("", r"c(\d)", r"c\d", "(")] == [True, True, False, False]
 
