@@ -181,12 +181,12 @@ def test_state_goes_on_in_the_middle_of_a_round() -> None:
 
 def test_a_state_without_a_row_for_every_label_is_refused() -> None:
     method = planned()
-    method.check_plan(RoundPlan(LABELS, 1))
+    method.check_plan(RoundPlan(LABELS, 1, 0))
     with pytest.raises(StateError, match="clusters and the plan"):
-        method.check_plan(RoundPlan(LABELS + 1, 1))
+        method.check_plan(RoundPlan(LABELS + 1, 1, 0))
     method.num_clusters = len(LABELS) + 1
     with pytest.raises(StateError, match="clusters and the plan"):
-        method.check_plan(RoundPlan(LABELS, 1))
+        method.check_plan(RoundPlan(LABELS, 1, 0))
 
 
 # ------------------------------------------------------------------------------------------------ constraints
