@@ -96,3 +96,9 @@ def test_a_negative_zero_is_a_plain_one(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("OPTIM: {WEIGHT_DECAY: -0.0}\n")
     for cfg in (load_config(None, ["OPTIM.WEIGHT_DECAY", "-0.0"]), load_config(tmp_path / "a.yml")):
         assert math.copysign(1, cfg.OPTIM.WEIGHT_DECAY) == 1 and "-0.0" not in cfg.dump()
+
+
+def test_a_list_on_the_command_line_holds_numbers_and_quoted_text() -> None:
+    cfg = load_config(None, ["INPUT.SIZE_TRAIN", "[64, 32]", "DATASETS.NAMES", "['7', Market1501]"])
+    assert cfg.INPUT.SIZE_TRAIN == [64, 32] and cfg.DATASETS.NAMES == ["7", "Market1501"]
+    assert load_config(None, ["INPUT.SIZE_TRAIN", "[+64, 0032]"]).INPUT.SIZE_TRAIN == [64, 32]  # no Python numbers
