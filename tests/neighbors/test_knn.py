@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from unreid.neighbors import cells, knn, torch_search
 from unreid.neighbors.faiss_search import recall_of
-from unreid.neighbors.torch_search import exact_search
+from unreid.neighbors.torch_search import exact_search, smallest
 from unreid.utils.errors import UserError
 
 knn_module = importlib.import_module("unreid.neighbors.knn")  # the package's name for it is the function
@@ -143,8 +143,8 @@ def test_cells_of_all_rows_serve_every_share_and_every_block(monkeypatch: pytest
     assert (whole[1][:, 0] == torch.arange(900)).all()
     parts = [knn(x, 12, backend="torch_ivf", queries=rows) for rows in torch.arange(900).chunk(2)]
     assert torch.equal(torch.cat([part[1] for part in parts]), whole[1])
-    monkeypatch.setattr(cells, "_SLOTS", {"cpu": 2**14})
-    monkeypatch.setattr(cells, "_SCORES", {"cpu": 2**10})
+    monkeypatch.setattr(cells, "_BYTES", {"cpu": 2**14})
+    monkeypatch.setattr(cells, "_BLOCK", 7)
     assert torch.equal(knn(x, 12, backend="torch_ivf")[1], whole[1])
 
 
@@ -152,6 +152,32 @@ def test_more_cells_are_visited_where_neighbours_are_spread(monkeypatch: pytest.
     near, far = clustered(2000, 24, ids=100), torch.randn(2000, 24)
     counts = [cells.Cells.of(x).visits(x, 10, None, 0) for x in (near, far)]
     assert counts[0] < counts[1]
+
+
+def test_cells_compare_as_many_dimensions_as_the_neighbours_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plane in many dimensions needs few of them, a ball all; either way the true neighbours are found."""
+    monkeypatch.setattr(knn_module, "FEW", 0)
+    plane, ball = clustered(2000, 20, ids=100) @ torch.randn(20, 300) + 5, torch.randn(2000, 300)
+    assert cells.Cells.of(plane).table.shape[1] == 64
+    assert cells.Cells.of(ball).table.shape[1] > 128
+    assert cells.Cells.of(ball[:, :30]).table.shape[1] == 32
+    for x in (plane, ball):
+        assert recall_of(knn(x, 10, backend="torch_ivf")[1], knn(x, 10)[1]) > 0.9
+
+
+def test_very_many_cells_are_found_through_cells_of_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn_module, "FEW", 0)
+    monkeypatch.setattr(cells, "_MANY", 100)
+    x = clustered(2500, 20, ids=100)
+    assert recall_of(knn(x, 10, backend="torch_ivf")[1], knn(x, 10)[1]) > 0.9
+
+
+def test_the_smallest_of_many_columns_are_those_of_a_sort() -> None:
+    for columns, count, dtype in ((40, 40, torch.float32), (90, 7, torch.float32), (5000, 33, torch.bfloat16)):
+        scores = torch.randn(6, columns).to(dtype)
+        values, index = smallest(scores, count)
+        assert torch.equal(values, scores.gather(1, index)) and values.dtype == dtype
+        assert torch.equal(values.sort(dim=1).values, scores.sort(dim=1).values[:, :count])
 
 
 def test_auto_is_exact_where_that_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Neighbour lists from cells (``cells.py``): candidates of a bfloat16 scan in this package's order."""
+"""Neighbour lists from cells (``cells.py``): candidates in this package's order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import torch
 from torch import Tensor
 
-from unreid.neighbors.cells import Cells
+from unreid.neighbors.cells import WIDER, Cells
 from unreid.neighbors.faiss_search import report_recall, with_self
 from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Spans, exact_search
@@ -17,8 +17,7 @@ logger = logging.getLogger(__name__)
 
 CELLS = "torch_ivf"
 FEW = 2**14  # rows among which the exact search is quicker
-_MARGIN = 34  # candidates beyond k, as many as an exact scan in bfloat16 takes
-_BLOCK = 8192  # rows whose candidates are put into order at once
+_BLOCK = 8192  # rows whose candidates are looked for and put into order at once
 
 
 class CellSearch:
@@ -45,17 +44,13 @@ class CellSearch:
             logger.info("every row visits %d of %d cells", self._visited[k], len(cells.mean))
         visited = self._visited[k]
         distance, neighbor = features.new_empty(len(rows), k), rows.new_empty(len(rows), k)
-        block = cells.block(visited)
-        starts = range(0, len(rows), block)
+        starts = range(0, len(rows), _BLOCK)
         for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
-            part = rows[start : start + block]
-            candidates = cells.search(part, k + _MARGIN, visited)
-            inside = _inside(part, spans)
-            candidates[inside] = with_self(candidates[inside], part[inside])
-            for first in range(0, len(part), _BLOCK):
-                inner = slice(start + first, min(start + first + _BLOCK, start + len(part)))
-                found = order_candidates(features, rows[inner], candidates[first : first + _BLOCK], k)
-                distance[inner], neighbor[inner] = found
+            part = slice(start, start + _BLOCK)
+            candidates = cells.search(cells.table[rows[part]], k + WIDER, visited)
+            inside = _inside(rows[part], spans)
+            candidates[inside] = with_self(candidates[inside], rows[part][inside])
+            distance[part], neighbor[part] = order_candidates(features, rows[part], candidates, k)
         short = (neighbor < 0).any(dim=1).nonzero()[:, 0]
         if len(short):
             logger.info("%d of %d lists came back short and are searched exactly", len(short), len(rows))

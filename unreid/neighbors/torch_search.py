@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -225,14 +226,22 @@ def smallest(scores: Tensor, count: int, group: int = 16) -> tuple[Tensor, Tenso
     rows, columns = scores.shape
     groups = columns // group
     if groups < 4 * count:
-        return scores.topk(count, dim=1, largest=False, sorted=False)
+        return _partition(scores, count)
     body = scores[:, : groups * group].view(rows, group, groups)  # a group is a stride: its minimum is vectorised
-    chosen = body.amin(dim=1).topk(count, dim=1, largest=False, sorted=False).indices
+    chosen = _partition(body.amin(dim=1), count)[1]
     column = (chosen[:, None, :] + groups * torch.arange(group, device=scores.device)[:, None]).flatten(1)
     tail = torch.arange(groups * group, columns, device=scores.device).expand(rows, -1)
     column = torch.cat([column, tail], dim=1)
-    values, best = scores.gather(1, column).topk(count, dim=1, largest=False, sorted=False)
+    values, best = _partition(scores.gather(1, column), count)
     return values, column.gather(1, best)
+
+
+def _partition(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` smallest entries of each row, unordered; on a CPU by NumPy in vector instructions."""
+    if scores.is_cuda or count >= scores.shape[1]:
+        return scores.topk(count, dim=1, largest=False, sorted=False)
+    column = torch.from_numpy(np.argpartition(scores.float().numpy(), count - 1, axis=1)[:, :count])
+    return scores.gather(1, column), column
 
 
 def _tiles(spans: Spans, columns: int) -> Iterator[tuple[int, int]]:
