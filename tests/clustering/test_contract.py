@@ -95,6 +95,14 @@ def test_the_default_graph_fits_every_default_clusterer(name: str) -> None:
     assert torch.equal(found.labels, own.labels) and found.num_clusters >= 2
 
 
+def test_the_default_graph_reaches_as_far_as_any_radius() -> None:
+    """Also one that a user sets well beyond the default."""
+    far = DBSCAN(eps=0.99).cluster(features(), jaccard_graph(features(), k1=15, k2=4))
+    assert torch.equal(
+        far.labels, DBSCAN(eps=0.99).cluster(features(), jaccard_graph(features(), k1=15, k2=4, radius=0.995)).labels
+    )
+
+
 @pytest.mark.parametrize("name", ON_FEATURES)
 @pytest.mark.parametrize("wrong", [None, torch.arange(4), torch.zeros(4), "text"])
 def test_missing_features_are_named(name: str, wrong: object) -> None:

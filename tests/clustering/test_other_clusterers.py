@@ -46,6 +46,17 @@ def test_infomap_finds_the_groups_and_leaves_strays_out(world: tuple[Tensor, Ten
     assert torch.equal(found.labels, again.labels)
 
 
+@pytest.mark.parametrize("least", [2, 3, 4, 6])
+def test_infomap_makes_outliers_of_small_communities(least: int) -> None:
+    """Cliques of two to five samples, and two samples without a link."""
+    truth = torch.cat([torch.tensor([2, 3, 4, 5]).repeat_interleave(torch.tensor([2, 3, 4, 5])), torch.tensor([0, 1])])
+    i, j = ((truth[:, None] == truth) & torch.ones(16, 16).triu(1).bool()).nonzero(as_tuple=True)
+    graph = PairGraph(16, i, j, torch.full((len(i),), 0.2), 0.7, torch.zeros(16))
+    found = Infomap(0.6, least).cluster(torch.zeros(16, 2), graph)
+    assert torch.equal(found.labels >= 0, truth >= least) and found.num_clusters == (6 - least if least < 6 else 0)
+    assert same_partition(found.labels, torch.where(truth >= least, truth, -1))
+
+
 def test_infomap_without_a_link_finds_nothing(world: tuple[Tensor, Tensor, PairGraph]) -> None:
     features, _, graph = world
     unlinked = PairGraph(graph.n, graph.i[:0], graph.j[:0], graph.dist[:0], 0.7, graph.self_dist)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -71,6 +72,13 @@ def test_rule_borders() -> None:
     assert choice("a", "b").allowed == "one of 'a', 'b'"
     pair = each(above(0, 9), length=2)
     assert [pair.accepts(x) for x in ([1, 2], [1], [0, 1])] == [True, False, False]
+    words = (pair.allowed, each(above(0, 9)).allowed, each(above(0, 9), empty=True).allowed)
+    numbers = above(0, 9).allowed
+    assert words == (
+        f"2 values, each {numbers}",
+        f"a list of one or more values, each {numbers}",
+        f"a list of values, each {numbers}",
+    )
     assert [each(above(0, 9)).accepts([]), each(above(0, 9), empty=True).accepts([])] == [False, True]
     assert [capturing_regex().accepts(x) for x in ("", r"c(\d)", r"c\d", "(")] == [True, True, False, False]
 
@@ -81,3 +89,16 @@ def test_sections_hold_keys() -> None:
         return [key for key, value in inner if not value] + [x for key, value in inner for x in sections(value, key)]
 
     assert sections(get_cfg()) == []
+
+
+def test_a_negative_zero_is_a_plain_one(tmp_path: Path) -> None:
+    """It would be printed and stored as another value, and runs with equal settings would differ."""
+    (tmp_path / "a.yml").write_text("OPTIM: {WEIGHT_DECAY: -0.0}\n")
+    for cfg in (load_config(None, ["OPTIM.WEIGHT_DECAY", "-0.0"]), load_config(tmp_path / "a.yml")):
+        assert math.copysign(1, cfg.OPTIM.WEIGHT_DECAY) == 1 and "-0.0" not in cfg.dump()
+
+
+def test_a_list_on_the_command_line_holds_numbers_and_quoted_text() -> None:
+    cfg = load_config(None, ["INPUT.SIZE_TRAIN", "[64, 32]", "DATASETS.NAMES", "['7', Market1501]"])
+    assert cfg.INPUT.SIZE_TRAIN == [64, 32] and cfg.DATASETS.NAMES == ["7", "Market1501"]
+    assert load_config(None, ["INPUT.SIZE_TRAIN", "[+64, 0032]"]).INPUT.SIZE_TRAIN == [64, 32]  # no Python numbers

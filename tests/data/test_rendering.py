@@ -276,6 +276,34 @@ def test_a_failing_process_is_reported(tmp_path: Path) -> None:
         develop_in_processes(SMALL, strange, tmp_path, workers=2)
 
 
+@pytest.mark.parametrize(("rolls", "workers", "started"), [(5, 2, 2), (5, 3, 3), (2, 4, 2)])
+def test_no_more_processes_than_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rolls: int, workers: int, started: int
+) -> None:
+    jobs = []
+
+    class Counted(subprocess.Popen):
+        def __init__(self, command: list[str], **options: object) -> None:
+            jobs.append(json.loads(Path(command[-1]).read_text()))
+            super().__init__([sys.executable, "-c", ""], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    plan = [Roll(Passage(Half.TRAIN, number, 0, 0, 1), ((f"{number}.jpg",),)) for number in range(rolls)]
+    develop_in_processes(SMALL, plan, tmp_path, workers=workers)
+    assert len(jobs) == started
+    assert [roll[-1] for job in jobs for roll in job["rolls"]] == [[[f"{number}.jpg"]] for number in range(rolls)]
+    assert list(tmp_path.iterdir()) == [], "job files are removed"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_holds_many_strangers(layout: str) -> None:
+    """Those of a set whose names cannot tell them apart are left out."""
+    chosen = LAYOUTS[layout]
+    counts = {"distractors": 10, "junk": 10, "cameras": chosen.cameras, "cameras_per_id": (2, chosen.cameras)}
+    plan = chosen.plan(replace(SMALL, **counts, images_per_camera=(4, 4), passes=chosen.passes))  # type: ignore[arg-type]
+    assert {roll.passage.half for roll in plan.rolls} >= {Half.TRAIN, Half.TEST}
+
+
 def test_a_process_that_cannot_write_says_which_file_and_why(tmp_path: Path) -> None:
     nowhere = [Roll(Passage(Half.TRAIN, 0, 0, 0, 1), (("missing/a.jpg",),))]
     with pytest.raises(FileNotFoundError) as caught:

@@ -125,6 +125,26 @@ def test_parameters_are_a_pure_function_of_their_keys() -> None:
     assert without.erase is None and np.array_equal(without.offset, one.offset)
 
 
+def test_the_kinds_are_drawn_independently_of_each_other() -> None:
+    """From streams of their own: no kind says anything about another one."""
+    recipe = AugmentRecipe(SIZE, padding=3, sized_crop=True, channel_jitter=0.2, jitter=ColorJitter(prob=0.5))
+    params = recipe.draw(20000, 0, 0, 0, 0)
+    assert params.erase is not None and params.jitter is not None and params.jitter_factor is not None
+    kinds = {
+        "flip": params.flip[:, None],
+        "offset": params.offset,
+        "erased": params.erase[:, 2:3] > 0,
+        "channel": params.channel.reshape(20000, -1),  # type: ignore[union-attr]
+        "sized crop": params.sized_crop.reshape(20000, -1),  # type: ignore[union-attr]
+        "jittered": params.jitter[:, None],
+        "jitter": params.jitter_factor,
+    }
+    columns = np.concatenate([np.asarray(values, dtype=float) for values in kinds.values()], axis=1)
+    owner = np.repeat(np.arange(len(kinds)), [values.shape[1] for values in kinds.values()])  # type: ignore[union-attr]
+    found = np.abs(np.corrcoef(columns.T))
+    assert found[owner[:, None] != owner].max() < 0.04
+
+
 def test_distribution_of_flips_offsets_and_channel_jitter() -> None:
     params = AugmentRecipe(SIZE, padding=3, channel_jitter=0.2).draw(20000, 0, 0, 0, 0)
     assert abs(params.flip.mean() - 0.5) < 0.02
@@ -164,6 +184,9 @@ def test_erasing_probability_and_impossible_boxes() -> None:
     erased = draw_erase_boxes(np.random.default_rng(0), 20000, 64, 32, prob=0.5)[:, 2] > 0
     assert abs(erased.mean() - 0.5) < 0.02
     assert not draw_erase_boxes(np.random.default_rng(0), 50, 1, 1, prob=1.0)[:, 2:].all(axis=1).any()
+    for variant in ("zhong", "torchvision"):  # wide images: every box of that area is too high
+        none = draw_erase_boxes(np.random.default_rng(0), 50, 8, 64, prob=1.0, variant=variant, area=(0.9, 0.9))
+        assert not none.any()
     with pytest.raises(ValueError, match="zhong"):
         draw_erase_boxes(np.random.default_rng(0), 1, 8, 8, prob=1.0, variant="cutout")
 

@@ -222,6 +222,16 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
         RunFolder(tmp_path / "there" / "run").check()
 
 
+@pytest.mark.parametrize("name", ["log.txt", "eval_log.txt"])
+def test_a_log_that_may_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).touch()
+    folder = RunFolder(tmp_path, evaluation=name == "eval_log.txt")
+    folder.check()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != name)
+    with pytest.raises(UserError, match=f"{name} cannot be written: change its permissions"):
+        folder.check()
+
+
 @pytest.mark.parametrize("name", ["log.txt", "checkpoint.pth", "results.json", "rounds.csv"])
 def test_a_folder_where_a_file_belongs_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ def test_the_choice_is_near_the_best_that_labels_would_find() -> None:
     correlation, chosen, best = agreement(rows, found)
     assert correlation > 0.7 and chosen > 0.9 * best
     assert rows[0].space.centered  # the cameras hide the people
+
+
+def test_stability_is_the_mean_over_subsets_that_differ() -> None:
+    alone, two = (sweep(world(), CAMIDS, TINY, TEMPLATE, subsets=subsets) for subsets in (1, 2))
+    found = {str(row.overrides()): row.stability for row in alone}
+    assert any(abs(found[str(row.overrides())] - row.stability) > 1e-4 for row in two)
 
 
 def test_without_the_cameras_clusters_of_one_camera_would_win() -> None:
@@ -170,12 +177,25 @@ def test_labels_choose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_config_gives_the_features_of_its_own_network(
-    small_config: Callable[..., CfgNode], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    small_config: Callable[..., CfgNode],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cfg = small_config()
     asked = Tuning(base="ClusterContrast_synthetic.yml", out=tmp_path / "o", values=TINY)
+    cfg = small_config("CLUSTER.K1", 10, "CLUSTER.K2", 3, "CLUSTER.EPS", 0.6, "CLUSTER.MIN_SAMPLES", 2)
     chosen = tune(cfg, asked)
     assert "features before it" in caplog.text  # the warm-up is still to come
+    with (tmp_path / "o" / "tune.csv").open() as file:
+        swept = list(csv.DictReader(file))
+    place = re.findall(r"own recipe is number (\d+) of (\d+)", capsys.readouterr().out)
+    own = [
+        number
+        for number, row in enumerate(swept, start=1)
+        if (row["metric"], float(row["eps"]), row["centered"]) == ("jaccard", 0.6, "False")
+    ]
+    assert place == [(str(own[0]), str(len(swept)))] and len(own) == 1
     again = load_config(tmp_path / "o" / "tune.yml")
     assert chosen["CLUSTER.EPS"] == again.CLUSTER.EPS and again.DATASETS.NAMES == ["Synthetic"]
     assert not Path(cfg.OUTPUT_DIR).exists()
@@ -215,5 +235,16 @@ def test_a_config_without_a_base_and_the_picture_of_one_graph(tmp_path: Path) ->
     rows = sweep(world(camera=0.0), None, Values(k1=(10,), k2=(1,), eps=(0.5,), min_samples=(4,)), TEMPLATE)
     assert best_of_spaces(rows) == rows and table(rows, 5).count("\n") == 1
     assert len(figure(rows).axes) == 2
+    rows = sweep(world(), CAMIDS, FEW, TEMPLATE)
+    score, counts = figure(rows).axes
+    assert (score.get_ylabel(), counts.get_ylabel()) == ("score without labels", "clusters")
+    assert score.get_ylim()[0] == counts.get_ylim()[0] == 0 and str(rows[0].min_samples) in counts.get_xlabel()
+    for axes, value in ((score, lambda row: row.score), (counts, lambda row: row.clusters)):
+        *lines, chosen = [list(zip(*line.get_data())) for line in axes.lines]
+        assert chosen == [(rows[0].eps, value(rows[0]))]
+        shown = [row for row in rows if row.min_samples == rows[0].min_samples]
+        assert sorted(point for line in lines for point in line) == sorted((row.eps, value(row)) for row in shown)
+        assert all([eps for eps, _ in line] == sorted(FEW.eps) for line in lines)
+    rows = sweep(world(camera=0.0), None, Values(k1=(10,), k2=(1,), eps=(0.5,), min_samples=(4,)), TEMPLATE)
     write_config(rows[0].overrides(), "", tmp_path / "own.yml")
     assert load_config(tmp_path / "own.yml").CLUSTER.EPS == 0.5

@@ -57,10 +57,10 @@ def main(words: list[str] | None = None) -> int:
         return 0
     faults = drawn(asked.drawn, asked.seed) if asked.drawn else FAULTS
     chosen = [fault for fault in faults if not asked.words or any(word in str(fault) for word in asked.words)]
-    if asked.untried or asked.drawn:
-        chosen = record.untried(chosen)
     if asked.missed:
         chosen = [fault for fault in chosen if record.missed(fault)]
+    elif asked.untried or asked.drawn:
+        chosen = record.untried(chosen)
     for name in HEAVY:
         try:
             importlib.import_module(name)

@@ -31,7 +31,8 @@ COMPARISONS = {
 OPERATIONS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "/", ast.Mod: "//"}
 STEPS = ("abs", "clamp", "clip", "contiguous", "copy", "detach", "float", "mean", "sqrt", "square", "strip", "t", "T")
 WRAPPERS = ("normalize", "sorted", "reversed", "unique", "abs", "max", "min", "set", "list", "round")
-ROOMS = {"structures": "test_structures.py", "rendering": "data/test_rendering.py"}  # others: a folder of that name
+ROOMS = {"structures": "test_structures.py", "rendering": "data"}
+"""Where tests of a room are that are not in a folder of its name."""
 
 Source = Callable[[ast.AST], str]
 Change = tuple[str, ast.AST, str]  # kind, what goes, what stands there instead
@@ -144,7 +145,7 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
         left = text.rfind("\n", 0, max(left - 1, 0)) + 1
     old = text[left:right]
     name = whole.file.relative_to(ROOT / "unreid").as_posix()
-    fault = Fault(name, old, text[left:start] + new + text[end:right], tests_of(name))
+    fault = Fault(name, old, text[left:start] + new + text[end:right], *tests_of(name))
     try:
         changed = fault.applied(text)
         same = ast.dump(ast.parse(changed)) == ast.dump(ast.parse(text))
@@ -154,20 +155,26 @@ def _fault(whole: _Text, node: ast.AST, new: str) -> Fault | None:
     return None if same else fault
 
 
-def tests_of(file: str) -> str:
-    """The tests that import a file of the package, else those that name what it defines, else those of its room."""
+def tests_of(file: str) -> tuple[str, str]:
+    """The tests that import a file of the package or what it defines, or start its command, else those of its room that
+    name it; and further ones: all of its room (for the engine: those that start a command), and the golden ones.
+    """
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = module.rpartition(".")
     room = file.partition("/")[0]
     folder = ROOMS.get(room, room)
-    imports = rf"unreid\.{re.escape(module)}\b|from unreid\.{re.escape(parent)} import [^\n]*\b{name}\b"
-    found = _holding(imports, "")
-    if not found:
-        tree = ast.parse((ROOT / "unreid" / file).read_text(encoding="utf-8"))
-        defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-        names = [one for one in defined if not one.startswith("_") and len(one) > 4]
-        found = (names and _holding(rf"\b({'|'.join(names)})\b", "")) or _holding(rf"\b{name}\b", folder)
-    return " ".join(found) or (folder if (ROOT / "tests" / folder).exists() else "test_library.py")
+    tree = ast.parse((ROOT / "unreid" / file).read_text(encoding="utf-8"))
+    defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    names = [one for one in defined if not one.startswith("_") and len(one) > 4]
+    imported = rf"unreid\.{re.escape(module)}\b|from unreid\.{re.escape(parent)} import [^\n]*\b{name}\b"
+    if names:
+        imported += rf"|from unreid[\w.]* import (?:\([^)]*|[^\n]*)\b(?:{'|'.join(names)})\b"
+    if parent == "engine.commands":
+        imported += rf"|\[\"{name}\""
+    found = _holding(imported, "") or _holding(rf"\b(?:{'|'.join([*names, name])})\b", folder)
+    whole = folder if (ROOT / "tests" / folder).exists() else "test_library.py"
+    further = " ".join(_holding(r"\bmain\(\[", "")) if room == "engine" else whole
+    return " ".join(found) or whole, f"{further} golden"
 
 
 def _holding(pattern: str, folder: str) -> list[str]:

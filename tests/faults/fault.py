@@ -17,12 +17,14 @@ class Fault:
         old: text that occurs exactly once in it.
         new: what stands there instead.
         tests: files or folders below ``tests/``, separated by blanks.
+        further: those that are asked where none of these notices it.
     """
 
     file: str
     old: str
     new: str
     tests: str
+    further: str = ""
 
     @property
     def path(self) -> str:
@@ -35,6 +37,10 @@ class Fault:
     @property
     def targets(self) -> tuple[str, ...]:
         return tuple(f"tests/{name}" for name in self.tests.split())
+
+    @property
+    def further_targets(self) -> tuple[str, ...]:
+        return tuple(f"tests/{name}" for name in self.further.split())
 
     def applied(self, text: str) -> str:
         """The file's text with the fault in it; ``ValueError`` unless the place is found once."""

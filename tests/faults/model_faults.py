@@ -49,11 +49,11 @@ FAULTS = [
     Fault("models/timm_backbone.py", "parameter.requires_grad_(False)", "pass", TIMM),
     Fault("models/timm_backbone.py", '"pooled" if tokens else "map"', '"map"', TIMM),
     Fault("models/timm_backbone.py", "        self.eval()\n", "", TIMM),
-    Fault("models/timm_backbone.py", "            self.train(was_training)\n", "            self.train()\n", TIMM),
+    Fault("models/timm_backbone.py", "            self.train(was_training)\n", "            pass\n", TIMM),
     Fault("models/timm_backbone.py", "if test_size is not None and test_size != image_size:", "if False:", TIMM),
     Fault("models/timm_backbone.py", 'features[:, getattr(net, "num_prefix_tokens", 0) :]', "features[:, :-1]", TIMM),
     Fault("models/timm_backbone.py", "math.sqrt(count * image_size[0] / image_size[1])", "math.sqrt(count)", TIMM),
-    Fault("models/timm_backbone.py", "pre_logits=True", "pre_logits=False", TIMM),
+    Fault("models/timm_backbone.py", "if grid[0] * grid[1] == count:", "if True:", TIMM),
     Fault(
         "models/timm_backbone.py",
         "if wish == 0 and (tokens or self.output",

@@ -21,7 +21,7 @@ METRICS = "evaluation/test_metrics.py"
 RERANK = "evaluation/test_rerank.py"
 REPORT = "evaluation/test_diagnostics.py"
 SELECTION = "evaluation/test_selection.py"
-WORLD = "data/test_rendering.py"
+WORLD = "data/test_rendering.py data/test_rendered_world.py"
 TRANSFORMS = "data/test_transforms.py"
 FRAMES = "data/test_frames.py"
 BN = "models/test_batch_norm.py"
@@ -244,7 +244,12 @@ FAULTS = [
         "images = slice(None)",
         "methods/test_losses.py methods/test_combinations.py",
     ),
-    Fault("methods/parts.py", "weight * loss(inputs)", "loss(inputs)", "methods/test_losses.py"),
+    Fault(
+        "methods/parts.py",
+        "weight * loss(inputs)",
+        "loss(inputs)",
+        "methods/test_losses.py methods/test_combinations.py",
+    ),
     Fault(
         "methods/parts.py",
         "torch.stack(found).prod(dim=0)",

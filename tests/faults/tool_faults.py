@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from tests.faults.fault import Fault
 
-BENCH = "workbench/test_tables.py workbench/test_assignment.py"
-SHARDS = "workbench/test_extraction.py"
-GALLERY = "workbench/test_store.py"
+BENCH = "workbench/test_tables.py workbench/test_assignment.py workbench/test_extraction.py"
+SHARDS = "workbench/test_extraction.py workbench/test_exported.py"
+GALLERY = "workbench/test_gallery.py workbench/test_store.py"
 BAD = "workbench/test_bad_input.py"
 ENDS = "workbench/test_interruption.py"
-REVIEW = "review/test_store.py review/test_server.py"
-REPORT = "report/test_page.py report/test_rankings.py report/test_files.py"
+REVIEW = (
+    "review/test_session.py review/test_geometry.py review/test_parts.py review/test_server.py review/test_command.py "
+    "review/test_store.py"
+)
+REPORT = "report/test_tables.py report/test_page.py report/test_rankings.py report/test_files.py"
 TUNING = "engine/test_tuning.py"
 
 FAULTS = [
@@ -188,7 +191,7 @@ FAULTS = [
         REPORT,
     ),
     Fault("report/history.py", "if outliers or not alone:", "if outliers:", REPORT),
-    Fault("report/history.py", "and math.isfinite(value)", "", REPORT),
+    Fault("report/history.py", "return isinstance(value, (int, float))", "return value is not None", REPORT),
     Fault(
         "report/history.py",
         "if _number(row.get(name))],\n                [row[name]",
@@ -248,7 +251,7 @@ FAULTS = [
     Fault("neighbors/builder.py", ', "K1_INCLUDES_SELF"', "", "neighbors/test_metric.py"),
     Fault("engine/tuning/sweep.py", "key=lambda row: -row.score", "key=lambda row: row.score", TUNING),
     Fault("engine/tuning/sweep.py", "generator_for(seed, number)", "generator_for(seed, 0)", TUNING),
-    Fault("engine/tuning/sweep.py", ".sort().values", "", TUNING),
+    Fault("engine/tuning/sweep.py", "round(KEPT * n)", "n", TUNING),
     Fault("engine/tuning/sweep.py", "radius = max(values.eps)", "radius = min(values.eps)", TUNING),
     Fault("engine/tuning/sweep.py", "stability(labels[kept], other)", "stability(labels[: len(kept)], other)", TUNING),
     Fault("engine/tuning/sweep.py", "else camera_centered(features, camids)", "else features", TUNING),

@@ -19,6 +19,7 @@ from tests.faults.fault import Fault
 from tests.faults.forks import fork, stop, wait
 
 SECONDS = 600  # a fault that makes a test hang is noticed, too
+FURTHER = 150  # that further tests are given; where they are not done by then, they have not noticed it
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ class Unsound(Exception):
 def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Fault, Outcome]]:
     """Imports the tests of all faults once, and puts one fault after the other in.
 
-    Where nothing notices one, its tests run once more with everything imported anew: only then can a fault show in what
-    is done while modules are imported.
+    Where nothing notices one, its further tests run, then its own once more with everything imported anew: only then
+    can a fault show in what is done while modules are imported.
 
     Raises:
         Unsound: tests cannot be imported, or one that noticed a fault fails without it, too. Raised at the end.
     """
-    targets = list(dict.fromkeys(target for fault in faults for target in fault.targets))
+    targets = list(dict.fromkeys(target for fault in faults for target in (*fault.targets, *fault.further_targets)))
     read, write = os.pipe()
     laboratory = fork(lambda: checkout.pytest(targets, _Laboratory(checkout, faults, write)))
     os.close(write)
@@ -69,7 +70,11 @@ def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Faul
         finally:
             stop(laboratory)
     for fault, outcome in unsure:
-        yield fault, _anew(checkout, fault, outcome)
+        outcome = _anew(checkout, fault, outcome)
+        if "::" in outcome.by and _fresh(checkout, [outcome.by], SECONDS) != 0:
+            unsound.append(f"{outcome.by} fails without any fault, too")
+        else:
+            yield fault, outcome
     if number + 1 < len(faults):
         unsound.append(checkout.failure())
     if unsound:
@@ -78,10 +83,15 @@ def outcomes(checkout: Checkout, faults: Sequence[Fault]) -> Iterator[tuple[Faul
 
 def _anew(checkout: Checkout, fault: Fault, outcome: Outcome) -> Outcome:
     started = time.perf_counter()
-    checkout.report.unlink(missing_ok=True)
     with checkout.holding(fault):
-        status = wait(fork(lambda: checkout.pytest(fault.targets, _Reporting(checkout.report))), SECONDS)
+        status = _fresh(checkout, fault.targets, SECONDS)
     return Outcome(status != 0, _who(checkout, status), outcome.seconds + time.perf_counter() - started)
+
+
+def _fresh(checkout: Checkout, targets: Sequence[str], seconds: float) -> int | None:
+    """Exit status of tests that are imported anew."""
+    checkout.report.unlink(missing_ok=True)
+    return wait(fork(lambda: checkout.pytest(targets, _Reporting(checkout.report))), seconds)
 
 
 def _who(checkout: Checkout, status: int | None) -> str:
@@ -143,11 +153,17 @@ class _Laboratory(_Reporting):
             except patching.Fresh:
                 return Outcome(False, "", 0.0), False
 
-            def work() -> int:
+            def work(items: Sequence[pytest.Item]) -> int:
                 patching.patch(living.get(str(file), []), changes)
-                return _run(session, [item for item in session.items if _belongs(item.nodeid, fault.targets)])
+                return _run(session, items)
 
-            status = wait(fork(work), SECONDS)
+            own = [item for item in session.items if _belongs(item.nodeid, fault.targets)]
+            status = wait(fork(lambda: work(own)), SECONDS)
+            if status == 0 and fault.further:
+                asked = {item.nodeid for item in own}
+                rest = [item for item in session.items if _belongs(item.nodeid, fault.further_targets)]
+                rest = [item for item in rest if item.nodeid not in asked]
+                status = wait(fork(lambda: work(rest)), FURTHER) or 0
         return Outcome(status != 0, _who(self.checkout, status), time.perf_counter() - started), status != 0
 
     def _sound(self, session: pytest.Session, test: str) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unreid.config import get_cfg
 from unreid.memory import UPDATE_RULES, ClusterMemory, build_memory
+from unreid.memory.camera_rules import camera_groups
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 
@@ -173,3 +174,8 @@ def test_builds_from_the_config() -> None:
     cfg.MEMORY.NAME = "ClusterMemry"
     with pytest.raises(UserError, match="Did you mean 'ClusterMemory'"):
         build_memory(cfg, 8)
+
+
+def test_a_rule_of_cameras_without_cameras_is_refused() -> None:
+    with pytest.raises(ValueError, match="this update rule needs camids"):
+        camera_groups(torch.ones(2, 3, dtype=torch.bool), None)

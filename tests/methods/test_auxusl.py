@@ -32,8 +32,9 @@ from unreid.engine.hooks import Hook
 from unreid.engine.run import run
 from unreid.losses import Outputs
 from unreid.methods.auxusl import AuxUSL
-from unreid.structures import Batch, Clustering, ModelOutput, Position, StepOutput
+from unreid.structures import Batch, Clustering, ModelOutput, Position, RoundPlan, StepOutput
 from unreid.utils.errors import UserError
+from unreid.utils.state import StateError
 
 LABELS = torch.tensor([-1, 0, 0, 0, 0, -1, 1, 1, 1, 1, -1, 2, 2, 2, 2])
 CAMIDS = torch.arange(len(LABELS)) % 3
@@ -176,6 +177,16 @@ def test_state_goes_on_in_the_middle_of_a_round() -> None:
     resumed.load_state_dict(copy.deepcopy(method.state_dict()))
     for one, other in zip(*(m.step(batch(), at_step(3)).losses.values() for m in (method, resumed)), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_state_without_a_row_for_every_label_is_refused() -> None:
+    method = planned()
+    method.check_plan(RoundPlan(LABELS, 1, 0))
+    with pytest.raises(StateError, match="clusters and the plan"):
+        method.check_plan(RoundPlan(LABELS + 1, 1, 0))
+    method.num_clusters = len(LABELS) + 1
+    with pytest.raises(StateError, match="clusters and the plan"):
+        method.check_plan(RoundPlan(LABELS, 1, 0))
 
 
 # ------------------------------------------------------------------------------------------------ constraints

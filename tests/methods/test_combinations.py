@@ -12,13 +12,15 @@ from tests.engine.stored import load_run
 from tests.methods.conftest import MakeConfig
 from tests.methods.toys import DIM, at_step, toy_batch, toy_clustering, toy_method
 from unreid.clustering import AgreementDBSCAN
+from unreid.config import load_config
 from unreid.engine.run import run
+from unreid.losses import LOSSES, LossInputs
 from unreid.memory import ClusterMemory, DiversityMemory
 from unreid.memory.base import Memory
 from unreid.methods.ccc import CameraEntropy
 from unreid.methods.cluster_contrast import ClusterContrast
 from unreid.methods.ise import SupportSamples
-from unreid.methods.parts import PARTS, Part, Rows
+from unreid.methods.parts import PARTS, Part, Rows, weighted
 from unreid.structures import Position
 from unreid.utils.errors import UserError
 
@@ -233,6 +235,35 @@ def test_parts_that_add_rows_get_along_in_any_order(order: str, monkeypatch: pyt
     expected = alone.step(batch, at_step(20)).losses["label_preserving"]
     torch.testing.assert_close(output.losses["label_preserving"], expected)
     method.after_step(rows, at_step(20))
+
+
+def test_losses_by_name_see_the_images_and_not_what_parts_added() -> None:
+    """Beside supports, each with its own weight."""
+    names = ("METHOD.LOSSES", "['triplet=0.25', 'watl']")
+    method = toy_method("METHOD.NAME", "ISE", "METHOD.EXTRAS", "['support_samples']", *names, camids=CAMIDS)
+    method.plan(toy_clustering(LABELS), 0)
+    output = method.step(toy_batch(BATCH, LABELS, CAMIDS), at_step(20))
+    rows = output.cache
+    assert len(rows.features) == 2 * rows.real == 2 * len(BATCH)
+    images = LossInputs(rows.features[: rows.real], rows.targets[: rows.real], camids=rows.camids[: rows.real])
+    for name, weight in (("triplet", 0.25), ("watl", 1.0)):
+        expected = weight * LOSSES.get(name).from_config(load_config(None, []))(images)
+        torch.testing.assert_close(output.losses[name].detach(), expected)
+
+
+def test_weights_of_several_parts_are_multiplied() -> None:
+    class Given(Part):
+        def __init__(self, *numbers: float) -> None:
+            self.numbers = torch.tensor(numbers) if numbers else None
+
+        def weights(self, rows: Rows) -> torch.Tensor | None:
+            return self.numbers
+
+    zeros = torch.zeros(2, dtype=torch.long)
+    rows = Rows(torch.randn(2, 3), zeros, zeros, zeros, real=2)
+    assert weighted([Given(), Given()], rows).weights is None
+    several = weighted([Given(0.5, 2.0), Given(), Given(4.0, 3.0)], rows).weights
+    assert several is not None and several.tolist() == [2.0, 6.0]
 
 
 @pytest.mark.parametrize("feature", ["raw", "l2"])

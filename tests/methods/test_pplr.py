@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from unreid.methods import PPLR
 from unreid.models.part_heads import PartHeads
 from unreid.structures import Clustering, ModelOutput, Position
 from unreid.utils.errors import UserError
+from unreid.utils.state import StateError
 
 LABELS = torch.tensor([-1, 0, 0, 0, 0, -1, 1, 1, 1, 1, -1, 2, 2, 2, 2])
 CAMIDS = torch.arange(len(LABELS)) % 3
@@ -153,6 +156,45 @@ def test_state_goes_through_a_checkpoint() -> None:
     batch = toy_batch(BATCH, LABELS, CAMIDS)
     one, two = (part.step(batch, at_step(0)).losses for part in (method, other))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("cameras", [True, False])
+def test_a_state_without_what_a_step_needs_is_refused(cameras: bool) -> None:
+    method = pplr("METHOD.PPLR.CAMERAS", cameras)
+    plan = method.plan(clustering(), 0)
+    method.check_plan(plan)
+    with pytest.raises(StateError, match="the method has 3 clusters and the plan 4"):
+        method.check_plan(replace(plan, targets=plan.targets + 1))
+    for change in ({"agreement": None}, {"proxies": {} if cameras else {"cluster": torch.zeros(1)}}):
+        broken = pplr("METHOD.PPLR.CAMERAS", cameras)
+        for name, value in {**vars(method), **change}.items():
+            if name in ("num_clusters", "agreement", "proxies"):
+                setattr(broken, name, value)
+        with pytest.raises(StateError, match="the method lacks 'agreement' or 'proxies'"):
+            broken.check_plan(plan)
+    method.num_clusters = len(LABELS) + 1
+    with pytest.raises(StateError, match="clusters and the plan 3"):
+        method.check_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "reason"),
+    [
+        ("cluster", lambda rows: rows + 1, "names clusters that are not there"),
+        ("cluster", lambda rows: rows - 1, "names clusters that are not there"),
+        ("camera", lambda rows: rows[1:], "'camera' of 'proxies'"),
+        ("whole", lambda rows: rows[1:], "'whole' of 'proxies'"),
+        ("parts", lambda rows: rows[:, 1:], "'parts' of 'proxies'"),
+        ("parts", lambda rows: rows[:, :, 1:], "'parts' of 'proxies'"),
+    ],
+)
+def test_proxies_that_do_not_fit_are_refused(name: str, wrong: Callable[[Tensor], Tensor], reason: str) -> None:
+    method, other = pplr("METHOD.PPLR.CAMERAS", True), pplr("METHOD.PPLR.CAMERAS", True)
+    method.plan(clustering(), 0)
+    state = method.state_dict()
+    proxies = {**state["proxies"], name: wrong(state["proxies"][name])}
+    with pytest.raises(StateError, match=reason):
+        other.load_state_dict({**state, "proxies": proxies})
 
 
 def test_a_trained_model_extracts_features(tiny_config: MakeConfig) -> None:

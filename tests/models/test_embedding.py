@@ -191,3 +191,16 @@ def test_contradicting_settings_are_explained() -> None:
         EmbeddingModel.from_config(small_cfg("MODEL.BACKBONE.PRETRAIN", "True"))
     with pytest.raises(UserError, match="POOLING.NAME avg"):
         EmbeddingModel.from_config(small_cfg("MODEL.BACKBONE.NAME", "vit_small"))
+
+
+def test_the_frames_of_a_clip_come_from_its_camera() -> None:
+    class Shown(nn.Module):
+        """Maps whose value is the camera of the frame."""
+
+        feature_dim, takes_cameras = 2, True
+
+        def forward(self, images: Tensor, cameras: Tensor) -> Tensor:
+            return cameras.float().view(-1, 1, 1, 1).expand(len(images), 2, 1, 1)
+
+    output = EmbeddingModel(Shown()).eval()(IMAGES, clip_len=2, camids=torch.tensor([4, 7, 2]))
+    assert output.pooled[:, 0].tolist() == [4, 7, 2]

@@ -19,6 +19,7 @@ from unreid.engine.start import adopt_network, described_network
 from unreid.models.base import create_backbone
 from unreid.models.checkpoint_keys import convert_checkpoint, export_state_dict
 from unreid.models.embedding import EmbeddingModel
+from unreid.models.public_layouts import PREFIXES, detect_public, public_hints
 from unreid.utils.errors import UserError
 
 State = dict[str, Tensor]
@@ -217,6 +218,42 @@ def test_what_follows_a_bare_backbone_is_as_configured(tmp_path: Path) -> None:
 
 def test_pixel_statistics_of_a_file_are_read() -> None:
     assert convert_checkpoint(fastreid()[0]).hints["INPUT.PIXEL_MEAN"] == [0.485, 0.456, 0.406]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [([123.675, 116.28, 103.53], [0.485, 0.456, 0.406]), ([0.5, 0.25, 1.0], [0.5, 0.25, 1.0]), ([0.5], None)],
+)
+def test_pixel_statistics_are_in_levels_or_in_shares(written: list[float], read: list[float] | None) -> None:
+    values = torch.tensor(written).view(-1, 1, 1)
+    hints = public_hints("fastreid", {"pixel_mean": values, "pixel_std": values}, {})
+    assert hints.get("INPUT.PIXEL_MEAN") == hints.get("INPUT.PIXEL_STD") == read
+
+
+def test_only_a_resnet_of_fast_reid_has_a_stem_that_rounds_up() -> None:
+    resnet = {"backbone.layer1.0.conv1.weight": torch.ones(1)}
+    assert public_hints("fastreid", {}, resnet)["MODEL.BACKBONE.STEM_CEIL"] is True
+    assert "MODEL.BACKBONE.STEM_CEIL" not in public_hints("fastreid", {}, {"backbone.conv2.0.x": torch.ones(1)})
+    assert "MODEL.BACKBONE.STEM_CEIL" not in public_hints("openunreid", {}, resnet)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("mark", ["layer1.0.conv1.weight", "conv2.0.conv1.conv.weight", "blocks.0.norm1.weight"])
+def test_a_bare_backbone_is_told_by_weights_and_not_by_a_placeholder(prefix: str, mark: str) -> None:
+    assert detect_public({f"{prefix}{mark}": torch.ones(4)}) == "backbone"
+    assert detect_public({f"{prefix}{mark}": torch.ones(())}) is None
+    assert detect_public({f"other.{mark}": torch.ones(4)}) is None
+
+
+@pytest.mark.parametrize("prefix", ["base.", ""])
+def test_a_model_with_a_neck_is_told_from_a_bare_backbone(prefix: str) -> None:
+    vit = {f"{prefix}patch_embed.proj.weight": torch.ones(4), "blocks.0.norm1.weight": torch.ones(4)}
+    resnet = {"base.layer1.0.conv1.weight": torch.ones(4), "layer1.0.conv1.weight": torch.ones(4)}
+    neck = {"bottleneck.running_mean": torch.ones(4)}
+    for state in (vit, resnet):
+        assert detect_public(state | neck) == "transreid"
+        assert detect_public(state) == "backbone"
+    assert detect_public(resnet | {"classifier.weight": torch.ones(4)}) == "torchreid"
 
 
 def vit_state(patches: int, blocks: int = 12, width: int = 384) -> State:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ from unreid.models.backbone import build_backbone
 from unreid.models.base import create_backbone
 from unreid.models.embedding import EmbeddingModel
 from unreid.models.pretrained import fill_backbone, load_pretrained, published_weights
-from unreid.models.timm_backbone import TimmBackbone
+from unreid.models.timm_backbone import TimmBackbone, grid_of, to_map
+from unreid.models.timm_network import adapted
 from unreid.utils.errors import UserError
 from unreid.utils.pixels import pixel_statistics
 
@@ -64,6 +67,35 @@ def test_the_grid_of_tokens_stands_upright() -> None:
     with torch.no_grad():
         change = (backbone(images) - backbone(other)).abs().mean(dim=1)[0]
     assert change.argmax() == 0
+
+
+def test_channels_that_come_last_are_put_first() -> None:
+    features = torch.randn(2, 4, 3, 5)
+    assert torch.equal(to_map(features, SimpleNamespace(output_fmt="NHWC"), SIZE, "x"), features.permute(0, 3, 1, 2))
+    assert torch.equal(to_map(features, SimpleNamespace(), SIZE, "x"), features)
+
+
+def test_a_grid_has_the_proportions_of_the_image() -> None:
+    """Also where a network has merged tokens, so that there are fewer than patches."""
+    patches = SimpleNamespace(patch_embed=SimpleNamespace(dynamic_feat_size=lambda size: (size[0] // 8, size[1] // 8)))
+    for net in (SimpleNamespace(), patches):
+        assert grid_of(32, net, (128, 64)) == (8, 4) and grid_of(8, net, (32, 64)) == (2, 4)
+        assert grid_of(7, net, (128, 64)) is None
+    assert grid_of(128, patches, (128, 64)) == (16, 8)
+    tokens = torch.arange(9.0).view(1, 9, 1)
+    found = to_map(tokens, SimpleNamespace(num_prefix_tokens=1), SIZE, "x")
+    assert found.tolist() == [[[[1, 2], [3, 4], [5, 6], [7, 8]]]]
+    with pytest.raises(UserError, match="x has no feature map: set MODEL.BACKBONE.OUTPUT pooled"):
+        to_map(tokens, SimpleNamespace(num_prefix_tokens=2), SIZE, "x")
+
+
+@pytest.mark.parametrize("name", [CNN, "mobilenetv3_small_050", VIT])
+def test_a_new_network_has_seen_nothing_and_is_ready_to_train(name: str) -> None:
+    """Trying its sizes leaves no trace in statistics and modes."""
+    backbone = build(name, test_size=(96, 32))
+    assert all(module.training for module in backbone.modules())
+    counts = [count for key, count in backbone.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert not any(counts)
 
 
 def test_parts_and_stripes_work_on_maps_and_on_grids() -> None:
@@ -193,6 +225,30 @@ def test_positions_of_square_images_are_resampled() -> None:
     assert donor.pos_embed.shape[1] == 101
     report = fill_backbone(build(VIT), donor.state_dict(), min_match=1.0)
     assert not report.misshaped
+
+
+def test_positions_keep_their_prefix_where_timm_does_not_resize_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    donor, backbone = timm.create_model(VIT, num_classes=0), build(VIT)
+    torch.nn.init.normal_(donor.pos_embed)
+    expected = adapted(donor.state_dict(), backbone.inner, VIT)["pos_embed"]
+    monkeypatch.setattr("timm.models.vision_transformer.checkpoint_filter_fn", None)
+    found = adapted(donor.state_dict(), backbone.inner, VIT)["pos_embed"]
+    assert found.shape == (1, 9, donor.pos_embed.shape[2]) and torch.equal(found[:, 0], donor.pos_embed[:, 0])
+    torch.testing.assert_close(found, expected)
+
+
+def test_names_of_the_first_release_are_translated_as_timm_does() -> None:
+    """ConvNeXt as its authors name its tensors."""
+    net = timm.create_model("test_convnext", num_classes=0)
+    state = {}
+    for key, value in net.state_dict().items():
+        key = re.sub(r"^stem\.", "downsample_layers.0.", key)
+        key = re.sub(r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1.", key)
+        key = key.replace(".blocks.", ".").replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+        state[key.replace("head.norm", "norm")] = value
+    found = adapted(state, net, "test_convnext")
+    assert found.keys() == net.state_dict().keys() != state.keys()
+    assert all(torch.equal(found[key], value) for key, value in net.state_dict().items())
 
 
 TORCHVISION = [("mobilenet_v2", "mobilenetv2_100"), ("mobilenet_v3_small", "mobilenetv3_small_100")]

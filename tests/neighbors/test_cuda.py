@@ -38,6 +38,16 @@ def test_lists(backend: str) -> None:
     assert torch.equal(again[0], distance) and torch.equal(again[1], index)
 
 
+def test_lists_from_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unreid.neighbors.knn.FEW", 0)
+    x = world()
+    distance, index = knn(x.cuda(), 30, backend="torch_ivf")
+    assert index.is_cuda and distance.is_cuda
+    exact = knn(x, 30)[1]
+    found = (index.cpu()[:, :, None] == exact[:, None, :]).any(dim=2)
+    assert found.float().mean() > 0.9
+
+
 @pytest.mark.parametrize("eps", [0.4, 0.5, 0.6])
 def test_graphs_and_labels(eps: float) -> None:
     x = world()

@@ -51,12 +51,13 @@ def test_a_run_that_has_just_begun_is_read(run_folder: Path) -> None:
 def test_half_a_table_is_read_as_far_as_it_goes(run_folder: Path) -> None:
     head = "round,epochs,clusters,outliers,largest,mean_size,W mAP\n"
     (run_folder / "rounds.csv").write_text(head + "0,1,9,3,4,2.5,\n1,2,8,nan,4,2.5,40.5\n2,3,7,2,4,2.5,41\n3,4\n")
-    (run_folder / "metrics.jsonl").write_text('{"step": 1, "loss/a": 2.0}\n[3]\n{"step": 2, "lo')
+    lines = ('{"step": 1, "loss/a": 2.0}', "[3]", '{"step": "4"}', '{"step": 2, "lo', '{"step": 3}', '{"step": 4, "lo')
+    (run_folder / "metrics.jsonl").write_text("\n".join(lines))  # killed, gone on with, killed again
     (run_folder / "environment.json").write_text(json.dumps({"origins": {"OPTIM.LR": "command line"}}))
     files = read_run_files(run_folder)
     assert [row["round"] for row in files.rounds] == [0, 2] and files.rounds[1]["W mAP"] == 41
     assert "W mAP" not in files.rounds[0]
-    assert files.metrics == [{"step": 1, "loss/a": 2.0}]
+    assert files.metrics == [{"step": 1, "loss/a": 2.0}, {"step": 3}]
     assert ("OPTIM.LR", "0.1", "0.00035", "command line") in files.settings
 
 
@@ -87,6 +88,15 @@ def test_a_sample_of_the_training_list_is_bounded_and_takes_clusters_whole(label
                 assert (array[chosen] == name).sum() == min((array == name).sum(), 60)
 
 
+def test_a_cluster_that_does_not_fit_is_left_out_and_smaller_ones_are_taken() -> None:
+    labels = np.repeat([0, 1, 2, 3, -1], [50, 40, 5, 4, 1])
+    chosen = choose_train(labels, 100, 61)
+    assert np.bincount(labels[chosen] + 1, minlength=5).tolist() == [1, 50, 0, 5, 4]
+    assert len(choose_train(None, 100, 7)) == 7 and choose_train(None, 100, 7)[0] == 0
+    outliers = choose_train(np.repeat([0, -1], [10, 90]), 100, 20)
+    assert (outliers >= 10).sum() == 18, "in proportion"
+
+
 def test_a_sample_of_the_test_keeps_all_matches_of_its_queries() -> None:
     rng = np.random.default_rng(0)
 
@@ -97,9 +107,18 @@ def test_a_sample_of_the_test_keeps_all_matches_of_its_queries() -> None:
     query, gallery = split(300), split(2000)
     queries = choose_queries(query, gallery, 200, True)
     assert len(queries) == 50
-    kept = choose_gallery(gallery, query.truth.pids[queries][:5], 200)
-    wanted = np.flatnonzero(np.isin(gallery.truth.pids, query.truth.pids[queries][:5]))
-    assert set(wanted) <= set(kept.tolist()) and len(kept) <= len(wanted) + 200
+    pids = query.truth.pids[queries][:2]
+    kept = choose_gallery(gallery, pids, 200)
+    wanted = set(np.flatnonzero(np.isin(gallery.truth.pids, pids)).tolist())
+    assert 50 < len(wanted) < 150 and len(kept) == len(set(kept.tolist())) == 200 and wanted <= set(kept.tolist())
+    others = sorted(set(kept.tolist()) - wanted)
+    assert max(np.diff(others)) < 2 * 2000 / len(others), "evenly spread"
+    many = choose_gallery(gallery, np.arange(10), 200)  # more matches than wanted: a few others all the same
+    matches = int((gallery.truth.pids < 10).sum())
+    assert matches > 200 and len(many) == matches + 50
+    assert (
+        choose_gallery(gallery, pids, 0).tolist() == list(range(2000)) == choose_gallery(gallery, pids, 2000).tolist()
+    )
 
 
 def test_queries_whose_only_match_is_of_their_own_camera_are_left_out() -> None:

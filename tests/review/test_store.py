@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,8 @@ def test_the_store_of_other_crops_and_other_files_are_refused(crops: CropSet, tm
     with Store.open(path, crops.keys, crops.labels):
         assert "in use" in refusal(path, crops)
     assert "other crops" in refusal(path, shortened(crops))
+    assert "other crops" in refusal(path, replace(crops, keys=[*crops.keys[:-1], "another.png"]))
+    assert "other crops" in refusal(path, replace(crops, keys=crops.keys[::-1]))
     with sqlite3.connect(tmp_path / "other.sqlite") as other:
         other.execute("CREATE TABLE x (y)")
     other.close()

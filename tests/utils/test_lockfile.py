@@ -144,6 +144,24 @@ def test_who_is_gone_is_told_by_number_start_and_boot(change: dict[str, object],
     assert lockfile._is_gone({**lockfile._self(), **change}) is gone
 
 
+@pytest.mark.parametrize(("error", "gone"), [(None, False), (ProcessLookupError(), True), (PermissionError(), False)])
+def test_where_a_system_does_not_say_when_processes_began_a_signal_asks(
+    monkeypatch: pytest.MonkeyPatch, error: OSError | None, gone: bool
+) -> None:
+    """Somebody else's process lives, though it may not be asked."""
+    monkeypatch.setattr(lockfile, "_start_of", lambda pid: None)
+    asked = []
+
+    def kill(pid: int, number: int) -> None:
+        asked.append((pid, number))
+        if error is not None:
+            raise error
+
+    holder = lockfile._self()
+    monkeypatch.setattr(os, "kill", kill)
+    assert lockfile._is_gone(holder) is gone and asked == [(os.getpid(), 0)]
+
+
 def test_one_process_does_not_hold_a_lock_twice(tmp_path: Path, kind: str) -> None:
     lock = LockFile(tmp_path / ".lock", "the folder")
     with lock, pytest.raises(HeldError):

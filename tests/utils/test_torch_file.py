@@ -209,3 +209,27 @@ def test_arrays_are_read_as_numpy_does(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "x.npz", **arrays)
     found = read_arrays(tmp_path / "x.npz")
     assert found.keys() == arrays.keys() and all(np.array_equal(found[name], value) for name, value in arrays.items())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("\n  first line \nsecond"), "first line "),
+        (ValueError(""), "ValueError"),
+        (RuntimeError("x" * 300), "x" * 200),
+        (pickle.UnpicklingError("Unsupported operand 5\nmore"), "Unsupported operand 5"),
+    ],
+)
+def test_why_a_file_is_damaged_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.pth")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(UserError) as caught:
+        read_torch(tmp_path / "x.pth")
+    assert f"({reason})" in str(caught.value) or reason in str(caught.value) and "\n" not in str(caught.value)
+    assert "second" not in str(caught.value) and "x" * 201 not in str(caught.value)

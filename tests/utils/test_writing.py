@@ -7,6 +7,7 @@ import errno
 import multiprocessing
 import os
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -126,9 +127,10 @@ def test_an_optional_file_is_a_warning(tmp_path: Path, caplog: pytest.LogCapture
 # ------------------------------------------------------------------------------------------------------ sweeping
 
 
-def hold(path: Path) -> None:
+def hold(path: Path, begun: Event) -> None:
     with replacing(path) as file:
         file.write(b"half")
+        begun.set()
         time.sleep(60)
 
 
@@ -138,11 +140,12 @@ def unfinished(folder: Path) -> list[str]:
 
 def test_the_remains_of_a_killed_writer_go_and_those_of_a_living_one_stay(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
-    writers = [fork.Process(target=hold, args=(tmp_path / name,)) for name in ("dead.pth", "alive.pth")]
+    begun = [fork.Event(), fork.Event()]
+    names = ("dead.pth", "alive.pth")
+    writers = [fork.Process(target=hold, args=(tmp_path / name, event)) for name, event in zip(names, begun)]
     for writer in writers:
         writer.start()
-    while len(unfinished(tmp_path)) < 2:
-        time.sleep(0.01)
+    assert all(event.wait(60) for event in begun) and len(unfinished(tmp_path)) == 2
     try:
         assert sweep(tmp_path) == 0
         writers[0].kill()
@@ -161,9 +164,10 @@ def test_only_what_is_ours_is_swept(tmp_path: Path) -> None:
     for name in (*ours, *others):
         (tmp_path / name).write_text("")
     (tmp_path / ".folder.01234567.tmp").mkdir()
+    (tmp_path / ".link.01234567.tmp").symlink_to(tmp_path / "notes.tmp")
     assert sweep(tmp_path, "config.yaml") == 1
     assert sweep(tmp_path) == 1
-    assert sorted(os.listdir(tmp_path)) == sorted([*others, ".folder.01234567.tmp"])
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, ".folder.01234567.tmp", ".link.01234567.tmp"])
     assert sweep(tmp_path / "missing") == 0
 
 

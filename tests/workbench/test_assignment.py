@@ -50,6 +50,30 @@ def test_the_threshold_balances_both_mistakes() -> None:
     assert calibrate(torch.eye(3), torch.tensor([0, 0, 0]))["cosine"] == 0
 
 
+@pytest.mark.parametrize("ids", [2, 3, 9])
+def test_the_threshold_is_where_both_mistakes_are_equally_frequent(ids: int) -> None:
+    """Among all similarities that occur; two identities are enough."""
+    table, pids = world(ids=ids, noise=1.5)
+    x, labels = torch.from_numpy(table.vectors), torch.from_numpy(pids)
+    unit = normalize(x)
+    own, other = [], []
+    for i, label in enumerate(labels.tolist()):
+        means = [
+            normalize(unit[(labels == one) & (torch.arange(len(x)) != i)].sum(0), dim=0)
+            for one in range(int(max(pids)) + 1)
+        ]
+        cosine = [float(unit[i] @ mean) for mean in means]
+        own.append(cosine.pop(label))
+        other.append(max(cosine))
+    found = calibrate(x, labels)
+    mistakes = [
+        (abs(np.mean(np.array(own) < value) - np.mean(np.array(other) >= value)), value) for value in own + other
+    ]
+    assert found["false_unknown"] == pytest.approx(np.mean(np.array(own) < found["cosine"] - 1e-6), abs=1e-6)
+    assert found["false_known"] == pytest.approx(np.mean(np.array(other) > found["cosine"] - 1e-6), abs=1e-6)
+    assert abs(found["false_unknown"] - found["false_known"]) == pytest.approx(min(mistakes)[0], abs=1e-6)
+
+
 def test_an_image_alone_in_its_identity_says_nothing_about_the_threshold() -> None:
     table, pids = world(ids=30, noise=1.0)
     x, labels = torch.from_numpy(table.vectors), torch.from_numpy(pids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from unreid.utils.io import atomic_save
 from unreid.workbench import extraction, read_features
 from unreid.workbench.crops import list_crops
 from unreid.workbench.encoder import load_encoder
-from unreid.workbench.export import export, some_pictures
+from unreid.workbench.export import _compare, export, some_pictures
+from unreid.workbench.preprocessing import Preprocessing
 
 CONFIG = [
     *("MODEL.BACKBONE.NAME", "resnet_tiny", "MODEL.BACKBONE.WIDTH", 4, "MODEL.BACKBONE.PRETRAIN", False),
@@ -91,6 +93,64 @@ def test_a_table_that_was_begun_is_gone_on_with(
     assert np.array_equal(in_memory.vectors, whole.vectors) and in_memory.meta == whole.meta
 
 
+@pytest.mark.parametrize(("shard", "size"), [(6, 4), (4, 4), (3, 4), (8, 8)])
+def test_a_shard_holds_whole_batches(
+    tmp_path: Path, crops: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, shard: int, size: int
+) -> None:
+    """So that a batch holds the same images, and a vector its bits, wherever a second call begins."""
+    batches: list[int] = []
+    write = extraction._Parts.write
+
+    def noting(self: extraction._Parts, number: int, found: list) -> None:
+        batches.extend(int(owners[0]) for _, owners in found)
+        assert self.size == size
+        write(self, number, found)
+
+    monkeypatch.setattr(extraction._Parts, "write", noting)
+    encoder, listed = load_encoder(checkpoint), list_crops(crops)
+    assert extraction.extract_to_file(encoder, listed, tmp_path / "x.npz", batch_size=4, shard=shard) == 20
+    assert batches == [0, 4, 8, 12, 16]
+
+
+def test_a_list_with_other_cameras_is_another_one(crops: Path) -> None:
+    plain, known = list_crops(crops), list_crops(crops, camera_regex=r"_(c\d)")
+    assert plain.paths == known.paths and plain.fingerprint != known.fingerprint
+    assert known.fingerprint == list_crops(crops, camera_regex=r"_(c\d)").fingerprint
+    assert replace(known, root="/elsewhere").fingerprint != known.fingerprint
+    assert replace(known, paths=known.paths[::-1]).fingerprint != known.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        (r"c\d", r"has no group; put what it should read into parentheses"),
+        (r"(c", "is not a regular expression"),
+        (r"(x\d)", r"21 of 21 images match no camera \(first: 0_c0_0"),
+    ],
+)
+def test_an_expression_that_finds_no_camera_is_refused(crops: Path, expression: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        list_crops(crops, camera_regex=expression)
+
+
+def test_a_recorded_preprocessing_comes_back_as_it_was() -> None:
+    known = Preprocessing((256, 128), "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert Preprocessing.from_dict(known.to_dict(), "x") == known == Preprocessing.of(known.transform())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("color", "BGR"), ("interpolation", "nearest"), ("size", [256]), ("size", [256, 0]), ("size", [9000, 128])),
+        *(("size", [2.0, 128]), ("mean", [0.1, 0.2]), ("std", ["x", 0, 0]), ("mean", None)),
+    ],
+)
+def test_another_preprocessing_is_refused(key: str, value: object) -> None:
+    content = Preprocessing((256, 128), "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).to_dict() | {key: value}
+    with pytest.raises(UserError, match="m.parquet records a preprocessing that this release does not know"):
+        Preprocessing.from_dict(content, "m.parquet")
+
+
 @pytest.mark.parametrize("form", ["torchscript", "safetensors"])
 def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, checkpoint: Path, form: str) -> None:
     if form == "safetensors":
@@ -105,6 +165,47 @@ def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, ch
     one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
     assert np.allclose(one.vectors, other.vectors, atol=1e-5)
     assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("difference", [1.01e-4, float("nan")])
+def test_a_file_that_gives_other_vectors_is_not_written(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, difference: float
+) -> None:
+    encoder, pictures = load_encoder(checkpoint), some_pictures(None)
+    monkeypatch.setattr("unreid.workbench.export._compare", lambda *_: difference)
+    with pytest.raises(UserError, match="as torchscript gives other vectors .* so nothing was written"):
+        export(encoder, tmp_path / "model.torchscript", "torchscript", pictures)
+    assert not list(tmp_path.glob("*.torchscript"))
+    monkeypatch.setattr("unreid.workbench.export._compare", lambda *_: 0.99e-4)
+    assert export(encoder, tmp_path / "model.torchscript", "torchscript", pictures) == 0.99e-4
+    assert (tmp_path / "model.torchscript").exists()
+
+
+def test_the_difference_is_the_largest_of_any_number_one_by_one_or_together(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, images = load_encoder(checkpoint), torch.randn(3, 3, 32, 16)
+    for place, count in ((2, 3), (1, 1)):  # wrong in the batch, or alone
+
+        class Off:
+            fingerprint, preprocessing = encoder.fingerprint, encoder.preprocessing
+
+            def vectors(self, asked: torch.Tensor, place: int = place, count: int = count) -> np.ndarray:
+                found = encoder.vectors(asked).copy()
+                if len(asked) == count and (count > 1 or torch.equal(asked[0], images[place])):
+                    found[place if count > 1 else 0, 5] -= 0.25
+                return found
+
+        monkeypatch.setattr("unreid.workbench.export.load_encoder", lambda path, off=Off: off())
+        assert _compare(encoder, Path("x"), images) == pytest.approx(0.25, abs=1e-4)
+
+
+def test_the_check_needs_two_pictures_and_takes_some_of_all(crops: Path) -> None:
+    files = list_crops(crops).files
+    assert len(some_pictures(files)) == 16 and len(some_pictures(None)) == 16
+    assert [picture.shape for picture in some_pictures(files[:3])] == [(40, 20, 3)] * 3
+    with pytest.raises(UserError, match="needs two images that can be read"):
+        some_pictures([files[0], str(crops / "broken_c1.png")])
 
 
 @pytest.mark.slow

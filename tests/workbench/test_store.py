@@ -20,6 +20,8 @@ from unreid.workbench.gallery import Cameras, TableGallery, find
 
 pytest.importorskip("lancedb")
 
+CAMERAS = (Cameras(), Cameras(without="c1"), Cameras(only=("c0", "c2")), Cameras(only=("c0", "c1"), without="c1"))
+
 
 def test_it_finds_what_the_table_holds(tmp_path: Path) -> None:
     table, pids = world()
@@ -30,7 +32,7 @@ def test_it_finds_what_the_table_holds(tmp_path: Path) -> None:
     assert len(found) == len(table) and found.meta == table.meta
     exact = TableGallery(table, names)
     for row in (0, 17):
-        for cameras in (Cameras(), Cameras(without="c1"), Cameras(only=("c0", "c2"))):
+        for cameras in CAMERAS:
             for rerank in (False, True):
                 ours = find(found, table.vectors[row], 7, own=table.paths[row], cameras=cameras, rerank=rerank)
                 theirs = find(exact, table.vectors[row], 7, own=table.paths[row], cameras=cameras, rerank=rerank)
@@ -79,7 +81,7 @@ def same_answers(place: str, table: FeatureTable, names: list[str]) -> None:
     """A store elsewhere answers as the table does."""
     found, exact = store.LanceStore(place), TableGallery(table, names)
     assert len(found) == len(table) and found.meta == table.meta
-    for cameras in (Cameras(), Cameras(without="c1"), Cameras(only=("c0", "c2"))):
+    for cameras in CAMERAS:
         for rerank in (False, True):
             ours, theirs = (
                 find(gallery, table.vectors[3], 7, own=table.paths[3], cameras=cameras, rerank=rerank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from unreid.data.datasets.manifest_table import read_table
-from unreid.utils.errors import UserError
+from unreid.utils.errors import InputError, UserError
 from unreid.workbench import (
     FeatureMeta,
     FeatureTable,
@@ -21,7 +22,7 @@ from unreid.workbench import (
     write_features,
     write_identities,
 )
-from unreid.workbench.feature_table import require_same_model, write_rows
+from unreid.workbench.feature_table import VERSION, parse_meta, require_same_model, write_rows
 
 META = FeatureMeta("/data/crops", "run", "ab12", "embedding", {"size": [256, 128]}, ["broken.jpg"])
 PATHS = ["a/1.jpg", 'b/ü, "x".jpg', "c.jpg"]
@@ -98,6 +99,44 @@ def test_not_finite_and_missing_and_oddly_named_tables(tmp_path: Path) -> None:
         read_features(tmp_path / "y.npz")
     with pytest.raises(UserError, match=r"ends in \.parquet"):
         write_features(tmp_path / "x.csv", table)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+@pytest.mark.parametrize("rows", [2, 4])
+def test_a_table_with_more_or_fewer_vectors_than_paths_is_not_written(tmp_path: Path, suffix: str, rows: int) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    blocks = [np.zeros((1, 5), np.float32)] * rows
+    with pytest.raises(ValueError, match=f"{rows} vectors for 3 paths|expected length 0"):
+        write_rows(tmp_path / f"features.{suffix}", PATHS, CAMERAS, blocks, META)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("version", VERSION + 1, f"it has version {VERSION + 1}, and this release reads version {VERSION}"),
+        ("version", None, "it has version None"),
+        ("format", "others", "its meta does not say so"),
+        ("fingerprint", 7, "its meta is damaged"),
+    ],
+)
+def test_a_meta_of_another_release_or_program_is_refused(key: str, value: object, reason: str) -> None:
+    assert parse_meta(META.to_json()) == META
+    with pytest.raises(ValueError, match=reason):
+        parse_meta(json.dumps(json.loads(META.to_json()) | {key: value}))
+
+
+def test_a_table_has_one_path_one_camera_and_one_vector_each() -> None:
+    vectors = np.zeros((3, 5), np.float32)
+    assert FeatureTable(PATHS, CAMERAS, vectors, META).has_cameras
+    assert not FeatureTable(PATHS, ["-"] * 3, vectors, META).has_cameras
+    for paths, cameras in ((PATHS[:2], CAMERAS), (PATHS, CAMERAS[:2])):
+        with pytest.raises(InputError, match="paths and .* cameras for 3 vectors"):
+            FeatureTable(paths, cameras, vectors, META)
+    for wrong in (vectors.astype(np.float64), vectors[0]):
+        with pytest.raises(InputError, match="vectors are float32"):
+            FeatureTable(PATHS, CAMERAS, wrong, META)
 
 
 def test_vectors_of_two_models_do_not_mix() -> None:

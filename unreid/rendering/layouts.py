@@ -48,6 +48,11 @@ def image_plan(knobs: WorldKnobs, folders: tuple[str, str, str], name_of: NameOf
     return Plan(rolls)
 
 
+def _without_strangers(knobs: WorldKnobs) -> WorldKnobs:
+    """For sets that hold neither distractors nor junk, and whose names could not tell two of them apart."""
+    return replace(knobs, distractors=0, junk=0)
+
+
 def _first_frame(knobs: WorldKnobs, passage: Passage) -> int:
     """A frame number for the names of sets without a clock; those who share an identity get different ones."""
     if passage.half in (Half.DISTRACTOR, Half.JUNK):
@@ -115,8 +120,7 @@ def celebreid(knobs: WorldKnobs) -> Plan:
         nth = (passage.camera * knobs.passes + passage.repeat) * knobs.images_per_camera[1] + index + 1
         return f"{pid_of(passage)}_{nth}_0.jpg"
 
-    plan = image_plan(knobs, ("train", "query", "gallery"), name)
-    return Plan([roll for roll in plan.rolls if roll.passage.half in (Half.TRAIN, Half.TEST)])
+    return image_plan(_without_strangers(knobs), ("train", "query", "gallery"), name)
 
 
 def cuhk03np(knobs: WorldKnobs) -> Plan:
@@ -128,13 +132,12 @@ def cuhk03np(knobs: WorldKnobs) -> Plan:
         nth = passage.repeat * knobs.images_per_camera[1] + index + 1
         return f"{_shown(passage)}_c{passage.camera + 1}_{nth}.png"
 
-    plan = image_plan(knobs, _BOXES, name)
+    plan = image_plan(_without_strangers(knobs), _BOXES, name)
     kinds = ("detected", "labeled")
     return Plan(
         [
             Roll(roll.passage, tuple(tuple(f"{kind}/{path}" for kind in kinds for path in t) for t in roll.targets))
             for roll in plan.rolls
-            if roll.passage.half in (Half.TRAIN, Half.TEST)
         ]
     )
 
@@ -147,9 +150,7 @@ def _msmt17(knobs: WorldKnobs, train: str, test: str) -> Plan:
         nth = passage.repeat * knobs.images_per_camera[1] + index
         return f"{pid:04d}/{pid:04d}_{nth:03d}_{passage.camera + 1:02d}_0303morning_{frame:04d}_0.jpg"
 
-    # The set has neither distractors nor junk; numbered from 0 like everybody, two of them could share a name.
-    knobs = replace(knobs, distractors=0, junk=0)
-    plan = image_plan(knobs, ("list_train", "list_query", "list_gallery"), name)
+    plan = image_plan(_without_strangers(knobs), ("list_train", "list_query", "list_gallery"), name)
     rolls = []
     lists: dict[str, list[str]] = {"list_train": [], "list_val": [], "list_query": [], "list_gallery": []}
     for roll in plan.rolls:
@@ -180,8 +181,7 @@ def image_folder(knobs: WorldKnobs) -> Plan:
             return f"cam{passage.camera + 1}_{frame:06d}_{passage.number:04d}{passage.repeat}.jpg"
         return f"{pid_of(passage):04d}/cam{passage.camera + 1}_{frame:06d}.jpg"
 
-    plan = image_plan(knobs, ("train", "query", "gallery"), name)
-    return Plan([roll for roll in plan.rolls if roll.passage.half is not Half.JUNK])
+    return image_plan(replace(knobs, junk=0), ("train", "query", "gallery"), name)
 
 
 @dataclass(frozen=True)

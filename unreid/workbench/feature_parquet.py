@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write_parquet(
     """See :func:`unreid.workbench.feature_table.write_rows`. The same rows in the same blocks give the same bytes."""
     pa, pq = _arrow(path)
     names = as_texts(pa, paths)
-    with replacing(path) as file:
+    with replacing(path) as file, ExitStack() as stack:
         writer, written = None, 0
         for block in blocks:
             width = block.shape[1]
@@ -47,7 +48,8 @@ def write_parquet(
             if writer is None:
                 # Neither packing nor a dictionary makes vectors smaller.
                 packed = {"path": "zstd", "camera": "zstd", "vector.list.element": "none"}
-                writer = pq.ParquetWriter(file, schema, compression=packed, use_dictionary=["camera"])
+                options = {"compression": packed, "use_dictionary": ["camera"]}
+                writer = stack.enter_context(pq.ParquetWriter(file, schema, **options))
             for start in range(0, len(block), ROWS):
                 rows = np.ascontiguousarray(block[start : start + ROWS], dtype=np.float32)
                 stop = written + len(rows)
@@ -57,7 +59,6 @@ def write_parquet(
                 written = stop
         if writer is None or written != len(paths):
             raise ValueError(f"{written} vectors for {len(paths)} paths")
-        writer.close()
 
 
 def read_parquet(path: str | Path) -> tuple[list[str], list[str], np.ndarray, str]:
