@@ -21,6 +21,7 @@ from unreid.models.part_heads import PartHeads
 from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.products import products
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -203,7 +204,7 @@ class EmbeddingModel(nn.Module):
                 embedding = self._normalize(neck)
             else:
                 embedding = mean_over_frames(F.normalize(per_frame, dim=1, eps=1e-12), clip_len)
-        logits = None if self.classifier is None else F.linear(neck, self.classifier.weight[:classes])
+        logits = None if self.classifier is None else products(neck, self.classifier.weight[:classes])
         output = ModelOutput(pooled=pooled, embedding=embedding, logits=logits, neck=neck)
         if self.part_heads is not None:
             average_first = self.frame_pool == "before_bottleneck"
