@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unreid.utils import products as module
-from unreid.utils.products import batched_products, distinct, gram, onednn_is_faster, products
+from unreid.utils.products import (
+    batched_products,
+    distinct,
+    gram,
+    known_products,
+    picked_products,
+    onednn_is_faster,
+    products,
+)
 
 
 @pytest.fixture(params=["usual", "oneDNN"])
@@ -53,6 +61,21 @@ def test_batched_products_and_their_gradients(library: str) -> None:
         found = torch.autograd.grad((batched_products(*inputs) * weights).sum(), known)
         for one, gradient in zip(known, found):
             torch.testing.assert_close(gradient, wanted[0] if one is a else wanted[1], rtol=1e-4, atol=1e-4)
+
+
+def test_known_and_picked_products_have_the_gradient_of_the_whole(library: str) -> None:
+    a, b = rows(20, 33), rows(30, 33).detach()
+    index = torch.randint(30, (20, 7), generator=torch.Generator().manual_seed(0))  # an entry may come twice
+    whole = products(a, b)
+    for found, expected in (
+        (known_products(a, b, whole), whole),
+        (picked_products(a, b, whole, index), whole.gather(1, index)),
+    ):
+        assert torch.equal(found, expected)
+        weights = rows(*found.shape).detach()
+        (gradient,) = torch.autograd.grad((found * weights).sum(), a)
+        (wanted,) = torch.autograd.grad((expected * weights).sum(), a, retain_graph=True)
+        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_onednn_never_sees_a_strided_second_factor(library: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding_bag
 
 WORTH = 2**20  # multiplications below which the cost of the call itself is felt
 
@@ -37,6 +38,28 @@ def batched_products(a: Tensor, b: Tensor) -> Tensor:
         return a @ b.mT
     needed = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     return _BatchedProducts.apply(a, b) if needed else _each(a, b)
+
+
+def known_products(a: Tensor, b: Tensor, found: Tensor) -> Tensor:
+    """:func:`products` where their values are known: ``found`` (M, N), now with gradient to ``a``; ``b`` gets none."""
+    return _Known.apply(a, b.detach(), found.detach())
+
+
+def picked_products(a: Tensor, b: Tensor, found: Tensor, index: Tensor) -> Tensor:
+    """The products of every row of ``a`` with a few rows of ``b``, where all of them are known.
+
+    The gradient reads those few rows, instead of a second product with all of them.
+
+    Args:
+        a: (M, D), with gradient.
+        b: (N, D); no gradient.
+        found: (M, N), ``a @ b.T``.
+        index: int64 (M, K), rows of ``b``.
+
+    Returns:
+        (M, K), ``found[i, index[i, k]]``.
+    """
+    return _Picked.apply(a, b.detach(), found.detach(), index)
 
 
 def distinct(values: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -79,6 +102,34 @@ class _BatchedProducts(torch.autograd.Function):
         a, b = ctx.saved_tensors
         left, right = ctx.needs_input_grad
         return _each(grad, b.mT) if left else None, _each(grad.mT, a.mT) if right else None
+
+
+class _Known(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, found: Tensor) -> Tensor:
+        ctx.save_for_backward(b)
+        return found.view_as(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
+        (b,) = ctx.saved_tensors
+        return products(grad, b.t()) if ctx.needs_input_grad[0] else None, None, None
+
+
+class _Picked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, found: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(b, index)
+        return found.gather(1, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None]:
+        b, index = ctx.saved_tensors
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, None
+        return embedding_bag(index, b, mode="sum", per_sample_weights=grad), None, None, None
 
 
 class _Gram(torch.autograd.Function):
