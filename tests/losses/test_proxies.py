@@ -62,7 +62,7 @@ def test_online_positives_and_loss_equal_the_definition(seed: int, count: int, n
     sizes = torch.bincount(found.camera).tolist()
     mixed, logits = torch.randn(2, 7, len(found.camera), generator=generator)
     positives = online_positives(mixed, sizes, count)
-    others = hardest_others(mixed, positives.index, negatives)
+    others = hardest_others(mixed, positives.proxies, negatives)
     losses = proxy_loss(logits.gather(1, positives.beside(others)), positives, others)
     for row, values in enumerate(mixed):
         best = [
@@ -70,7 +70,7 @@ def test_online_positives_and_loss_equal_the_definition(seed: int, count: int, n
             for c in found.camera.unique()
         ]
         chosen = sorted(best, key=lambda p: -float(values[p]))[:count]
-        assert sorted(positives.index[row].tolist()) == sorted(chosen)
+        assert sorted(positives.proxies[row].tolist()) == sorted(chosen)
         rest = sorted((p for p in range(len(values)) if p not in chosen), key=lambda p: -float(values[p]))
         log = logits[row][chosen + rest[:negatives]].log_softmax(0)
         torch.testing.assert_close(losses[row], -log[: len(chosen)].mean(), rtol=1e-4, atol=1e-5)

@@ -15,8 +15,8 @@ from unreid.utils.products import (
     distinct,
     gram,
     known_products,
-    picked_products,
     onednn_is_faster,
+    picked_products,
     products,
 )
 

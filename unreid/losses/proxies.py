@@ -20,12 +20,12 @@ from unreid.utils.products import picked_products, products
 class Chosen(NamedTuple):
     """Some proxies of every sample: int64 (B, K), and bool (B, K), which entries count. The others name any proxy."""
 
-    index: Tensor
+    proxies: Tensor
     valid: Tensor
 
     def beside(self, others: Chosen) -> Tensor:
-        """The indices of both, (B, K + K')."""
-        return torch.cat((self.index, others.index), dim=1)
+        """The proxies of both, (B, K + K')."""
+        return torch.cat((self.proxies, others.proxies), dim=1)
 
 
 def offline_positives(targets: Tensor, table: Tensor, proxy_cameras: Tensor) -> Chosen:
@@ -141,9 +141,9 @@ def inter_camera_contrast(
         table = proxy_table(proxy_clusters, proxy_cameras)
     features, proxies = normalize(features, dim=1), proxies.detach().to(features.dtype)
     own = offline_positives(targets, table, proxy_cameras)
-    positives = own._replace(valid=own.valid & (proxy_cameras[own.index] != camids[:, None]))
+    positives = own._replace(valid=own.valid & (proxy_cameras[own.proxies] != camids[:, None]))
     with torch.no_grad():
         similarity = products(features, proxies)
-        negatives = hardest_others(similarity, own.index, hard_negatives)  # the own proxy is neither of the two
+        negatives = hardest_others(similarity, own.proxies, hard_negatives)  # the own proxy is neither of the two
     logits = picked_products(features, proxies, similarity, positives.beside(negatives)) / temp
     return proxy_loss(logits, positives, negatives).mean()

@@ -213,11 +213,11 @@ class ProxyMemory(Memory):
             allowed = similarity
             if self.only_seen:
                 allowed = similarity.masked_fill(~self.seen[targets][:, self.camera], -torch.inf)
-            terms.append((positives, hardest_others(allowed, positives.index, self.hard_negatives)))
+            terms.append((positives, hardest_others(allowed, positives.proxies, self.hard_negatives)))
         if self.online:
             mixed = self._mixed(similarity, own)
             positives = online_positives(mixed, self.camera_sizes, self.online_positives)
-            terms.append((positives, hardest_others(mixed, positives.index, self.hard_negatives)))
+            terms.append((positives, hardest_others(mixed, positives.proxies, self.hard_negatives)))
         indices = [positives.beside(negatives) for positives, negatives in terms]
         logits = picked_products(inputs, self.bank, similarity, torch.cat(indices, dim=1)) / self.temp
         parts = logits.split([index.shape[1] for index in indices], dim=1)

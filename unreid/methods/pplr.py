@@ -175,8 +175,8 @@ class PPLR(Method):
     def _camera_loss(self, neck: Tensor, parts: Tensor, targets: Tensor, camids: Tensor) -> Tensor:
         def contrast(features: Tensor, rows: Tensor) -> Tensor:
             known = self.proxies["cluster"], self.proxies["camera"]
-            chosen = {"hard_negatives": self.hard_negatives, "temp": self.temp}
-            return inter_camera_contrast(features, targets, camids, rows, *known, table=self.table, **chosen)
+            same: dict[str, Any] = {"table": self.table, "hard_negatives": self.hard_negatives, "temp": self.temp}
+            return inter_camera_contrast(features, targets, camids, rows, *known, **same)
 
         of_parts = [contrast(part, rows) for part, rows in zip(parts.unbind(1), self.proxies["parts"])]
         return contrast(neck, self.proxies["whole"]) + torch.stack(of_parts).mean()
