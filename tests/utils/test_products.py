@@ -15,6 +15,7 @@ from unreid.utils.products import (
     distinct,
     gram,
     known_products,
+    linear,
     onednn_is_faster,
     picked_products,
     products,
@@ -61,6 +62,21 @@ def test_batched_products_and_their_gradients(library: str) -> None:
         found = torch.autograd.grad((batched_products(*inputs) * weights).sum(), known)
         for one, gradient in zip(known, found):
             torch.testing.assert_close(gradient, wanted[0] if one is a else wanted[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(33,), (20, 33), (4, 5, 33), (0, 33)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_linear_is_that_of_pytorch(library: str, shape: tuple[int, ...], biased: bool) -> None:
+    x, weight, bias = rows(*shape), rows(30, 33), rows(30) if biased else None
+    inputs = [one for one in (x, weight, bias) if one is not None]
+    expected, found = torch.nn.functional.linear(x, weight, bias), linear(x, weight, bias)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(9))
+    wanted = torch.autograd.grad((expected * weights).sum(), inputs)
+    for one, other in zip(torch.autograd.grad((found * weights).sum(), inputs), wanted):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight, bias), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_known_and_picked_products_have_the_gradient_of_the_whole(library: str) -> None:

@@ -17,6 +17,7 @@ from unreid.models.batch_norm import (
     synchronize_batch_norm,
 )
 from unreid.models.domain_bn import split_domains
+from unreid.models.linear import speed_up_linear_layers
 from unreid.models.part_heads import PartHeads
 from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
@@ -114,6 +115,7 @@ class EmbeddingModel(nn.Module):
         self.parts_dim = self.part_heads.parts * self.part_heads.dim if self.part_heads is not None else 0
         for part in frozen_parts(backbone, freeze_at):
             part.requires_grad_(False)
+        speed_up_linear_layers(self)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, num_classes: int = 0, *, pretrained: bool = True) -> EmbeddingModel:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import embedding_bag
 
 WORTH = 2**20  # multiplications below which the cost of the call itself is felt
 
@@ -23,6 +23,16 @@ def products(a: Tensor, b: Tensor) -> Tensor:
     if not _by_onednn(a, b):
         return a @ b.t()
     return _Products.apply(a, b) if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad) else _fast(a, b)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight.T + bias``: (..., K) and (N, K) -> (..., N), with gradient to all; as ``F.linear`` otherwise."""
+    if x.dim() < 2 or not _by_onednn(x.flatten(0, -2), weight):
+        return F.linear(x, weight, bias)
+    needed = torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (x, weight, bias))
+    rows = x.flatten(0, -2)
+    found = _Linear.apply(rows, weight, bias) if needed else _fast(rows, weight, bias)
+    return found.unflatten(0, x.shape[:-1])
 
 
 def gram(a: Tensor) -> Tensor:
@@ -90,6 +100,24 @@ class _Products(torch.autograd.Function):
         return _fast(grad, b.t()) if left else None, _fast(grad.t(), a.t()) if right else None
 
 
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _fast(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            _fast(grad, weight.t()) if wanted[0] else None,
+            _fast(grad.t(), x.t()) if wanted[1] else None,
+            grad.sum(0) if wanted[2] else None,
+        )
+
+
 class _BatchedProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -129,7 +157,7 @@ class _Picked(torch.autograd.Function):
         b, index = ctx.saved_tensors
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
-        return embedding_bag(index, b, mode="sum", per_sample_weights=grad), None, None, None
+        return F.embedding_bag(index, b, mode="sum", per_sample_weights=grad), None, None, None
 
 
 class _Gram(torch.autograd.Function):
@@ -145,10 +173,10 @@ class _Gram(torch.autograd.Function):
         return _fast(grad + grad.t(), a.t())
 
 
-def _fast(a: Tensor, b: Tensor) -> Tensor:
+def _fast(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     if not (b.is_contiguous() or b.t().is_contiguous()):
         b = b.contiguous()  # oneDNN takes a reference kernel for anything else: a thousand times slower
-    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
 
 
 def _each(a: Tensor, b: Tensor) -> Tensor:
