@@ -39,6 +39,7 @@ from unreid.models.base import create_backbone  # noqa: E402
 from unreid.models.embedding import EmbeddingModel  # noqa: E402
 from unreid.structures import Batch, Clustering, Position  # noqa: E402
 from unreid.utils import products  # noqa: E402
+from unreid.utils.allocator import keep_freed_memory  # noqa: E402
 
 DIM, CAMERAS, BATCH, INSTANCES, PARTS = 2048, 5, 256, 16, 3
 SIZE = 17 * 700  # samples of the list
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     rows = measure(args)
     print(markdown(rows))
     if args.json:

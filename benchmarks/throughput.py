@@ -19,6 +19,8 @@ import torch
 import train_step
 from gpu import table
 
+from unreid.utils.allocator import keep_freed_memory
+
 BACKBONES = ("resnet_tiny", "osnet_x0_25", "timm/tf_efficientnet_lite0", "vit_small", "resnet50")
 
 
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     rows = []
     for backbone in args.backbones:
         rows.append(measure(backbone, args))

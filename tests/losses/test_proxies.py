@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unreid.losses import cross_agreement, inter_camera_contrast, online_positives, proxy_loss
+from unreid.losses import (
+    cross_agreement,
+    hardest_others,
+    inter_camera_contrast,
+    online_positives,
+    proxy_loss,
+    proxy_table,
+)
 from unreid.memory import ProxyMemory
 from unreid.memory.camera_proxies import camera_proxies
 from unreid.structures import Clustering
@@ -55,17 +62,37 @@ def test_online_positives_and_loss_equal_the_definition(seed: int, count: int, n
     sizes = torch.bincount(found.camera).tolist()
     mixed, logits = torch.randn(2, 7, len(found.camera), generator=generator)
     positives = online_positives(mixed, sizes, count)
-    losses = proxy_loss(logits, positives, mixed, negatives)
+    others = hardest_others(mixed, positives.proxies, negatives)
+    losses = proxy_loss(logits.gather(1, positives.beside(others)), positives, others)
     for row, values in enumerate(mixed):
         best = [
             max((c == found.camera).nonzero().flatten().tolist(), key=lambda p: float(values[p]))
             for c in found.camera.unique()
         ]
         chosen = sorted(best, key=lambda p: -float(values[p]))[:count]
-        assert sorted(positives[row].nonzero().flatten().tolist()) == sorted(chosen)
+        assert sorted(positives.proxies[row].tolist()) == sorted(chosen)
         rest = sorted((p for p in range(len(values)) if p not in chosen), key=lambda p: -float(values[p]))
         log = logits[row][chosen + rest[:negatives]].log_softmax(0)
         torch.testing.assert_close(losses[row], -log[: len(chosen)].mean(), rtol=1e-4, atol=1e-5)
+
+
+@given(seeds)
+@settings(max_examples=40, deadline=None)
+def test_the_table_names_a_proxy_of_the_cluster_also_where_a_camera_has_none(seed: int) -> None:
+    labels, camids, _ = worlds(seed)
+    found = camera_proxies(labels, camids)
+    table = proxy_table(found.cluster, found.camera)
+    seen = found.camera[found.table] == torch.arange(found.table.shape[1])
+    assert torch.equal(table[seen], found.table[seen])
+    assert bool((found.cluster[table] == torch.arange(len(table))[:, None]).all())
+
+
+def test_a_world_of_one_cluster_and_one_camera_has_a_finite_gradient() -> None:
+    features = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    zeros = torch.zeros(3, dtype=torch.int64)
+    loss = inter_camera_contrast(features, zeros, zeros, torch.eye(1, 4), zeros[:1], zeros[:1])
+    loss.backward()
+    assert float(loss.detach()) == 0 and features.grad is not None and not features.grad.any()
 
 
 @given(seeds)

@@ -25,6 +25,7 @@ from unreid.engine.resume import check_resumable
 from unreid.engine.start import adopt_network
 from unreid.engine.trainer import Trainer
 from unreid.evaluation.evaluator import format_table
+from unreid.utils.allocator import keep_freed_memory
 from unreid.utils.distributed import barrier, from_main, get_rank, is_main
 from unreid.utils.errors import DivergedError, IncompleteRunError, PeerFailedError, PeerLostError, UserError
 from unreid.utils.events import EventStorage
@@ -169,6 +170,8 @@ def _begin(cfg: CfgNode) -> torch.device:
         logger.info("plug-ins: %s", ", ".join(cfg.PLUGINS))
     check_packages(cfg, load=True)
     limit_threads()
+    if device.type == "cpu":
+        keep_freed_memory()
     seed_everything(cfg.SEED)
     return device
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unreid.utils.arrays import ArrayLike, as_rows
 from unreid.utils.errors import InputError
+from unreid.utils.products import products
 from unreid.utils.progress import tracked
 
 METRICS = ("squared_euclidean", "euclidean", "cosine")
@@ -86,7 +87,7 @@ class DistanceBlocks:
     def __call__(self, rows: slice) -> Tensor:
         """float32 (rows, G), a fresh tensor."""
         with full_float32():
-            block = self._query[rows] @ self._gallery.T
+            block = products(self._query[rows], self._gallery)
         if self.metric == "cosine":
             block.neg_().add_(1.0).clamp_(min=0.0)
         else:

@@ -17,11 +17,13 @@ from unreid.losses.nearest_clusters import nearest_clusters
 from unreid.losses.part_agreement import agreement_smoothed_loss, cross_agreement, refined_label_loss
 from unreid.losses.proxies import (
     camera_balanced_weights,
+    hardest_others,
     inter_camera_contrast,
     intra_camera_loss,
     offline_positives,
     online_positives,
     proxy_loss,
+    proxy_table,
 )
 from unreid.losses.soft_entropy import soft_entropy
 from unreid.losses.support_samples import Supports, interpolation_degree, support_samples
@@ -55,6 +57,7 @@ __all__ = [
     "camera_entropy",
     "camera_entropy_weights",
     "cross_agreement",
+    "hardest_others",
     "hardest_triplets",
     "inter_camera_contrast",
     "interpolation_degree",
@@ -64,6 +67,7 @@ __all__ = [
     "offline_positives",
     "online_positives",
     "proxy_loss",
+    "proxy_table",
     "ranked_smoothed_cross_entropy",
     "refined_label_loss",
     "smoothed_cross_entropy",

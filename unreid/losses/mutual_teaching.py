@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
@@ -58,6 +59,12 @@ class MutualTeachingLoss:
             soft_tri_weight=own.SOFT_TRI_WEIGHT,
         )
 
+    @property
+    def _of_mined(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+        """The triplet loss of mined distances, where it works on the triplets that the soft one works on."""
+        ours = isinstance(self.triplet, SoftMarginTriplet) and type(self.triplet).__call__ is SoftMarginTriplet.__call__
+        return self.triplet.of if ours else None  # type: ignore[attr-defined]
+
     def begin_round(self, centres: Tensor) -> None:
         """Tells both losses the clusters of a new round: float (C, D), their centres."""
         for loss in (self.identity, self.triplet):
@@ -81,7 +88,7 @@ class MutualTeachingLoss:
         taught = triplet_distances(teacher.features.detach(), triplets)
         return {
             "id": self.identity(inputs),
-            "tri": self.triplet(inputs),
+            "tri": self._of_mined(*distances, triplets.valid) if self._of_mined else self.triplet(inputs),
             "soft_id": soft_entropy(student.logits, teacher.logits),
             "soft_tri": soft_triplet(*distances, *taught, triplets.valid),
         }

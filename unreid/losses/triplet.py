@@ -54,7 +54,9 @@ def triplet_distances(features: ArrayLike, triplets: Triplets) -> tuple[Tensor, 
     features = as_rows(features)
     with torch.autocast(features.device.type, enabled=False):
         features = _full(features)
-        return _distance(features, features[triplets.positive]), _distance(features, features[triplets.negative])
+        partners = (features.index_select(0, index) for index in (triplets.positive, triplets.negative))
+        positive, negative = (_distance(features, partner) for partner in partners)
+        return positive, negative
 
 
 def soft_margin_triplet(positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:

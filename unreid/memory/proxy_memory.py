@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unreid.losses.proxies import (
     camera_balanced_weights,
+    hardest_others,
     intra_camera_loss,
     offline_positives,
     online_positives,
@@ -21,7 +22,7 @@ from unreid.memory.update_rules import UPDATE_RULES, write_by_rule
 from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
-from unreid.utils.products import distinct, products
+from unreid.utils.products import distinct, known_products, picked_products, products
 from unreid.utils.state import StateError, entries
 
 
@@ -186,37 +187,62 @@ class ProxyMemory(Memory):
         camera = self.camera[own]
         if inputs.device.type == "cpu" and not self._between_cameras:
             return self._balanced(self._within_cameras(inputs, own, camera), camera, weights)
-        similarity = products(inputs, self.bank.detach())
-        logits = similarity / self.temp
-        losses = torch.zeros(len(inputs), device=inputs.device, dtype=logits.dtype)
-        if self.intra:
-            losses = losses + intra_camera_loss(logits, own, self.camera, camera)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._whole(inputs)):
+            similarity = products(inputs, self.bank.detach())
+        losses = inputs.new_zeros(len(inputs))
+        if self._whole(inputs):
+            losses = losses + intra_camera_loss(similarity / self.temp, own, self.camera, camera)
+        elif self.intra:
+            losses = losses + self._within_cameras(inputs, own, camera, similarity)
         if self._between_cameras:
-            if self.offline:
-                positives = offline_positives(targets, self.cluster)
-                allowed = similarity.detach()
-                if self.only_seen:
-                    allowed = allowed.masked_fill(~self.seen[targets][:, self.camera], -torch.inf)
-                losses = losses + proxy_loss(logits, positives, allowed, self.hard_negatives)
-            if self.online:
-                mixed = self._mixed(similarity.detach(), own)
-                positives = online_positives(mixed, self.camera_sizes, self.online_positives)
-                losses = losses + proxy_loss(logits, positives, mixed, self.hard_negatives)
+            losses = losses + self._proxy_losses(inputs, targets, own, similarity.detach())
         return self._balanced(losses, camera, weights)
+
+    def _whole(self, inputs: Tensor) -> bool:
+        """Whether the products with all proxies are differentiated, and not those with the chosen ones alone.
+
+        CAP's loss within cameras needs all of a camera; for the number of its samples a GPU would be waited for.
+        """
+        return self.intra and inputs.device.type != "cpu"
+
+    def _proxy_losses(self, inputs: Tensor, targets: Tensor, own: Tensor, similarity: Tensor) -> Tensor:
+        """(B,): the losses that look at other cameras, from the products (B, P) with all proxies, without gradient."""
+        terms = []
+        if self.offline:
+            positives = offline_positives(targets, self.table, self.camera)
+            allowed = similarity
+            if self.only_seen:
+                allowed = similarity.masked_fill(~self.seen[targets][:, self.camera], -torch.inf)
+            terms.append((positives, hardest_others(allowed, positives.proxies, self.hard_negatives)))
+        if self.online:
+            mixed = self._mixed(similarity, own)
+            positives = online_positives(mixed, self.camera_sizes, self.online_positives)
+            terms.append((positives, hardest_others(mixed, positives.proxies, self.hard_negatives)))
+        indices = [positives.beside(negatives) for positives, negatives in terms]
+        logits = picked_products(inputs, self.bank, similarity, torch.cat(indices, dim=1)) / self.temp
+        parts = logits.split([index.shape[1] for index in indices], dim=1)
+        return torch.stack([proxy_loss(part, *term) for part, term in zip(parts, terms)]).sum(0)
 
     @property
     def _between_cameras(self) -> bool:
         """Whether losses that look at other cameras are on in this round."""
         return self.resets > self.inter_after and (self.offline or self.online)
 
-    def _within_cameras(self, inputs: Tensor, own: Tensor, camera: Tensor) -> Tensor:
-        """(B,): the intra-camera loss alone, from the products with the proxies of each sample's camera only."""
+    def _within_cameras(self, inputs: Tensor, own: Tensor, camera: Tensor, similarity: Tensor | None = None) -> Tensor:
+        """(B,): the intra-camera loss alone, from the products with the proxies of each sample's camera only.
+
+        ``similarity``: (B, P), the products with all proxies, where they are known.
+        """
         found, order, first = [], [], 0
         for number, size in enumerate(self.camera_sizes):
             here = (camera == number).nonzero().flatten()
             if len(here):
-                logits = products(inputs[here], self.bank[first : first + size].detach()) / self.temp
-                found.append(F.cross_entropy(logits, own[here] - first, reduction="none"))
+                rows = self.bank[first : first + size].detach()
+                if similarity is None:
+                    logits = products(inputs[here], rows)
+                else:
+                    logits = known_products(inputs[here], rows, similarity[here, first : first + size])
+                found.append(F.cross_entropy(logits / self.temp, own[here] - first, reduction="none"))
                 order.append(here)
             first += size
         return torch.cat(found)[torch.argsort(torch.cat(order))]

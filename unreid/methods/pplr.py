@@ -18,6 +18,7 @@ from unreid.losses import (
     cross_agreement,
     hardest_triplets,
     inter_camera_contrast,
+    proxy_table,
     refined_label_loss,
     smoothed_cross_entropy,
     soft_margin_triplet,
@@ -84,6 +85,7 @@ class PPLR(Method):
         self.num_clusters = 0
         self.agreement: Tensor | None = None
         self.proxies: dict[str, Tensor] = {}
+        self.table: Tensor | None = None  # of the proxies, see proxy_table
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> PPLR:
@@ -127,6 +129,7 @@ class PPLR(Method):
             found = camera_proxies(clustering.labels.to(self.camids.device), self.camids)
             rows = {"whole": found.rows(features), "parts": torch.stack([found.rows(part) for part in spaces[1:]])}
             self.proxies = {"cluster": found.cluster, "camera": found.camera, **rows}
+            self.table = found.table
         return super().plan(clustering, round)
 
     def _centres(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -172,9 +175,8 @@ class PPLR(Method):
     def _camera_loss(self, neck: Tensor, parts: Tensor, targets: Tensor, camids: Tensor) -> Tensor:
         def contrast(features: Tensor, rows: Tensor) -> Tensor:
             known = self.proxies["cluster"], self.proxies["camera"]
-            return inter_camera_contrast(
-                features, targets, camids, rows, *known, hard_negatives=self.hard_negatives, temp=self.temp
-            )
+            same: dict[str, Any] = {"table": self.table, "hard_negatives": self.hard_negatives, "temp": self.temp}
+            return inter_camera_contrast(features, targets, camids, rows, *known, **same)
 
         of_parts = [contrast(part, rows) for part, rows in zip(parts.unbind(1), self.proxies["parts"])]
         return contrast(neck, self.proxies["whole"]) + torch.stack(of_parts).mean()
@@ -198,6 +200,7 @@ class PPLR(Method):
         self.num_clusters = state["num_clusters"]
         self.agreement = None if state["agreement"] is None else state["agreement"].to(device)
         self.proxies = {name: rows.to(device) for name, rows in state["proxies"].items()}
+        self.table = proxy_table(self.proxies["cluster"], self.proxies["camera"]) if state["proxies"] else None
 
     def _check_proxies(self, state: Any, clusters: int) -> None:
         what = "'proxies' of the method"

@@ -17,10 +17,12 @@ from unreid.models.batch_norm import (
     synchronize_batch_norm,
 )
 from unreid.models.domain_bn import split_domains
+from unreid.models.linear import speed_up_linear_layers
 from unreid.models.part_heads import PartHeads
 from unreid.models.pooling import AveragePooling, GeneralizedMeanPooling, Pooling, build_pooling, mean_over_frames
 from unreid.structures import ModelOutput
 from unreid.utils.errors import UserError
+from unreid.utils.products import products
 from unreid.utils.settings import settings
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ class EmbeddingModel(nn.Module):
         self.parts_dim = self.part_heads.parts * self.part_heads.dim if self.part_heads is not None else 0
         for part in frozen_parts(backbone, freeze_at):
             part.requires_grad_(False)
+        speed_up_linear_layers(self)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, num_classes: int = 0, *, pretrained: bool = True) -> EmbeddingModel:
@@ -194,7 +197,7 @@ class EmbeddingModel(nn.Module):
                 embedding = self._normalize(neck)
             else:
                 embedding = mean_over_frames(F.normalize(per_frame, dim=1, eps=1e-12), clip_len)
-        logits = None if self.classifier is None else F.linear(neck, self.classifier.weight[:classes])
+        logits = None if self.classifier is None else products(neck, self.classifier.weight[:classes])
         output = ModelOutput(pooled=pooled, embedding=embedding, logits=logits, neck=neck)
         if self.part_heads is not None:
             average_first = self.frame_pool == "before_bottleneck"

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unreid.models.pooling import AveragePooling, mean_over_frames
+from unreid.utils.products import batched_products
 
 
 class PartHeads(nn.Module):
@@ -61,4 +62,4 @@ class PartHeads(nn.Module):
             neck = mean_over_frames(unit, clip_len)
         if self.classifier is None or not self.training:
             return neck, None
-        return neck, (neck.transpose(0, 1) @ self.classifier[:, :classes].transpose(1, 2)).transpose(0, 1)
+        return neck, batched_products(neck.transpose(0, 1), self.classifier[:, :classes]).transpose(0, 1)

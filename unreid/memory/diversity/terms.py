@@ -1,7 +1,8 @@
 """Loss terms of CDSM's diversity memory and how each mode mixes them (SMC 2022).
 
 ``terms`` functions turn the scaled similarities (B, blocks, C) to every block into the logits (B, C) of one or more
-cross-entropies; ``mix`` functions weigh the resulting values. The maximum over slots passes its gradient to one slot.
+cross-entropies; ``mix`` functions weigh the resulting values. The maximum over slots passes its gradient to one slot;
+equal ones, which are equal rows, share it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _own(slots: Tensor, targets: Tensor) -> Tensor:
 
 
 def _replace_own(slots: Tensor, targets: Tensor, own: Tensor) -> Tensor:
-    return slots.max(dim=1).values.scatter(1, targets.unsqueeze(1), own.unsqueeze(1))
+    return slots.amax(dim=1).scatter(1, targets.unsqueeze(1), own.unsqueeze(1))
 
 
 def total(values: Sequence[Tensor], weight: float) -> Tensor:
