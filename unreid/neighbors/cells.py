@@ -29,6 +29,7 @@ _PIECE = 12  # rows of a cell at most
 _ITERATIONS = 2  # of k-means
 _TRAINED = 4  # rows a cell that k-means looks at
 _SAMPLE = 500  # rows whose exact lists say how many cells to visit
+_AT_ONCE = 32  # of them that are compared with all rows at once
 _LISTED = 32  # width of the lists that say how many dimensions are compared
 _PRINCIPAL = 2**14  # rows that principal dimensions are taken from
 _FEWEST = 16  # cells visited at least
@@ -149,8 +150,8 @@ def _few_dimensions(features: Tensor, seed: int) -> Tensor:
         table = torch.cat([_key((rows - center.float()) @ part, dtype) for rows in features.split(2**16)])
         if kept >= dim:
             return table
-        scores = (_queries(table[sample]) @ table.T).float()
-        best = smallest(scores, min(_LISTED + WIDER, n))[1]
+        width = min(_LISTED + WIDER, n)
+        best = torch.cat([smallest(_queries(table[rows]) @ table.T, width)[1] for rows in sample.split(_AT_ONCE)])
         held = (nearest[:, :, None] == best[:, None, :]).any(dim=2).float().mean()
         if held >= _PROJECTED:
             return table
