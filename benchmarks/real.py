@@ -166,8 +166,8 @@ def main() -> None:
     done: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     wanted = [row for row in rows(options.sets, options.starts, options.methods, options.seeds) if complete(row, root)]
     missing = [row for row in wanted if options.again or row.key not in done]
-    trained = sum(row.trains for row in missing)
-    print(f"{len(wanted)} rows, {len(missing)} to run, {plan.images(trained):,} training images", file=sys.stderr)
+    images = sum(plan.images(row.name) for row in missing if row.trains)
+    print(f"{len(wanted)} rows, {len(missing)} to run, {images:,} training images", file=sys.stderr)
     if options.plan:
         print("\n".join(row.key for row in missing))
         return

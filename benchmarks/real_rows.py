@@ -27,13 +27,17 @@ RANDOM = "random weights"
 
 @dataclass(frozen=True)
 class Method:
-    """A row: a config of ``configs/`` and what it changes for the photographs."""
+    """A row: a config of ``configs/`` and what it changes for the photographs.
+
+    ``length``: rounds and steps, where they are not the plan's.
+    """
 
     config: str
     overrides: tuple[str, ...] = ()
+    length: tuple[int, int] | None = None
 
 
-def per_camera(*more: str) -> Method:
+def per_camera(*more: str, length: tuple[int, int] | None = None) -> Method:
     """Cameras clustered one by one, and ``more``."""
     return Method(
         "O2CAP",
@@ -43,6 +47,7 @@ def per_camera(*more: str) -> Method:
             *CENTERED,
             *more,
         ),
+        length,
     )
 
 
@@ -68,6 +73,8 @@ METHODS = {
     "one by one, wide, half": per_camera(
         *("CLUSTER.CAMERA_LINKS", "0.5", "CLUSTER.EPS", "0.4", "CLUSTER.K1", "10", "CLUSTER.K2", "2")
     ),
+    "one by one, 1,200 steps": per_camera(length=(20, 60)),
+    "one by one, jitter, 3,200 steps": per_camera(*JITTER, length=(40, 80)),
     "CAP": Method("CAP"),
     "PPLR, cameras": Method("PPLR", ("METHOD.PPLR.CAMERAS", "True", "METHOD.PPLR.AALS_ROUND", "2")),
     "SpCL": Method("SpCL"),
@@ -93,9 +100,10 @@ class Plan:
     amp: str = "bf16"
     jobs: int = 1
 
-    def images(self, rows: int) -> int:
-        """Training images that ``rows`` runs see."""
-        return rows * self.rounds * self.steps * self.batch
+    def images(self, name: str) -> int:
+        """Training images that a run of a method sees."""
+        rounds, steps = METHODS[name].length or (self.rounds, self.steps)
+        return rounds * steps * self.batch
 
 
 CPU = Plan()
@@ -128,13 +136,15 @@ class Row:
         """The overrides of the run, over ``METHODS[name].config`` for Market-1501."""
         weights = root / FILES.get(self.start, "")
         height, width = dict(plan.sizes).get(self.start, (256, 128))
+        method = METHODS.get(self.name, Method("ClusterContrast"))
+        rounds, steps = method.length or (plan.rounds, plan.steps)
         settings = [
             *("DATASETS.NAMES", "['ImageFolder']", "DATASETS.FOLDER.PATH", str(root / self.data)),
             *("DATASETS.FOLDER.CAMERA_REGEX", r"_c(\d)_", "DATASETS.FOLDER.PID_REGEX", r"(?:^|/)(\d{4})_c"),
             *("INPUT.SIZE_TRAIN", f"[{height}, {width}]", "INPUT.SIZE_TEST", f"[{height}, {width}]"),
             *("INPUT.PADDING", str(height // 26), "INPUT.INTERPOLATION", "bilinear"),
             *("DATALOADER.TRAIN_BATCH_SIZE", str(plan.batch), "DATALOADER.NUM_INSTANCE", "4"),
-            *("DATALOADER.ITERS", str(plan.steps), "OPTIM.EPOCHS", str(plan.rounds), "OPTIM.SCHED", "cosine"),
+            *("DATALOADER.ITERS", str(steps), "OPTIM.EPOCHS", str(rounds), "OPTIM.SCHED", "cosine"),
             *("OPTIM.LR", "3.5e-4"),
             *("OPTIM.WARMUP_EPOCHS", "1", "OPTIM.WARMUP_FACTOR", "0.1"),
             *("OPTIM.AMP", plan.amp, "TEST.AMP", plan.amp, "MODEL.BN_CHUNKS", "1", "MODEL.POOLING.NAME", "avg"),
@@ -157,7 +167,6 @@ class Row:
                 *("MODEL.BACKBONE.NAME", "timm/tf_efficientnet_lite0", *pretrain),
                 *("MODEL.BACKBONE.PRETRAIN", str(self.start != RANDOM)),
             ]
-        method = METHODS.get(self.name, Method("ClusterContrast"))
         if "PerCameraDBSCAN" in method.overrides:  # neighbours and density of one camera
             settings += ["CLUSTER.K1", "4" if self.data == "cuhk01" else "6", "CLUSTER.K2", "2"]
             settings += ["CLUSTER.MIN_SAMPLES", "2"]

@@ -53,7 +53,9 @@ def by_round(done: Runs) -> str:
         by_name(done).items(), key=lambda item: (item[0][0], _place((item[0][1:], 0)))
     ):
         rounds = runs[min(runs)].get("rounds", [])
-        kept = [number for number in range(len(rounds)) if number in (0, 1, len(rounds) - 1) or number % 4 == 3]
+        part = max(4, len(rounds) // 4)
+        ends = (0, 1, len(rounds) - 1)
+        kept = [number for number in range(len(rounds)) if number in ends or number % part == part - 1]
         for number in kept:
             row = rounds[number]
             cells = [

@@ -7,7 +7,7 @@ the last epoch. The source network is trained by the plug-in ``benchmarks/superv
 ``MODEL.INIT_PATH``. Runs are processes of their own with one thread, one at a time.
 
 Results go to ``--out`` as JSON (seeds measured before are kept) and to the screen as a table; ``--write-docs`` puts the
-table into ``docs/benchmarks.md``.
+table into ``docs/transfer.md``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.isolated import Meter, call  # noqa: E402
-from benchmarks.methods import DOCS, QUIET, machine, spread, write_docs  # noqa: E402
+from benchmarks.methods import QUIET, machine, spread, write_docs  # noqa: E402
+from benchmarks.real import rounds  # noqa: E402
 
+DOCS = ROOT / "docs" / "transfer.md"
 SUPERVISED = [
     *("PLUGINS", str(ROOT / "benchmarks" / "supervised.py"), "METHOD.NAME", "Supervised"),
     *("DATASETS.NAMES", "SyntheticSource", "DATASETS.TESTS", "Synthetic", "WARMUP.EPOCHS", "0", "OPTIM.EPOCHS", "20"),
@@ -45,7 +47,11 @@ ROWS = (SOURCE, REESTIMATED, TUNED, UDA, ALONE)
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one row and seed on world B, in percent; times are those of its run."""
+    """Scores of one row and seed on world B, in percent; times are those of its run.
+
+    ``precision`` and ``recall``: pairs of images that the last labels of B join, those that are right and those found.
+    None where the row has no labels of B.
+    """
 
     row: str
     seed: int
@@ -53,6 +59,8 @@ class Result:
     R1: float
     wall: float
     cpu: float
+    precision: float | None = None
+    recall: float | None = None
 
 
 def work(name: str, seed: int, start: str, folder: str, extra: Sequence[str]) -> dict[str, Any]:
@@ -69,7 +77,14 @@ def work(name: str, seed: int, start: str, folder: str, extra: Sequence[str]) ->
     with Meter() as meter:
         results = run(cfg)
     scores = {when: results[when]["Synthetic"] for when in ("initial", "last")}
-    return {"scores": scores, "wall": meter.seconds, "cpu": meter.cpu_seconds, "checkpoint": results["checkpoint"]}
+    labels = rounds(Path(folder) / "metrics.jsonl")[-1] if name != SOURCE else {}
+    return {
+        "scores": scores,
+        "wall": meter.seconds,
+        "cpu": meter.cpu_seconds,
+        "checkpoint": results["checkpoint"],
+        "labels": [labels.get("pair_precision"), labels.get("pair_recall")],
+    }
 
 
 def measure(seed: int, names: Sequence[str], extra: Sequence[str]) -> list[Result]:
@@ -84,7 +99,8 @@ def measure(seed: int, names: Sequence[str], extra: Sequence[str]) -> list[Resul
             rows = {name: "last"} | ({REESTIMATED: "initial"} if name == TUNED else {})
             for row, when in rows.items():
                 score = answer["scores"][when]
-                found.append(Result(row, seed, score["mAP"], score["R1"], answer["wall"], answer["cpu"]))
+                labels = answer["labels"] if when == "last" else []
+                found.append(Result(row, seed, score["mAP"], score["R1"], answer["wall"], answer["cpu"], *labels))
                 print(f"{row}, seed {seed}: mAP {score['mAP']:.1f}, {answer['cpu']:.0f} CPU s", file=sys.stderr)
             if name == SOURCE:
                 source = answer["checkpoint"]
@@ -93,12 +109,21 @@ def measure(seed: int, names: Sequence[str], extra: Sequence[str]) -> list[Resul
 
 def markdown(results: Sequence[Result]) -> str:
     """The table: a row a way, mean and standard deviation over the seeds."""
-    lines = ["| on world B | mAP | R1 | CPU s |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| on world B | mAP | R1 | against source only | pair precision, recall of the last labels | CPU s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    base = {result.seed: result.mAP for result in results if result.row == SOURCE}
     for row in ROWS:
         mine = [result for result in results if result.row == row]
         if mine:
             cpu = "" if row == REESTIMATED else f"{sum(r.cpu for r in mine) / len(mine):.0f}"
-            lines.append(f"| {row} | {spread([r.mAP for r in mine])} | {spread([r.R1 for r in mine])} | {cpu} |")
+            gains = [r.mAP - base[r.seed] for r in mine if r.seed in base]
+            gain = spread(gains, signed=True) if gains and row != SOURCE else ""
+            pairs = [(r.precision, r.recall) for r in mine if r.precision is not None and r.recall is not None]
+            labels = ", ".join(spread([100 * value for value in side]) for side in zip(*pairs))
+            cells = [row, spread([r.mAP for r in mine]), spread([r.R1 for r in mine]), gain, labels, cpu]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -107,7 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--methods", nargs="+", default=list(RUNS), choices=list(RUNS), help="default: all")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "transfer.json")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/transfer.md")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY VALUE", help="config keys for every run")
     parser.add_argument("--worker", nargs=4, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
