@@ -124,7 +124,7 @@ class BUC(Method):
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         self.table.reset(clustering.features, clustering)
         assert len(self.table.bank) == int(clustering.labels.max()) + 1, "the table must follow the new labels"
-        sizes = torch.bincount(clustering.labels)
+        sizes = torch.bincount(clustering.labels[clustering.labels >= 0])
         logger.info("round %d: %d clusters, the largest of %d samples", round, len(sizes), int(sizes.max()))
         return RoundPlan(
             targets=clustering.labels,

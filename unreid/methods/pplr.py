@@ -29,6 +29,7 @@ from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.setup import Setup
 from unreid.models.part_heads import PartHeads
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
+from unreid.utils.arrays import at_least_float32
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
@@ -148,7 +149,7 @@ class PPLR(Method):
     def step(self, batch: Batch, at: Position) -> StepOutput:
         output = self.student(batch.views[0], batch.clip_len, batch.camids, classes=self.num_clusters)
         rows = (output.neck, output.parts, output.logits, output.part_logits)
-        neck, parts, logits, part_logits = (_full(all_gather_with_grad(row)) for row in rows)
+        neck, parts, logits, part_logits = (at_least_float32(all_gather_with_grad(row)) for row in rows)
         fields = torch.stack((batch.targets, batch.camids, batch.indices), dim=1)
         targets, camids, indices = all_gather_rows(fields, equal=True).unbind(1)
         assert self.agreement is not None
@@ -220,8 +221,3 @@ class PPLR(Method):
             raise StateError(f"the method has {self.num_clusters} clusters and the plan {needed}")
         if self.agreement is None or bool(self.proxies) != self.cameras:
             raise StateError("the method lacks 'agreement' or 'proxies'")
-
-
-def _full(rows: Tensor) -> Tensor:
-    """At least float32."""
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))

@@ -151,17 +151,18 @@ class _Search:
     def _approximate(self, rows: Tensor, k: int, spans: Spans) -> tuple[Tensor, Tensor]:
         total = sum(stop - start for start, stop in spans)
         if total < len(self.table) // 2:  # few rows pass a filter, and the walk through a filtered graph gets lost
-            ((start, stop),) = spans
-            index, options, offset = self._build(self.table[start:stop]), None, start
+            inside = torch.cat([torch.arange(*span, device=rows.device) for span in spans])
+            index, options = self._build(self.table[inside]), None
         else:
             self._index = self._build(self.table) if self._index is None else self._index
-            index, options, offset = self._index, self._inside(spans), 0
+            index, options, inside = self._index, self._inside(spans), None
         distance, neighbor = _empty(self.table, len(rows), k)
         for begin in range(0, len(rows), _BLOCK):
             part = rows[begin : begin + _BLOCK]
             found = index.search(self.table[part].cpu().numpy(), min(k + _MARGIN, total), params=options)[1]
             candidates = torch.from_numpy(found).to(part)
-            candidates[candidates >= 0] += offset
+            if inside is not None:
+                candidates = torch.where(candidates < 0, -1, inside[candidates])
             lists = order_candidates(self.table, part, candidates, k)
             distance[begin : begin + _BLOCK], neighbor[begin : begin + _BLOCK] = lists
         short = (neighbor < 0).any(dim=1).nonzero()[:, 0]

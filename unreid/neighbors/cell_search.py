@@ -33,16 +33,18 @@ class CellSearch:
     def __init__(self, features: Tensor, *, seed: int = 0) -> None:
         self.features, self.seed = features, seed
         self._cells = Cells.of(features, seed=seed)
-        self._visited: dict[int, int] = {}  # by width of the lists; hardly another for other spans
+        self._visited: dict[tuple[int, int], int] = {}  # by width of the lists, and eighths of the rows in the spans
 
     def __call__(self, rows: Tensor, k: int, spans: Spans | None = None) -> tuple[Tensor, Tensor]:
         """Lists (Q, k) of the rows; arguments and result as :func:`unreid.neighbors.torch_search.exact_search`."""
         features = self.features
         cells = self._cells if spans is None else self._cells.within(spans)
-        if k not in self._visited:
-            self._visited[k] = cells.visits(features, k, spans, self.seed)
-            logger.info("every row visits %d of %d cells", self._visited[k], len(cells.mean))
-        visited = self._visited[k]
+        held = len(features) if spans is None else sum(stop - start for start, stop in spans)
+        case = k, round(8 * held / len(features))
+        if case not in self._visited:
+            self._visited[case] = cells.visits(features, k, spans, self.seed)
+            logger.info("every row visits %d of %d cells", self._visited[case], len(cells.mean))
+        visited = self._visited[case]
         distance, neighbor = features.new_empty(len(rows), k), rows.new_empty(len(rows), k)
         starts = range(0, len(rows), _BLOCK)
         for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
