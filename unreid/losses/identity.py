@@ -107,6 +107,7 @@ class RankedLabelSmoothing(Loss):
         if self.nearest is None:
             raise ValueError("RLSCE needs the nearest clusters of the round: call begin_round() first")
         assert inputs.logits is not None
+        self.nearest = self.nearest.to(inputs.logits.device)  # a restored one comes from a file
         return ranked_smoothed_cross_entropy(inputs.logits, inputs.targets, self.nearest, self.epsilon, self.k)
 
     def state_dict(self) -> dict[str, Any]:
