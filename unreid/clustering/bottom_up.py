@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,7 +116,7 @@ class BottomUpPartition:
         self.labels = torch.arange(num_samples)
         self.merges = merges_per_round(num_samples, merge_percent)
         self.rounds = rounds or num_rounds(merge_percent)
-        self._merge = partial(merge_clusters, **merging)
+        self.merging = merging
 
     @classmethod
     def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
@@ -132,7 +131,7 @@ class BottomUpPartition:
 
     def merge(self, features: Tensor) -> Tensor:
         """Merges once on ``features`` (N, D), as they are after this round's training; returns the new labels."""
-        self.labels = self._merge(features, self.labels, self.merges)
+        self.labels = merge_clusters(features, self.labels, self.merges, **self.merging)
         return self.labels
 
     def clustering(self) -> Clustering:
