@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unreid.evaluation.distance import METRICS, DistanceBlocks, full_float32, pairwise_distance, row_slices
+from unreid.evaluation.distance import METRICS, DistanceBlocks, pairwise_distance, row_slices
+from unreid.neighbors.torch_search import full_precision
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -47,7 +48,7 @@ def test_slices_cover_every_row_once() -> None:
 def test_precision_setting_is_restored() -> None:
     torch.set_float32_matmul_precision("high")
     try:
-        with full_float32():
+        with full_precision():
             assert torch.get_float32_matmul_precision() == "highest"
         assert torch.get_float32_matmul_precision() == "high"
     finally:

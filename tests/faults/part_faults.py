@@ -77,6 +77,6 @@ FAULTS = [
         "losses/test_part_agreement.py",
     ),
     Fault("losses/part_agreement.py", "part_logits.detach()", "part_logits", PARTS),
-    Fault("losses/part_agreement.py", "-chance.mean(1) - torch.log(", "-chance.mean(1) + torch.log(", PARTS),
+    Fault("losses/part_agreement.py", "-chance.mean(1) - math.log(", "-chance.mean(1) + math.log(", PARTS),
     Fault("losses/part_agreement.py", "(1.0 - agreement) * uniform", "agreement * uniform", PARTS),
 ]

@@ -191,7 +191,7 @@ FAULTS = [
     ),
     Fault("memory/camera_rules.py", "valid & (leader_index == position)", "valid", BANK),
     Fault("memory/hybrid_memory.py", "scale = self.temp * self.class_size.clamp(min=1)", "scale = self.temp", HYBRID),
-    Fault("memory/hybrid_memory.py", "energy = energy.masked_fill(self.class_size == 0, 0.0)", "pass", HYBRID),
+    Fault("memory/hybrid_memory.py", "logits = logits.masked_fill(self.class_size == 0, -torch.inf)", "pass", HYBRID),
     Fault("memory/hybrid_memory.py", ".masked_fill((repeats.rank > 0).unsqueeze(1), 0.0)", "", HYBRID),
     Fault("memory/hybrid_memory.py", "classes + alone.cumsum(0) - 1", "classes + alone.cumsum(0)", HYBRID),
     Fault(

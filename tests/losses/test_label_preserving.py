@@ -98,6 +98,18 @@ def test_half_precision_inputs_are_computed_in_float32() -> None:
     assert math.isfinite(loss.item())
 
 
+@pytest.mark.parametrize("grouping", ["label", "chunk"])
+@pytest.mark.parametrize("temp", [0.01, 0.003])
+def test_a_low_temperature_is_no_overflow(grouping: str, temp: float) -> None:
+    features, *rest = inputs([0, 0, 1, 1, 2, 2], topk=1)
+    wide = features.double().requires_grad_()
+    features.requires_grad_()
+    losses = [label_preserving_loss(one, *rest, temp=temp, grouping=grouping, chunk=2) for one in (features, wide)]
+    losses[0].backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-4)
+    assert features.grad is not None and features.grad.isfinite().all()
+
+
 def test_bad_groupings_are_errors() -> None:
     batch = inputs([0, 1], topk=1)
     for options in ({"grouping": "class"}, {"grouping": "chunk"}):

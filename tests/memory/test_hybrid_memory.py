@@ -40,6 +40,20 @@ def test_loss_equals_the_masked_softmax_over_all_rows() -> None:
     assert loss.item() == pytest.approx(total, rel=1e-5)
 
 
+@pytest.mark.parametrize("temp", [0.01, 0.002])
+def test_a_low_temperature_is_no_overflow(temp: float) -> None:
+    labels = torch.tensor([0, 0, 1, 1, 3, -1])
+    memory = filled(labels, temp=temp)
+    inputs = unit(6, DIM).requires_grad_()
+    loss = memory(inputs, labels.clamp(min=0), indices=torch.arange(6))
+    loss.backward()
+    means = memory.class_sum.double() / memory.class_size.clamp(min=1).unsqueeze(1)
+    energy = torch.exp(inputs.detach().double() @ means.t() / temp) * (memory.class_size > 0)
+    share = energy.gather(1, memory.labels.unsqueeze(1))[:, 0] / (energy.sum(1) + 1e-6)
+    assert loss.item() == pytest.approx(float(-torch.log(share + 1e-6).mean()), rel=1e-4)
+    assert inputs.grad is not None and inputs.grad.isfinite().all()
+
+
 @given(seeds, sizes)
 def test_updates_are_sequential_and_class_sums_follow(seed: int, size: int) -> None:
     generator = torch.Generator().manual_seed(seed)

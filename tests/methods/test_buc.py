@@ -115,6 +115,13 @@ def test_nothing_is_extracted_before_the_first_round_and_the_normalised_pooled_f
     assert method.retrieval_feature == "pooled_l2"
 
 
+def test_samples_that_cannot_be_read_are_left_out_of_a_round() -> None:
+    method = buc()
+    clustering = method.label(0, lambda feature: unit_rows(N, 3)).without(torch.tensor([3, 7]))
+    plan = method.plan(clustering, 0)
+    assert plan.targets[[3, 7]].tolist() == [-1, -1] and len(method.table.bank) == N - 2
+
+
 def test_a_table_of_cluster_means_uses_the_new_labels() -> None:
     """The first version of the code filled the table with means under the labels before the merge: a leak."""
     method = buc("METHOD.BUC.MEMORY_INIT", "cluster_mean")

@@ -67,6 +67,29 @@ def test_the_bound_of_a_batch_s_groups_follows_the_sampler(labels: list[int], sa
     assert method.group_bound == bound
 
 
+def test_no_bound_holds_where_images_may_take_the_places_of_unreadable_ones() -> None:
+    method = toy_method("DATALOADER.SKIP_CORRUPT", True, camids=CAMIDS)
+    method.plan(toy_clustering(LABELS), 0)
+    assert method.group_bound is None
+
+
+@pytest.mark.parametrize("name", ["ClusterContrast", "ISE"])
+def test_half_precision_ends_with_the_network(name: str) -> None:
+    """Losses and rows of the memory are the same, bit for bit, when only they are under autocast."""
+    results = []
+    for dtype in (None, torch.bfloat16):
+        extras = ("METHOD.EXTRAS", "['camera_entropy']", "METHOD.LOSSES", "['triplet']")
+        method = toy_method("METHOD.NAME", name, *extras, camids=CAMIDS)
+        method.plan(toy_clustering(LABELS), 0)
+        batch = toy_batch(BATCH, LABELS, CAMIDS)
+        output = method.model(batch.views[0])
+        method.student = lambda *images, output=output: output
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            found = method.step(batch, at_step(17))
+        results.append([*found.losses.values(), found.cache.features])
+    assert all(one.dtype == torch.float32 and torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
 def test_dynamic_iterations_and_a_new_optimiser_are_config_switches() -> None:
     overrides = ("DATALOADER.ITERS_CLUSTER_MULTIPLIER", 2.5, "OPTIM.RESET_EVERY_ROUND", True)
     plan = toy_method(*overrides, camids=CAMIDS).plan(toy_clustering(LABELS), 0)

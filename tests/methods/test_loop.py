@@ -19,6 +19,7 @@ from unreid.engine.hooks import Hook
 from unreid.engine.precision import Precision
 from unreid.engine.run import run
 from unreid.methods import Method
+from unreid.methods.instance_discrimination import nt_xent
 from unreid.structures import Clustering, RoundPlan, StepOutput
 
 N = 48
@@ -164,3 +165,10 @@ def test_features_in_bfloat16_lose_their_precision_before_the_memory_and_not_in_
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
             results.append(family.memory(rows, targets))
     assert torch.equal(*results)
+
+
+def test_the_warm_up_s_loss_is_that_of_float32_under_autocast() -> None:
+    rows = F.normalize(torch.arange(96.0).view(12, 8).cos(), dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = nt_xent(rows, 0.1)
+    assert torch.equal(under, nt_xent(rows, 0.1))

@@ -88,6 +88,18 @@ def test_the_rows_outlive_a_clustering() -> None:
     assert method.memory.num_clusters == 5
 
 
+def test_an_image_that_cannot_be_read_stays_out_of_every_round() -> None:
+    """Its features are a row of zeros, and only the first round extracts any."""
+    method = spcl()
+    features = groups_of_features()
+    features[[1, 20]] = 0
+    for round in range(2):
+        clustering = method.label(round, lambda feature: features)
+        clustering = clustering.without(torch.tensor([1, 20] if round == 0 else [], dtype=torch.int64))
+        targets = method.plan(clustering, round).targets
+        assert targets[[1, 20]].tolist() == [-1, -1] and (targets >= 0).sum() == N - 2
+
+
 def test_every_image_trains() -> None:
     method = spcl()
     plan = method.plan(method.label(0, extractor(groups_of_features())[1]), 0)

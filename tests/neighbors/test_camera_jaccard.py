@@ -87,11 +87,14 @@ def test_a_share_of_the_rows_gets_the_lists_of_the_whole() -> None:
     assert torch.equal(part.intra, whole.intra[share]) and torch.equal(part.inter, whole.inter[share])
 
 
+@pytest.mark.parametrize("one_large", [False, True])  # all others then hold less than half of the rows, in two ranges
 @pytest.mark.parametrize("backend", ["torch_ivf", "faiss_hnsw", "faiss_ivf"])
-def test_approximate_lists_keep_to_their_side(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_approximate_lists_keep_to_their_side(backend: str, one_large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unreid.neighbors.camera_lists._FEW", 50)
     monkeypatch.setattr("unreid.neighbors.camera_lists.FEW", 50)
     features, camids = world(900, cameras=3, seed=2)
+    if one_large:
+        camids[:500] = 1
     exact = camera_lists(features, camids, 6, 15)
     found = camera_lists(features, camids, 6, 15, backend=backend, nprobe=64)
     assert (camids[found.intra] == camids[:, None]).all() and (camids[found.inter] != camids[:, None]).all()

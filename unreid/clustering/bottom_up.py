@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,39 +102,21 @@ class BottomUpPartition:
     Args:
         num_samples: N.
         merge_percent: share of N that one merge removes.
-        size_penalty, distance, linkage, block, pool_factor: see :func:`merge_clusters`.
         rounds: training rounds; 0 for the rule of :func:`num_rounds`.
+        merging: options of :func:`merge_clusters`.
 
     Attributes:
         labels: int64 (N,) on CPU, the current partition.
         merges: clusters removed per merge, m.
     """
 
-    def __init__(
-        self,
-        num_samples: int,
-        *,
-        merge_percent: float = 0.05,
-        size_penalty: float = 0.003,
-        distance: str = "sqeuclidean",
-        linkage: str = "min",
-        block: int = 1024,
-        pool_factor: int = 8,
-        rounds: int = 0,
-    ) -> None:
+    def __init__(self, num_samples: int, *, merge_percent: float = 0.05, rounds: int = 0, **merging: Any) -> None:
         if not 0 < merge_percent < 1:
             raise ValueError(f"merge_percent must lie between 0 and 1, got {merge_percent}")
         self.labels = torch.arange(num_samples)
         self.merges = merges_per_round(num_samples, merge_percent)
         self.rounds = rounds or num_rounds(merge_percent)
-        self._merge = partial(
-            merge_clusters,
-            size_penalty=size_penalty,
-            distance=distance,
-            linkage=linkage,
-            block=block,
-            pool_factor=pool_factor,
-        )
+        self.merging = merging
 
     @classmethod
     def from_config(cls, cfg: Any, num_samples: int) -> BottomUpPartition:
@@ -150,7 +131,7 @@ class BottomUpPartition:
 
     def merge(self, features: Tensor) -> Tensor:
         """Merges once on ``features`` (N, D), as they are after this round's training; returns the new labels."""
-        self.labels = self._merge(features, self.labels, self.merges)
+        self.labels = merge_clusters(features, self.labels, self.merges, **self.merging)
         return self.labels
 
     def clustering(self) -> Clustering:

@@ -40,7 +40,10 @@ _DAMAGED = (
 
 
 class _Refused(Exception):
-    """The name of what a pickle wants to call."""
+    """Made with the name of what a pickle wants to call."""
+
+    def __str__(self) -> str:
+        return f"it asks for {self.args[0]}, which is no plain container, numpy array or torch tensor"
 
 
 def read_legacy(path: str | Path) -> Any:
@@ -60,20 +63,11 @@ def read_legacy(path: str | Path) -> Any:
             return _plain(read_torch_stream(io.BytesIO(content), len(content)))
         scan(io.BytesIO(content), _check_call)
         return _plain(_Reader(io.BytesIO(content)).load())
-    except _Refused as refused:
+    except (_Refused, RefusedError, GrowthError) as error:
+        reason = f"it holds more than tensors ({error})" if isinstance(error, RefusedError) else error
         raise UserError(
-            f"{path} was refused and nothing in it was run: it asks for {refused}, which is no plain container, numpy "
-            "array or torch tensor. Mine the relation with unreid mine instead, or get a clean file."
-        ) from None
-    except RefusedError as refused:
-        raise UserError(
-            f"{path} was refused and nothing in it was run: it holds more than tensors ({refused}). Mine the relation "
-            "with unreid mine instead, or get a clean file."
-        ) from None
-    except GrowthError as error:
-        raise UserError(
-            f"{path} was refused and nothing in it was run: {error}. Mine the relation with "
-            "unreid mine instead, or get a clean file."
+            f"{path} was refused and nothing in it was run: {reason}. Mine the relation with unreid mine instead, or "
+            "get a clean file."
         ) from None
     except (DamagedError, *_DAMAGED) as error:
         raise UserError(f"{path} is not a pickle of relations, or it is damaged ({error}).") from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from unreid.neighbors.torch_search import full_precision
 from unreid.utils.arrays import ArrayLike, as_rows
 from unreid.utils.errors import InputError
 from unreid.utils.products import products
@@ -86,7 +86,7 @@ class DistanceBlocks:
 
     def __call__(self, rows: slice) -> Tensor:
         """float32 (rows, G), a fresh tensor."""
-        with full_float32():
+        with full_precision():
             block = products(self._query[rows], self._gallery)
         if self.metric == "cosine":
             block.neg_().add_(1.0).clamp_(min=0.0)
@@ -112,14 +112,3 @@ def row_slices(rows: int, columns: int, block: int | None = None) -> Iterator[sl
     starts = range(0, rows, step)
     for start in tracked(starts, "distances", len(starts), "blocks"):
         yield slice(start, min(start + step, rows))
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Switches TF32 off: its 1e-3 errors change ranks among near neighbours."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

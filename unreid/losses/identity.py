@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unreid.losses.base import LOSSES, Loss, LossInputs
 from unreid.losses.nearest_clusters import nearest_clusters
-from unreid.utils.arrays import ArrayLike, as_batch
+from unreid.utils.arrays import ArrayLike, as_batch, at_least_float32
 from unreid.utils.state import StateError, entries, require_tensor
 
 
@@ -26,7 +26,7 @@ def smoothed_cross_entropy(logits: ArrayLike, targets: ArrayLike, epsilon: float
         Scalar, at least float32.
     """
     logits, targets = as_batch(logits, targets, "logits")
-    return F.cross_entropy(_full(logits), targets, label_smoothing=epsilon)
+    return F.cross_entropy(at_least_float32(logits), targets, label_smoothing=epsilon)
 
 
 def ranked_smoothed_cross_entropy(
@@ -48,7 +48,7 @@ def ranked_smoothed_cross_entropy(
     """
     logits, targets = as_batch(logits, targets, "logits")
     nearest = torch.as_tensor(nearest, device=logits.device)
-    log_probability = F.log_softmax(_full(logits), dim=1)
+    log_probability = F.log_softmax(at_least_float32(logits), dim=1)
     own = log_probability.gather(1, targets.unsqueeze(1)).squeeze(1)
     near = log_probability.gather(1, nearest[targets]).sum(dim=1)
     return -((1.0 - epsilon) * own + epsilon / max(1, k or nearest.shape[1]) * near).mean()
@@ -107,6 +107,7 @@ class RankedLabelSmoothing(Loss):
         if self.nearest is None:
             raise ValueError("RLSCE needs the nearest clusters of the round: call begin_round() first")
         assert inputs.logits is not None
+        self.nearest = self.nearest.to(inputs.logits.device)  # a restored one comes from a file
         return ranked_smoothed_cross_entropy(inputs.logits, inputs.targets, self.nearest, self.epsilon, self.k)
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,8 +120,3 @@ class RankedLabelSmoothing(Loss):
             if nearest.numel() and not 0 <= int(nearest.min()) <= int(nearest.max()) < len(nearest):
                 raise StateError("'nearest' of RLSCE names clusters that are not there")
         self.nearest = nearest
-
-
-def _full(logits: Tensor) -> Tensor:
-    """At least float32: the smoothing weights of half precision have three digits."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

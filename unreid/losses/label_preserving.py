@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.utils.arrays import ArrayLike, as_batch
+from unreid.utils.arrays import ArrayLike, as_batch, at_least_float32
 from unreid.utils.products import products
 
 EPSILON = 1e-6  # both occurrences belong to the published definition
@@ -48,8 +50,8 @@ def label_preserving_loss(
     features, targets = as_batch(features, targets)
     supports, support_targets = as_batch(supports, support_targets, "supports")
     with torch.autocast(features.device.type, enabled=False):
-        dtype = torch.promote_types(features.dtype, torch.float32)
-        similarity = products(features.to(dtype), supports.to(dtype))
+        features = at_least_float32(features)
+        similarity = products(features, supports.to(features.dtype))
     return label_preserving_loss_of(similarity, targets, support_targets, temp=temp, grouping=grouping, chunk=chunk)
 
 
@@ -63,20 +65,23 @@ def label_preserving_loss_of(
     chunk: int | None = None,
 ) -> Tensor:
     """:func:`label_preserving_loss` where the products (B, S) of features and supports are known, at least float32."""
-    energy = torch.exp(similarity / temp)
+    logits = similarity / temp
     own = targets.unsqueeze(1) == support_targets
-    positive = energy.masked_fill(~own, torch.inf).min(dim=1).values
+    positive = logits.masked_fill(~own, torch.inf).min(dim=1).values
     if grouping == "label":
-        negative = _negatives_by_label(energy, own, support_targets)
+        negative = _negatives_by_label(logits, own, support_targets)
     elif grouping == "chunk" and chunk:
-        negative = _negatives_by_chunk(energy, own, chunk)
+        negative = _negatives_by_chunk(logits, own, chunk)
     else:
         raise ValueError(f'grouping must be "label", or "chunk" with a chunk size, not {grouping!r}')
-    return -torch.log(positive / (positive + negative + EPSILON) + EPSILON).mean()
+    # By logarithms, since exponentials overflow at low temperatures.
+    little = logits.new_full((len(logits), 1), math.log(EPSILON))
+    total = torch.cat((positive.unsqueeze(1), negative, little), dim=1).logsumexp(dim=1)
+    return -torch.log(torch.exp(positive - total) + EPSILON).mean()
 
 
-def _negatives_by_label(energy: Tensor, own: Tensor, support_targets: Tensor) -> Tensor:
-    """Sum over the other classes of the largest energy of each: (B,).
+def _negatives_by_label(logits: Tensor, own: Tensor, support_targets: Tensor) -> Tensor:
+    """The largest logit of each of the other classes: (B, S), filled up with minus infinity.
 
     Works on the supports sorted by class, with the class read off the sort: at most S groups, no host copy.
     """
@@ -84,25 +89,26 @@ def _negatives_by_label(energy: Tensor, own: Tensor, support_targets: Tensor) ->
     starts = torch.ones_like(ordered, dtype=torch.bool)
     starts[1:] = ordered[1:] != ordered[:-1]
     group = torch.empty_like(order).scatter_(0, order, starts.cumsum(0) - 1)
-    others = energy.detach().masked_fill(own, 0.0)
+    others = logits.detach().masked_fill(own, -torch.inf)
     columns = group.expand_as(others)
-    largest = torch.zeros_like(others).scatter_reduce(1, columns, others, "amax")
+    largest = torch.full_like(others, -torch.inf).scatter_reduce(1, columns, others, "amax")
     # First support on ties, so that the gradient has one destination per class.
     position = torch.arange(others.shape[1], device=others.device).expand_as(others)
     candidate = position.masked_fill((others != largest.gather(1, columns)) | own, others.shape[1])
     winner = torch.full_like(candidate, others.shape[1]).scatter_reduce(1, columns, candidate, "amin")
-    chosen = winner < others.shape[1]
-    return (energy.gather(1, winner.clamp(max=others.shape[1] - 1)) * chosen).sum(1)
+    there = winner < others.shape[1]
+    return logits.gather(1, winner.clamp(max=others.shape[1] - 1)).masked_fill(~there, -torch.inf)
 
 
-def _negatives_by_chunk(energy: Tensor, own: Tensor, chunk: int) -> Tensor:
-    """The published rule: maxima over consecutive chunks of what is left of a row without its positives: (B,)."""
-    count = (~own).sum(1)
-    rank = (~own).cumsum(1) - 1
-    width = energy.shape[1]
-    # The negatives of each row moved to the front, in order; the rest is 0 and adds nothing to a maximum or a sum.
-    slot = torch.where(own, width, rank)
-    front = energy.new_zeros(len(energy), width + 1).scatter(1, slot, energy.masked_fill(own, 0.0))[:, :width]
-    padded = F.pad(front, (0, -width % chunk))
-    by_chunk = padded.unflatten(1, (-1, chunk)).max(dim=2).values.sum(1)
-    return torch.where(count % chunk == 0, by_chunk, front.sum(1))
+def _negatives_by_chunk(logits: Tensor, own: Tensor, chunk: int) -> Tensor:
+    """The published rule: maxima over consecutive chunks of what is left of a row without its positives: (B, S)."""
+    count = (~own).sum(1, keepdim=True)
+    width = logits.shape[1]
+    # The negatives of each row moved to the front, in order.
+    slot = torch.where(own, width, (~own).cumsum(1) - 1)
+    front = logits.new_full((len(logits), width + 1), -torch.inf)
+    front = front.scatter(1, slot, logits.masked_fill(own, -torch.inf))[:, :width]
+    padded = F.pad(front, (0, -width % chunk), value=-torch.inf)
+    largest = padded.unflatten(1, (-1, chunk)).max(dim=2).values
+    largest = F.pad(largest, (0, width - largest.shape[1]), value=-torch.inf)
+    return torch.where(count % chunk == 0, largest, front)

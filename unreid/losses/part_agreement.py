@@ -6,6 +6,8 @@ part that shows the person, low for one that shows what stands in front.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
@@ -66,7 +68,6 @@ def agreement_smoothed_loss(logits: Tensor, targets: Tensor, agreement: Tensor) 
         targets: int64 (B,).
         agreement: (B,), of that part.
     """
-    classes = logits.shape[1]
     chance = log_softmax(logits, dim=1)
-    uniform = -chance.mean(1) - torch.log(torch.tensor(float(classes), device=logits.device))
+    uniform = -chance.mean(1) - math.log(logits.shape[1])
     return (agreement * cross_entropy(logits, targets, reduction="none") + (1.0 - agreement) * uniform).mean()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreid.utils.arrays import ArrayLike, as_rows
+from unreid.utils.arrays import ArrayLike, as_rows, at_least_float32
 
 
 def soft_entropy(student: ArrayLike, teacher: ArrayLike) -> Tensor:
@@ -19,8 +18,6 @@ def soft_entropy(student: ArrayLike, teacher: ArrayLike) -> Tensor:
     Returns:
         Scalar, at least float32.
     """
-    student = as_rows(student, "student logits")
-    teacher = as_rows(teacher, "teacher logits", student.shape[1]).to(student.device)
-    dtype = torch.promote_types(student.dtype, torch.float32)
-    target = F.softmax(teacher.detach().to(dtype), dim=1)
-    return -(target * F.log_softmax(student.to(dtype), dim=1)).sum(dim=1).mean()
+    student = at_least_float32(as_rows(student, "student logits"))
+    teacher = as_rows(teacher, "teacher logits", student.shape[1]).to(student)
+    return -(F.softmax(teacher.detach(), dim=1) * F.log_softmax(student, dim=1)).sum(dim=1).mean()

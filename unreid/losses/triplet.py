@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreid.losses.base import LOSSES, Loss, LossInputs
-from unreid.utils.arrays import ArrayLike, as_batch, as_rows
+from unreid.utils.arrays import ArrayLike, as_batch, as_rows, at_least_float32
 from unreid.utils.products import products
 
 MIN_SQUARED = 1e-12  # below it a squared distance is constant and has no gradient
@@ -39,7 +39,7 @@ def hardest_triplets(features: ArrayLike, targets: ArrayLike) -> Triplets:
     """
     features, targets = as_batch(features, targets)
     with torch.autocast(features.device.type, enabled=False):
-        features = _full(features.detach())
+        features = at_least_float32(features.detach())
         norms = features.square().sum(dim=1)
         squared = norms.unsqueeze(1) + norms - 2.0 * products(features, features)
     squared.fill_diagonal_(0.0).clamp_(min=0.0)
@@ -53,7 +53,7 @@ def triplet_distances(features: ArrayLike, triplets: Triplets) -> tuple[Tensor, 
     """Euclidean distances (B,) to the mined positives and negatives; squared values are clamped at 1e-12."""
     features = as_rows(features)
     with torch.autocast(features.device.type, enabled=False):
-        features = _full(features)
+        features = at_least_float32(features)
         partners = (features.index_select(0, index) for index in (triplets.positive, triplets.negative))
         positive, negative = (_distance(features, partner) for partner in partners)
         return positive, negative
@@ -143,7 +143,3 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean over the whole batch with invalid anchors at 0; connected to the graph even if none is valid."""
     return torch.where(valid, values, values.new_zeros(())).mean()
-
-
-def _full(features: Tensor) -> Tensor:
-    return features.to(torch.promote_types(features.dtype, torch.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -146,10 +147,12 @@ class HybridMemory(Memory):
         if indices is not None:
             targets = self.labels[indices]
         scale = self.temp * self.class_size.clamp(min=1)
-        energy = torch.exp(products(inputs, self.class_sum.detach()) / scale)
-        energy = energy.masked_fill(self.class_size == 0, 0.0)
-        share = energy.gather(1, targets.unsqueeze(1)).squeeze(1) / (energy.sum(1) + EPSILON)
-        losses = -torch.log(share + EPSILON)
+        logits = products(inputs, self.class_sum.detach()) / scale
+        logits = logits.masked_fill(self.class_size == 0, -torch.inf)
+        own = logits.gather(1, targets.unsqueeze(1)).squeeze(1)
+        # By logarithms, since exponentials overflow at low temperatures.
+        total = torch.logaddexp(logits.logsumexp(1), logits.new_full((), math.log(EPSILON)))
+        losses = -torch.log(torch.exp(own - total) + EPSILON)
         return (losses if weights is None else weights.to(losses.dtype) * losses).mean()
 
     def _write(

@@ -23,6 +23,7 @@ from unreid.structures import Clustering
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
 from unreid.utils.products import distinct, known_products, picked_products, products
+from unreid.utils.settings import settings
 from unreid.utils.state import StateError, entries
 
 
@@ -118,23 +119,10 @@ class ProxyMemory(Memory):
     def from_config(cls, cfg: Any, dim: int, device: torch.device | str | None = None) -> ProxyMemory:
         """Reads ``MEMORY.{PROXY.*,TEMP,UPDATE,MOMENTUM}`` and ``SEED``; refuses what this memory does not have."""
         cls.refuse(cfg, "NEGATIVES", "SMOOTH")
-        node = cfg.MEMORY.PROXY
-        return cls(
-            dim,
-            intra=node.INTRA,
-            offline=node.OFFLINE,
-            online=node.ONLINE,
-            inter_after=node.INTER_AFTER,
-            hard_negatives=node.HARD_NEGATIVES,
-            negatives=node.NEGATIVES,
-            online_positives=node.ONLINE_POSITIVES,
-            balance=node.BALANCE,
-            temp=cfg.MEMORY.TEMP,
-            update=cfg.MEMORY.UPDATE,
-            momentum=cfg.MEMORY.MOMENTUM,
-            seed=cfg.SEED,
-            device=device,
-        )
+        losses = ("INTRA", "OFFLINE", "ONLINE", "INTER_AFTER")
+        choices = ("HARD_NEGATIVES", "NEGATIVES", "ONLINE_POSITIVES", "BALANCE")
+        own = settings(cfg.MEMORY.PROXY, *losses, *choices)
+        return cls(dim, **own, **settings(cfg.MEMORY, "TEMP", "UPDATE", "MOMENTUM"), seed=cfg.SEED, device=device)
 
     @property
     def num_clusters(self) -> int:

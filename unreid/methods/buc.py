@@ -20,6 +20,7 @@ from unreid.methods.setup import Setup
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad, from_main
 from unreid.utils.errors import UserError
+from unreid.utils.settings import settings
 
 if TYPE_CHECKING:
     from unreid.config import CfgNode
@@ -97,11 +98,8 @@ class BUC(Method):
             setup,
             merger=merger,
             table=ExclusiveTable.from_config(cfg, model.feature_dim, camids.device),
-            epochs_first=node.EPOCHS_FIRST,
             epochs_later=later,
-            lr_first=node.LR_FIRST,
-            lr_later=node.LR_LATER,
-            lr_step=node.LR_STEP,
+            **settings(node, "EPOCHS_FIRST", "LR_FIRST", "LR_LATER", "LR_STEP"),
         )
 
     def label(self, round: int, extract: Extract) -> Clustering:
@@ -124,7 +122,7 @@ class BUC(Method):
     def plan(self, clustering: Clustering, round: int) -> RoundPlan:
         self.table.reset(clustering.features, clustering)
         assert len(self.table.bank) == int(clustering.labels.max()) + 1, "the table must follow the new labels"
-        sizes = torch.bincount(clustering.labels)
+        sizes = torch.bincount(clustering.labels[clustering.labels >= 0])
         logger.info("round %d: %d clusters, the largest of %d samples", round, len(sizes), int(sizes.max()))
         return RoundPlan(
             targets=clustering.labels,

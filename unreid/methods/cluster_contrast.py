@@ -18,6 +18,7 @@ from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.parts import Part, Rows, build_parts, gather_rows, memory_fields, weighted
 from unreid.methods.setup import Setup
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
+from unreid.utils.arrays import at_least_float32
 from unreid.utils.distributed import all_gather_rows
 from unreid.utils.state import StateError, require, require_tensor
 
@@ -49,8 +50,8 @@ class ClusterContrast(Method):
     ) -> None:
         """``batch_size`` and ``num_instances`` are those of the sampler.
 
-        ``grouped``: the sampler gives groups of ``num_instances`` images of a cluster ("shuffle" does not), or with
-        ``by_proxy`` of a cluster in one camera.
+        ``grouped``: batches hold groups of ``num_instances`` images of a cluster, or with ``by_proxy`` of a cluster in
+        one camera; not those of "shuffle", nor where other images may take the places of unreadable ones.
         """
         super().__init__(setup)
         self.memory = memory
@@ -70,7 +71,7 @@ class ClusterContrast(Method):
             parts=build_parts(cfg, cls.own_parts),
             batch_size=cfg.DATALOADER.TRAIN_BATCH_SIZE,
             num_instances=cfg.DATALOADER.NUM_INSTANCE,
-            grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle",
+            grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle" and not cfg.DATALOADER.SKIP_CORRUPT,
             by_proxy=cfg.DATALOADER.SAMPLER.NAME == "proxy",
         )
 
@@ -91,21 +92,22 @@ class ClusterContrast(Method):
         return super().plan(clustering, round)
 
     def step(self, batch: Batch, at: Position) -> StepOutput:
-        rows = gather_rows(self.student(batch.views[0], batch.clip_len, batch.camids).embedding, batch)
-        expanded = weighted(self.parts, self.expand(rows, at))
-        loss = self.memory(
-            expanded.features,
-            expanded.targets,
-            weights=expanded.weights,
-            scores=expanded.scores,
-            **memory_fields(self.memory, expanded, self.reliable),
-        )
-        losses = {"memory": loss}
-        for part in self.parts:
-            losses.update(part.losses(expanded, self.memory, at))
-        if self.teacher is not None:
-            expanded = self.expand(self.teacher_rows(batch, rows), at)
-        return StepOutput(losses, cache=expanded.detach())
+        embedding = self.student(batch.views[0], batch.clip_len, batch.camids).embedding
+        rows = gather_rows(at_least_float32(embedding), batch)
+        taught = None if self.teacher is None else self.teacher_rows(batch, rows)
+        with torch.autocast(rows.features.device.type, enabled=False):
+            expanded = weighted(self.parts, self.expand(rows, at))
+            loss = self.memory(
+                expanded.features,
+                expanded.targets,
+                weights=expanded.weights,
+                scores=expanded.scores,
+                **memory_fields(self.memory, expanded, self.reliable),
+            )
+            losses = {"memory": loss}
+            for part in self.parts:
+                losses.update(part.losses(expanded, self.memory, at))
+            return StepOutput(losses, cache=(expanded if taught is None else self.expand(taught, at)).detach())
 
     def after_step(self, cache: Any, at: Position) -> None:
         self.memory.update(

@@ -64,7 +64,8 @@ class InstanceDiscrimination(Method):
 def nt_xent(features: Tensor, temp: float) -> Tensor:
     """Normalised-temperature cross-entropy; rows b and B + b of unit (2B, D) features are two views of a sample."""
     count = len(features)
-    logits = gram(features.float()) / temp
+    with torch.autocast(features.device.type, enabled=False):
+        logits = gram(features.float()) / temp
     logits.fill_diagonal_(float("-inf"))
     partner = torch.arange(count, device=features.device).roll(count // 2)
     return F.cross_entropy(logits, partner)

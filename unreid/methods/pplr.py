@@ -29,9 +29,11 @@ from unreid.methods.base import METHODS, Extract, Method
 from unreid.methods.setup import Setup
 from unreid.models.part_heads import PartHeads
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
+from unreid.utils.arrays import at_least_float32
 from unreid.utils.distributed import all_gather_rows, all_gather_with_grad
 from unreid.utils.errors import UserError
 from unreid.utils.means import segment_means
+from unreid.utils.settings import settings
 from unreid.utils.state import StateError, entries, require, require_tensor
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class PPLR(Method):
         beta: share of the pseudo label in the refined label.
         aals_round: round from which a part's labels are smoothed by its agreement.
         cameras: the contrast with the same cluster in other cameras.
-        camera_weight, hard_negatives, temp: of that contrast.
+        camera_weight: of that contrast.
         common: see :class:`~unreid.methods.base.Method`; the model needs part heads and classifiers.
 
     Attributes:
@@ -67,8 +69,6 @@ class PPLR(Method):
         aals_round: int = 5,
         cameras: bool = False,
         camera_weight: float = 0.5,
-        hard_negatives: int = 50,
-        temp: float = 0.07,
     ) -> None:
         super().__init__(setup)
         heads = getattr(self.model, "part_heads", None)
@@ -80,8 +80,6 @@ class PPLR(Method):
         self.aals_round = aals_round
         self.cameras = cameras
         self.camera_weight = camera_weight
-        self.hard_negatives = hard_negatives
-        self.temp = temp
         self.num_clusters = 0
         self.agreement: Tensor | None = None
         self.proxies: dict[str, Tensor] = {}
@@ -98,10 +96,7 @@ class PPLR(Method):
         return cls(
             Setup.from_config(cfg, model=model, camids=camids),
             neighbors=node.K,
-            beta=node.BETA,
-            aals_round=node.AALS_ROUND,
-            cameras=node.CAMERAS,
-            camera_weight=node.CAMERA_WEIGHT,
+            **settings(node, "BETA", "AALS_ROUND", "CAMERAS", "CAMERA_WEIGHT"),
         )
 
     # ------------------------------------------------------------------------------------------ labelling
@@ -148,7 +143,7 @@ class PPLR(Method):
     def step(self, batch: Batch, at: Position) -> StepOutput:
         output = self.student(batch.views[0], batch.clip_len, batch.camids, classes=self.num_clusters)
         rows = (output.neck, output.parts, output.logits, output.part_logits)
-        neck, parts, logits, part_logits = (_full(all_gather_with_grad(row)) for row in rows)
+        neck, parts, logits, part_logits = (at_least_float32(all_gather_with_grad(row)) for row in rows)
         fields = torch.stack((batch.targets, batch.camids, batch.indices), dim=1)
         targets, camids, indices = all_gather_rows(fields, equal=True).unbind(1)
         assert self.agreement is not None
@@ -175,8 +170,7 @@ class PPLR(Method):
     def _camera_loss(self, neck: Tensor, parts: Tensor, targets: Tensor, camids: Tensor) -> Tensor:
         def contrast(features: Tensor, rows: Tensor) -> Tensor:
             known = self.proxies["cluster"], self.proxies["camera"]
-            same: dict[str, Any] = {"table": self.table, "hard_negatives": self.hard_negatives, "temp": self.temp}
-            return inter_camera_contrast(features, targets, camids, rows, *known, **same)
+            return inter_camera_contrast(features, targets, camids, rows, *known, table=self.table)
 
         of_parts = [contrast(part, rows) for part, rows in zip(parts.unbind(1), self.proxies["parts"])]
         return contrast(neck, self.proxies["whole"]) + torch.stack(of_parts).mean()
@@ -220,8 +214,3 @@ class PPLR(Method):
             raise StateError(f"the method has {self.num_clusters} clusters and the plan {needed}")
         if self.agreement is None or bool(self.proxies) != self.cameras:
             raise StateError("the method lacks 'agreement' or 'proxies'")
-
-
-def _full(rows: Tensor) -> Tensor:
-    """At least float32."""
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))

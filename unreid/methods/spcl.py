@@ -50,7 +50,9 @@ class SpCL(ClusterContrast):
         """Clusters the memory rows, which the training keeps up to date; features are extracted once, at the start."""
         if self.fresh_features or self.memory.num_clusters == 0:
             return super().label(round, extract)
-        return self.cluster(self.image_rows().float().clone(), round)
+        rows = self.image_rows().float().clone()
+        unreadable = ~rows.any(dim=1).cpu()  # their row is 0 for ever
+        return self.cluster(rows, round).without(unreadable)
 
     def image_rows(self) -> Tensor:
         """(N, D): the memory's rows of the training images."""

@@ -6,7 +6,6 @@ searches then scan ranges, and no N x N mask is ever needed.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +13,10 @@ import torch
 from torch import Tensor
 
 from unreid.neighbors.cell_search import CELLS, FEW, CellSearch
-from unreid.neighbors.faiss_search import EF_SEARCH, FAISS_BACKENDS, NPROBE, build_index, report_recall
+from unreid.neighbors.faiss_search import EF_SEARCH, FAISS_BACKENDS, MARGIN, NPROBE, approximate_lists, build_index
 from unreid.neighbors.knn import resolved
-from unreid.neighbors.rescoring import order_candidates
 from unreid.neighbors.torch_search import Scorer, Spans, exact_search, full_precision, has_fast_bf16
 
-logger = logging.getLogger(__name__)
-
-_BLOCK = 8192  # rows handed to faiss at once
-_MARGIN = 6  # candidates beyond k of an approximate search
 _FEW = 4096  # rows among which the exact search is quicker than an index
 
 
@@ -127,16 +121,11 @@ class _Search:
         if k == 0:
             return _empty(self.table, len(rows), 0)
         total = sum(stop - start for start, stop in spans)
-        if self.backend == CELLS and total > FEW:
-            with full_precision():
-                return self._by_cells(rows, k, spans, total)
-        few = total <= _FEW
-        if few or self.backend not in FAISS_BACKENDS or self.backend == "faiss_flat":
-            return self._exact(rows, k, spans)
-        return self._approximate(rows, k, spans)
-
-    def _exact(self, rows: Tensor, k: int, spans: Spans) -> tuple[Tensor, Tensor]:
         with full_precision():
+            if self.backend == CELLS and total > FEW:
+                return self._by_cells(rows, k, spans, total)
+            if self.backend in FAISS_BACKENDS and self.backend != "faiss_flat" and total > _FEW:
+                return self._approximate(rows, k, spans, total)
             return exact_search(self.table, rows, k, dtype=self._dtype, spans=spans, scorer=self._scorer)
 
     def _by_cells(self, rows: Tensor, k: int, spans: Spans, total: int) -> tuple[Tensor, Tensor]:
@@ -148,28 +137,21 @@ class _Search:
         self._index = CellSearch(self.table, seed=self.seed) if self._index is None else self._index
         return self._index(rows, k, spans)
 
-    def _approximate(self, rows: Tensor, k: int, spans: Spans) -> tuple[Tensor, Tensor]:
-        total = sum(stop - start for start, stop in spans)
+    def _approximate(self, rows: Tensor, k: int, spans: Spans, total: int) -> tuple[Tensor, Tensor]:
+        inside, options = None, None
         if total < len(self.table) // 2:  # few rows pass a filter, and the walk through a filtered graph gets lost
-            ((start, stop),) = spans
-            index, options, offset = self._build(self.table[start:stop]), None, start
+            inside = torch.cat([torch.arange(*span, device=rows.device) for span in spans])
+            index = self._build(self.table[inside])
         else:
-            self._index = self._build(self.table) if self._index is None else self._index
-            index, options, offset = self._index, self._inside(spans), 0
-        distance, neighbor = _empty(self.table, len(rows), k)
-        for begin in range(0, len(rows), _BLOCK):
-            part = rows[begin : begin + _BLOCK]
-            found = index.search(self.table[part].cpu().numpy(), min(k + _MARGIN, total), params=options)[1]
+            index = self._index = self._build(self.table) if self._index is None else self._index
+            options = self._inside(spans)
+
+        def propose(part: Tensor) -> Tensor:
+            found = index.search(self.table[part].cpu().numpy(), min(k + MARGIN, total), params=options)[1]
             candidates = torch.from_numpy(found).to(part)
-            candidates[candidates >= 0] += offset
-            lists = order_candidates(self.table, part, candidates, k)
-            distance[begin : begin + _BLOCK], neighbor[begin : begin + _BLOCK] = lists
-        short = (neighbor < 0).any(dim=1).nonzero()[:, 0]
-        if len(short):
-            logger.info("%d of %d lists came back short and are searched exactly", len(short), len(rows))
-            distance[short], neighbor[short] = self._exact(rows[short], k, spans)
-        report_recall(self.table, rows, neighbor, self.backend, seed=self.seed, spans=spans)
-        return distance, neighbor
+            return candidates if inside is None else torch.where(candidates < 0, -1, inside[candidates])
+
+        return approximate_lists(self.table, rows, k, propose, self.backend, seed=self.seed, spans=spans)
 
     def _build(self, table: Tensor) -> Any:
         return build_index(table, self.backend, nprobe=self.nprobe, seed=self.seed)

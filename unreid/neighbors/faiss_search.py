@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unreid.neighbors.rescoring import order_candidates
-from unreid.neighbors.torch_search import Proposer, Scorer, Spans, certified_lists, exact_search
+from unreid.neighbors.torch_search import Scorer, Spans, certified_lists, exact_search
 from unreid.utils.progress import task, tracked
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ FAISS_BACKENDS = ("faiss_flat", "faiss_ivf", "faiss_hnsw")
 NPROBE = 32  # IVF lists that a query visits
 EF_SEARCH = 128  # width of a query's walk through the HNSW graph
 _BLOCK = 8192  # rows handed to faiss at once
-_MARGIN = 6  # candidates beyond k
+MARGIN = 6  # candidates beyond k
 _RECALL_ROWS = 500
 _RECALL_WARNING = 0.95
 
@@ -42,37 +43,56 @@ def faiss_search(
     """
     index = build_index(features, kind, nprobe=nprobe, ef_search=ef_search, seed=seed)
 
+    def found(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        distance, candidates = index.search(features[rows].cpu().numpy(), width)
+        return torch.from_numpy(candidates).to(rows), torch.from_numpy(distance[:, -1]).to(features)
+
+    if kind != "faiss_flat":
+        width = min(k + MARGIN, len(features))
+        return approximate_lists(features, queries, k, lambda rows: found(rows, width)[0], kind, seed=seed)
+    scorer = Scorer.of(features, torch.float32)
+
     def propose(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        found, candidates = index.search(features[rows].cpu().numpy(), width)
-        worst = torch.from_numpy(found[:, -1]).to(features)
-        return with_self(torch.from_numpy(candidates).to(rows), rows), worst
+        candidates, worst = found(rows, width)
+        return _with_self(candidates, rows), worst - scorer.square[rows]
 
-    if kind == "faiss_flat":
-        scorer = Scorer.of(features, torch.float32)
-
-        def scored(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
-            candidates, worst = propose(rows, width)
-            return candidates, worst - scorer.square[rows]
-
-        return certified_lists(features, scorer, queries, k, scored, margin=_MARGIN, block=_BLOCK)
-    lists = _approximate_lists(features, queries, k, propose)
-    report_recall(features, queries, lists[1], kind, seed=seed)
-    return lists
+    return certified_lists(features, scorer, queries, k, propose, margin=MARGIN, block=_BLOCK)
 
 
-def _approximate_lists(features: Tensor, queries: Tensor, k: int, propose: Proposer) -> tuple[Tensor, Tensor]:
-    width = min(k + _MARGIN, len(features))
-    distance = features.new_empty(len(queries), k)
-    neighbor = queries.new_empty(len(queries), k)
+def approximate_lists(
+    features: Tensor,
+    queries: Tensor,
+    k: int,
+    propose: Callable[[Tensor], Tensor],
+    kind: str,
+    *,
+    seed: int = 0,
+    spans: Spans | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Lists from a search that may miss neighbours; its recall is reported, and short lists are searched exactly.
+
+    Args:
+        features, queries, k, spans: as :func:`unreid.neighbors.torch_search.exact_search`.
+        propose: rows int64 (Q,) -> candidates int64 (Q, c), c >= k; -1 where there are fewer.
+        kind: of search, for messages.
+        seed: of the rows whose recall is measured.
+    """
+    distance, neighbor = features.new_empty(len(queries), k), queries.new_empty(len(queries), k)
     starts = range(0, len(queries), _BLOCK)
     for start in tracked(starts, "neighbour lists", len(starts), "blocks"):
-        rows = queries[start : start + _BLOCK]
-        found = order_candidates(features, rows, propose(rows, width)[0], k)
-        distance[start : start + _BLOCK], neighbor[start : start + _BLOCK] = found
+        part = slice(start, start + _BLOCK)
+        rows = queries[part]
+        candidates = propose(rows)
+        inside = torch.full_like(rows, spans is None, dtype=torch.bool)
+        for first, last in spans or ():
+            inside |= (rows >= first) & (rows < last)
+        candidates[inside] = _with_self(candidates[inside], rows[inside])
+        distance[part], neighbor[part] = order_candidates(features, rows, candidates, k)
     short = (neighbor < 0).any(dim=1).nonzero()[:, 0]
     if len(short):
         logger.info("%d of %d lists came back short and are searched exactly", len(short), len(queries))
-        distance[short], neighbor[short] = exact_search(features, queries[short], k)
+        distance[short], neighbor[short] = exact_search(features, queries[short], k, spans=spans)
+    report_recall(features, queries, neighbor, kind, seed=seed, spans=spans)
     return distance, neighbor
 
 
@@ -134,7 +154,7 @@ def recall_of(found: Tensor, exact: Tensor) -> float:
     return float((exact[:, :, None] == found[:, None, :]).any(dim=2).float().mean())
 
 
-def with_self(candidates: Tensor, rows: Tensor) -> Tensor:
+def _with_self(candidates: Tensor, rows: Tensor) -> Tensor:
     """Makes sure that a row is its own candidate: faiss may drop it among duplicates."""
     absent = ~(candidates == rows[:, None]).any(dim=1)
     candidates[absent, -1] = rows[absent]

@@ -104,6 +104,11 @@ def as_ids(x: ArrayLike, name: str, length: int | None = None) -> Tensor:
     return values
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """The tensor in float32 where it is of half precision, else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def spread(items: np.ndarray, count: int) -> np.ndarray:
     """``count`` of the items (or all), evenly spread, the first included."""
     count = min(count, len(items))

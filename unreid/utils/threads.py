@@ -31,10 +31,8 @@ def in_threads(work: Callable[[T], None], parts: Iterable[T], device: torch.devi
         for part in parts:
             alone(part)
         return
-    pool = ThreadPoolExecutor(threads)
     try:
-        for _ in pool.map(alone, parts):
-            pass
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(alone, parts))
     finally:
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # setting it in a thread also sets that of threads to come

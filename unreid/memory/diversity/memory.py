@@ -18,6 +18,7 @@ from unreid.memory.grouping import group_by_class
 from unreid.structures import Clustering
 from unreid.utils.products import products
 from unreid.utils.registry import Registry
+from unreid.utils.settings import settings
 from unreid.utils.state import StateError
 
 
@@ -156,11 +157,7 @@ class DiversityMemory(Memory):
         return cls(
             dim,
             mode=cfg.MEMORY.UPDATE,
-            slots=cfg.MEMORY.SLOTS,
-            hard_weight=cfg.MEMORY.HARD_WEIGHT,
-            temp=cfg.MEMORY.TEMP,
-            momentum=cfg.MEMORY.MOMENTUM,
-            smooth=cfg.MEMORY.SMOOTH,
+            **settings(cfg.MEMORY, "SLOTS", "HARD_WEIGHT", "TEMP", "MOMENTUM", "SMOOTH"),
             use_reliability=cfg.MEMORY.RELIABILITY != "off",
             seed=cfg.SEED,
             device=device,
