@@ -129,7 +129,7 @@ class ExtractLoader:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and owners of all frames, in order."""
         lengths, starts = self.table.lengths, self.table.starts
-        if lengths.max(initial=1) == 1:
+        if lengths.max(initial=1) == 1 or not len(self.indices):
             return starts[self.indices], self.indices
         frames = []
         for index in self.indices.tolist():

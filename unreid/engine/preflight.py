@@ -80,7 +80,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
         package = TRACKERS.get(fold(name))
         if package:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
-    if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
+    if "infomap" in (fold(cluster.NAME), fold(cluster.WARMUP.NAME)):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.lower().startswith("faiss"):
         needed.append((f"CLUSTER.KNN.BACKEND {cluster.KNN.BACKEND}", "faiss", "set CLUSTER.KNN.BACKEND torch"))
@@ -188,7 +188,7 @@ def check_selected_round(cfg: CfgNode) -> None:
 
 def planned_rounds(cfg: CfgNode) -> int:
     """Rounds of labelling and training after the warm-up."""
-    if cfg.METHOD.NAME.lower() == "buc":
+    if fold(cfg.METHOD.NAME) == "buc":
         return cfg.METHOD.BUC.ROUNDS or max(1, math.floor(1 / cfg.METHOD.BUC.MERGE_PERCENT + 1e-9) - 1)
     return max(cfg.OPTIM.EPOCHS - cfg.WARMUP.EPOCHS, 0)
 

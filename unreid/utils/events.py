@@ -99,6 +99,7 @@ class EventStorage:
 
         A long one is heard of while it lasts; how long it took the last time says what is left of it.
         """
+        stats = PhaseStats()
         try:
             with task(name, expected=self._lasted.get(name)), self.phases.phase(name) as stats:
                 yield stats

@@ -11,6 +11,7 @@ from typing import Any
 
 from unreid.engine.checkpoint import save_model, save_run
 from unreid.engine.environment import recorded
+from unreid.engine.folder import NUMBERED
 from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.engine.hooks.monitoring import LossGuard
@@ -113,7 +114,7 @@ class CheckpointHook(Hook):
             return
         numbered = self.folder / f"checkpoint_{self.trainer.state.epoch:03d}.pth"
         self._write(save_run, numbered, self.evaluation.last_results)
-        old = sorted(self.folder.glob("checkpoint_[0-9]*.pth"))
+        old = sorted(self.folder.glob(NUMBERED), key=lambda path: (len(path.name), path.name))  # 999 before 1000
         for path in old[: -self.keep] if self.keep else []:
             with writing(path):
                 path.unlink(missing_ok=True)
