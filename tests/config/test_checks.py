@@ -80,7 +80,7 @@ def test_a_name_is_known_in_every_spelling_that_finds_it(pairs: str, sentence: s
 
 
 def test_a_batch_that_is_shuffled_needs_no_groups() -> None:
-    load_config(None, "DATALOADER.SAMPLER.NAME Shuffle DATALOADER.TRAIN_BATCH_SIZE 30".split())
+    load_config(None, ["DATALOADER.SAMPLER.NAME", "Shuffle", "DATALOADER.TRAIN_BATCH_SIZE", "30"])
 
 
 def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +88,8 @@ def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = tmp_path / "own.yml"
     file.write_text("OUTPUT_DIR: ~/logs\nDATASETS:\n  ROOT: ~/data\n")
     cfg = load_config(file, ["RESUME=~/a.pth"])
-    assert (cfg.OUTPUT_DIR, cfg.DATASETS.ROOT, cfg.RESUME) == tuple(f"{tmp_path}/{p}" for p in ("logs", "data", "a.pth"))
+    assert tuple(f"{tmp_path}/{p}" for p in ("logs", "data", "a.pth")) == (
+        cfg.OUTPUT_DIR,
+        cfg.DATASETS.ROOT,
+        cfg.RESUME,
+    )

@@ -40,7 +40,7 @@ def test_a_run_in_a_folder_of_the_user_is_never_removed(
     monkeypatch.setattr(demo, "check_start", stop)
     with pytest.raises(KeyboardInterrupt):
         demo.run(parsed(words))
-    assert (asked[0].OUTPUT_DIR, asked[0].OVERWRITE) == (folder, may_remove)
+    assert (folder, may_remove) == (asked[0].OUTPUT_DIR, asked[0].OVERWRITE)
 
 
 def parsed(words: list[str]) -> argparse.Namespace:

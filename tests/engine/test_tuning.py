@@ -267,5 +267,7 @@ def test_ablations_of_the_config_are_swept_with_it() -> None:
 def test_the_network_is_the_files_where_the_config_says_so(small_config: Callable[..., CfgNode]) -> None:
     named = ("MODEL.INIT_PATH", "rendered_o2cap", "MODEL.RECALIBRATE_BN", "0")
     right = from_config(small_config(*named))
-    wrong = small_config(*named, "MODEL.INIT_NETWORK", "True", "MODEL.BACKBONE.WIDTH", "8", "MODEL.POOLING.STRIPES", "1")
+    wrong = small_config(
+        *named, "MODEL.INIT_NETWORK", "True", "MODEL.BACKBONE.WIDTH", "8", "MODEL.POOLING.STRIPES", "1"
+    )
     torch.testing.assert_close(from_config(wrong).features, right.features)

@@ -105,8 +105,7 @@ def build_sampler(cfg: Any, labels: np.ndarray | Tensor, camids: np.ndarray, nam
     """The sampler ``name`` (default ``DATALOADER.SAMPLER.NAME``) over the full training list.
 
     Raises:
-        UserError: there is no sampler of that name.
-        ValueError: there is nothing to sample from.
+        UserError: there is no sampler of that name, or nothing to sample from.
     """
     kind = SAMPLERS.get(name or cfg.DATALOADER.SAMPLER.NAME)
     return kind.from_config(cfg, np.asarray(labels), camids)

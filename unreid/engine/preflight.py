@@ -15,7 +15,8 @@ from pathlib import Path
 
 from unreid.config import CfgNode
 from unreid.engine.folder import AUTO, RunFolder, check_writable
-from unreid.engine.names import check_names, is_own
+from unreid.engine.kinds import own_names
+from unreid.engine.names import check_names
 from unreid.utils.errors import UserError
 from unreid.utils.packages import require_packages
 from unreid.utils.pixels import TIMM
@@ -163,7 +164,7 @@ def check_sources(cfg: CfgNode) -> None:
         raise UserError("MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off.")
     if adapting and not sources:
         raise UserError(f"METHOD.NAME {name} needs a labelled source: set DATASETS.SOURCES.")
-    if sources and not adapting and is_own("method", name):
+    if sources and not adapting and name in own_names("method"):
         raise UserError(
             f"{name} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set METHOD.NAME "
             "SpCL_UDA."
@@ -172,7 +173,7 @@ def check_sources(cfg: CfgNode) -> None:
 
 def check_selected_round(cfg: CfgNode) -> None:
     """Raises :class:`UserError` if ``TEST.SELECT round:N`` names a round that never ends."""
-    if not cfg.TEST.SELECT.startswith("round:") or not is_own("method", cfg.METHOD.NAME):
+    if not cfg.TEST.SELECT.startswith("round:") or cfg.METHOD.NAME not in own_names("method"):
         return  # how many rounds a plug-in's method has is its own business
     chosen = int(cfg.TEST.SELECT.removeprefix("round:"))
     rounds = planned_rounds(cfg)

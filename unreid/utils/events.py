@@ -112,7 +112,7 @@ class EventStorage:
 
     def write(self) -> Events:
         """Give everything put since the last write to all writers, and forget it."""
-        names, numbers = list(self._scalars), _read([entry.result() for entry in self._scalars.values()])
+        names, numbers = list(self._scalars), read_numbers([entry.result() for entry in self._scalars.values()])
         events = Events(self.step, dict(zip(names, numbers)), self._images)
         self.latest.update(events.scalars)
         self._scalars, self._images = {}, {}
@@ -156,7 +156,7 @@ class _Scalar:
         return self.value / self.count if self.reduce == "mean" else self.value
 
 
-def _read(values: list[float | Tensor]) -> list[float]:
+def read_numbers(values: Sequence[float | Tensor]) -> list[float]:
     """Numbers of mixed floats and one-element tensors, with one transfer a device."""
     numbers = [0.0 if isinstance(value, Tensor) else float(value) for value in values]
     by_device: dict[torch.device, list[int]] = {}

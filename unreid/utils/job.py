@@ -193,7 +193,7 @@ def shutdown() -> None:
 
 
 def choose_device(device: str, local_rank: int = 0, world: int = 1) -> torch.device:
-    """The device that ``MODEL.DEVICE``, or an option ``--device``, means; raises :class:`UserError` if it is not there."""
+    """The device that ``MODEL.DEVICE`` or ``--device`` means; raises :class:`UserError` if there is none such."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unreid.engine.commands.models import (
     MODEL_HELP,
-    add_camera_options,
+    add_image_options,
     add_model_options,
     check_crops,
     check_model,
@@ -29,21 +29,27 @@ def add_table(parser: argparse.ArgumentParser, name: str) -> None:
     """A word that is a feature table or images, with the options of the latter."""
     parser.add_argument("images", metavar=name, help=TABLE_HELP)
     parser.add_argument("--model", metavar="MODEL", default="", help=f"for images: {MODEL_HELP}")
-    add_camera_options(parser)
+    add_image_options(parser)
     add_model_options(parser)
 
 
 def check_source(arguments: argparse.Namespace) -> str:
     """What was named, looked at: "" for a table, else the model for images."""
     if is_table(arguments.images):
-        if arguments.model:
-            raise UserError(f"{arguments.images} is a feature table, which needs no --model.")
-        check_table(arguments.images)
+        check_vectors(arguments)
         return ""
     check_crops(arguments)
     if not arguments.model:
         raise UserError(f"{arguments.images} holds images: say with --model what makes vectors of them.")
     return check_model(arguments)
+
+
+def check_vectors(arguments: argparse.Namespace) -> None:
+    """:func:`check_table` of what was named, and that no option is about images or their model."""
+    for option in ("--model", "--camera-regex", "--manifest", "--config-file", "--feature"):
+        if getattr(arguments, option[2:].replace("-", "_")):
+            raise UserError(f"{arguments.images} is a feature table, which needs no {option}.")
+    check_table(arguments.images)
 
 
 def check_table(path: str) -> None:
