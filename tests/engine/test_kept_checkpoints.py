@@ -45,7 +45,7 @@ def test_the_thousandth_epoch_comes_after_the_nine_hundred_and_ninety_ninth(
 ) -> None:
     evaluation = EvaluationHook(None, period=1, select="last")
     hook = CheckpointHook(tmp_path, config="", evaluation=evaluation, keep=2)
-    monkeypatch.setattr(CheckpointHook, "_write", lambda self, save, path, results: path.write_bytes(b"x"))
+    monkeypatch.setattr(CheckpointHook, "_write", lambda self, path, results: path.write_bytes(b"x"))
     for epoch in range(997, 1003):
         hook.trainer = cast(Training, SimpleNamespace(state=SimpleNamespace(epoch=epoch)))
         hook._keep_copy()

@@ -211,7 +211,7 @@ def test_plugins_of_a_clusterer_are_imported(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     CLUSTER.add_arguments(parser)
     words = ["f.npz", "-o", "i.csv", "--plugins", str(tmp_path / "own.py")]
-    assert clusterer_config(parser.parse_args(words)).PLUGINS == [str(tmp_path / "own.py")]
+    assert [str(tmp_path / "own.py")] == clusterer_config(parser.parse_args(words)).PLUGINS
 
 
 @pytest.mark.parametrize("option", ["--model", "--camera-regex", "--manifest", "--config-file", "--feature"])

@@ -95,10 +95,10 @@ def build_corrupt(cfg: Any) -> CorruptImages:
     return CorruptImages(skip=cfg.DATALOADER.SKIP_CORRUPT)
 
 
-def build_cache(cfg: Any, device: torch.device | str, corrupt: CorruptImages | None = None) -> ImageCache:
+def build_cache(cfg: Any, device: torch.device | str) -> ImageCache:
     """The run's image cache."""
     loader = cfg.DATALOADER
-    return ImageCache(loader.CACHE, loader.CACHE_MB, device, corrupt=corrupt or build_corrupt(cfg))
+    return ImageCache(loader.CACHE, loader.CACHE_MB, device, corrupt=build_corrupt(cfg))
 
 
 def build_sampler(cfg: Any, labels: np.ndarray | Tensor, camids: np.ndarray, name: str | None = None) -> Sampler:

@@ -9,24 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import unreid.utils.trackers  # noqa: F401  # registers its writers
 from unreid.utils.phases import PhaseStats, PhaseTimer
 from unreid.utils.progress import task
-from unreid.utils.trackers import MLflowWriter, WandbWriter
 from unreid.utils.writers import WRITERS, ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
 
-__all__ = [
-    "ConsoleWriter",
-    "EventStorage",
-    "Events",
-    "JsonWriter",
-    "MLflowWriter",
-    "PhaseStats",
-    "PhaseTimer",
-    "TensorBoardWriter",
-    "WRITERS",
-    "WandbWriter",
-    "Writer",
-]
+__all__ = ["WRITERS", "ConsoleWriter", "EventStorage", "Events", "JsonWriter", "TensorBoardWriter", "Writer"]
 
 REDUCTIONS = ("mean", "last", "sum", "max")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unreid.engine.commands.models import (
     MODEL_HELP,
@@ -18,9 +17,6 @@ from unreid.engine.commands.models import (
 from unreid.engine.commands.models import check_table as check_table_name
 from unreid.utils.errors import UserError
 from unreid.workbench.feature_table import SUFFIXES, FeatureTable, read_features
-
-if TYPE_CHECKING:
-    from unreid.workbench.encoder import Encoder
 
 TABLE_HELP = "a feature table (.parquet, .npz), or a folder of images or an image with --model"
 
@@ -65,21 +61,13 @@ def is_table(path: str) -> bool:
 
 
 def read_source(arguments: argparse.Namespace, model: str) -> FeatureTable:
-    """The table, read or made."""
-    return read_features(arguments.images) if not model else encode(arguments, opened(arguments, model))
-
-
-def opened(arguments: argparse.Namespace, model: str) -> Encoder:
-    """The encoder on the device that the options name."""
+    """The table, read, or made of the images on the device that the options name."""
+    if not model:
+        return read_features(arguments.images)
     from unreid.utils.job import init_from_env
-
-    return open_encoder(arguments, model, init_from_env(arguments.device))
-
-
-def encode(arguments: argparse.Namespace, encoder: Encoder) -> FeatureTable:
-    """The vectors of the images, kept in memory."""
     from unreid.workbench.crops import list_crops
     from unreid.workbench.extraction import extract_table
 
+    encoder = open_encoder(arguments, model, init_from_env(arguments.device))
     crops = list_crops(arguments.images, camera_regex=arguments.camera_regex, manifest=arguments.manifest)
     return extract_table(encoder, crops, batch_size=arguments.batch_size, workers=arguments.workers)
