@@ -109,7 +109,8 @@ def work(seed: int, rows: Sequence[str], extra: Sequence[str]) -> list[Result]:
 
 def _mine(common: Sequence[str], pseudo: str) -> None:
     from unreid.config import load_config
-    from unreid.engine.mining import Mining, mine
+    from unreid.engine.mining.miner import mine
+    from unreid.engine.mining.options import Mining
 
     mine(load_config(CONFIG, common), Mining(sts_from=pseudo, min_count=MIN_COUNT))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from unreid.config import load_config
@@ -61,3 +63,33 @@ def test_the_tight_radius_stays_above_zero() -> None:
     for gap in ("0.5", "0.51"):
         with pytest.raises(UserError, match=r"EPS_GAP \(0.5\d?\) must be below CLUSTER.EPS \(0.5\)"):
             load_config(None, [*pairs, gap])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        ("CLUSTER.NAME agreement_dbscan CLUSTER.EPS 0.1 CLUSTER.EPS_GAP 0.2", "EPS_GAP"),
+        ("CLUSTER.NAME h-d-c CLUSTER.METRIC cosine", "HDC reads Jaccard"),
+        ("OPTIM.SCHED multi-step OPTIM.STEPS 20,10", "must grow"),
+        ("CLUSTER.METRIC ca-Jaccard CLUSTER.EPS 1.5", "must be below 1"),
+    ],
+)
+def test_a_name_is_known_in_every_spelling_that_finds_it(pairs: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load_config(None, pairs.split())
+
+
+def test_a_batch_that_is_shuffled_needs_no_groups() -> None:
+    load_config(None, ["DATALOADER.SAMPLER.NAME", "Shuffle", "DATALOADER.TRAIN_BATCH_SIZE", "30"])
+
+
+def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "own.yml"
+    file.write_text("OUTPUT_DIR: ~/logs\nDATASETS:\n  ROOT: ~/data\n")
+    cfg = load_config(file, ["RESUME=~/a.pth"])
+    assert tuple(f"{tmp_path}/{p}" for p in ("logs", "data", "a.pth")) == (
+        cfg.OUTPUT_DIR,
+        cfg.DATASETS.ROOT,
+        cfg.RESUME,
+    )

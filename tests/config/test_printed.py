@@ -58,6 +58,9 @@ def test_without_a_file_the_defaults_are_printed(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out == commented(get_cfg())
     assert main(["config", "--config-file", str(CONFIGS[0]), "SEED=9"]) == 0
     assert "SEED: 9 " in capsys.readouterr().out
+    for words in (["SEED", "9"], ["SEED=9"]):
+        assert main(["config", *words]) == 0
+        assert capsys.readouterr().out == commented(load_config(None, ["SEED", "9"]))
 
 
 @pytest.mark.parametrize(

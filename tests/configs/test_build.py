@@ -13,7 +13,8 @@ from tests.configs.conftest import SMALL_WORLDS
 from tests.engine.stored import load_run
 from unreid.config import CfgNode, load_config
 from unreid.engine.build import build_trainer, build_writers
-from unreid.engine.mining import Mining, mine
+from unreid.engine.mining.miner import mine
+from unreid.engine.mining.options import Mining
 from unreid.engine.run import run
 from unreid.engine.trainer import Trainer
 from unreid.methods import METHODS

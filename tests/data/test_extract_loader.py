@@ -101,6 +101,13 @@ def test_an_empty_list_gives_an_empty_stream() -> None:
     assert len(loader) == 0 and list(loader) == [] and np.array_equal(loader.unreadable, [])
 
 
+@pytest.mark.parametrize("mode", ["all", "even", "window"])
+def test_a_process_without_a_share_reads_nothing(clips: list[Tracklet], mode: str) -> None:
+    """Of more processes than tracklets some have none."""
+    with ExtractLoader(clips, TRANSFORM, frame_mode=mode, length=2, indices=[]) as loader:
+        assert len(loader) == 0 and list(loader) == [] and np.array_equal(loader.unreadable, [])
+
+
 def test_a_batch_needs_a_size(clips: list[Tracklet]) -> None:
     with pytest.raises(ValueError, match="at least one"):
         ExtractLoader(clips, TRANSFORM, batch_size=0)

@@ -112,6 +112,14 @@ def test_bad_input(kind: type[Sampler], labels: list[int], options: dict[str, An
         kind(labels, **options)
 
 
+def test_proxies_of_one_image_each_are_a_users_matter() -> None:
+    """As of cameras that saw everybody once; not an error of the package with its traceback."""
+    sampler = SAMPLERS.get("proxy")
+    with pytest.raises(UserError, match="SAMPLER.SINGLETON repeat"):
+        sampler([0, 0, 1, 1], [0, 1, 0, 1], 2)
+    assert sampler([0, 0, 1, 1], [0, 1, 0, 1], 2, singleton="repeat").num_clusters == 4
+
+
 def test_the_registry_knows_the_names_of_the_config() -> None:
     assert {SAMPLERS.get(name) for name in ("multi_camera", "identity", "shuffle", "no_camera")} == {
         MultiCameraSampler,

@@ -178,3 +178,15 @@ def test_a_resumed_run_judges_against_the_labels_before_the_stop(judged: list[An
     resumed.trainer.train()
     assert judged[1:] == [(TWO, THREE)]
     assert hook.best_results["epoch"] == 0
+
+
+def test_a_resumed_run_with_another_rule_chooses_anew(judged: list[Any]) -> None:
+    """A best mAP of 35 would beat every label-free score; the rules best_test and last are one."""
+    _, _, _, first = evaluated("best_test", epochs=2)
+    for select, selected_by in (("label_free", "label_free"), ("last", "best_test")):
+        hook = EvaluationHook(None, period=0, select=select)
+        resumed = Script(Scripted([TWO, THREE], epochs=4, iters=1), hooks=[hook])
+        resumed.trainer.load_state_dict(first.trainer.state_dict())
+        resumed.trainer.train()
+        assert hook.best_results["selected_by"] == selected_by
+        assert hook.best_results["epoch"] == 2

@@ -21,8 +21,9 @@ from unreid.engine.tuning.judge import agreement, judged
 from unreid.engine.tuning.lists import Neighborhood
 from unreid.engine.tuning.options import Tuning, Values
 from unreid.engine.tuning.report import best_of_spaces, figure, table, write_config
+from unreid.engine.tuning.source import from_config
 from unreid.engine.tuning.sweep import sweep
-from unreid.engine.tuning.tune import tune
+from unreid.engine.tuning.tune import _own, tune
 from unreid.evaluation.selection import recipe_score
 from unreid.neighbors import PairGraphBuilder
 from unreid.structures import PairGraph
@@ -128,7 +129,7 @@ def test_group_size_follows_the_clusters_and_the_batch(sizes: list[int], batch: 
 
 
 def test_overrides_make_the_builder_that_was_swept() -> None:
-    for space in spaces(Values(), True):
+    for space in spaces(Values(ca_k2=(2, 4)), True):
         words = [part for pair in space.overrides().items() for part in pair]
         cfg = load_config(None, words)
         built, swept = PairGraphBuilder.from_config(cfg), space.builder(TEMPLATE)
@@ -248,3 +249,25 @@ def test_a_config_without_a_base_and_the_picture_of_one_graph(tmp_path: Path) ->
     rows = sweep(world(camera=0.0), None, Values(k1=(10,), k2=(1,), eps=(0.5,), min_samples=(4,)), TEMPLATE)
     write_config(rows[0].overrides(), "", tmp_path / "own.yml")
     assert load_config(tmp_path / "own.yml").CLUSTER.EPS == 0.5
+
+
+def test_the_choice_of_a_sweep_is_a_config_whose_own_recipe_is_found() -> None:
+    values = Values(k1=(10,), k2=(3,), ca_k1=(8,), ca_k2=(2, 4), eps=(0.5,), min_samples=(2,))
+    rows = sweep(world(), CAMIDS, values, TEMPLATE, subsets=1)
+    for row in rows:
+        cfg = load_config(None, [part for pair in row.overrides().items() for part in pair])
+        assert _own(cfg, rows) is row
+
+
+def test_ablations_of_the_config_are_swept_with_it() -> None:
+    template = PairGraphBuilder.from_config(load_config(None, ["CLUSTER.CA.CLQE", "False"]))
+    assert not Space(False, "ca_jaccard", 8, 3).builder(template).cameras.clqe
+
+
+def test_the_network_is_the_files_where_the_config_says_so(small_config: Callable[..., CfgNode]) -> None:
+    named = ("MODEL.INIT_PATH", "rendered_o2cap", "MODEL.RECALIBRATE_BN", "0")
+    right = from_config(small_config(*named))
+    wrong = small_config(
+        *named, "MODEL.INIT_NETWORK", "True", "MODEL.BACKBONE.WIDTH", "8", "MODEL.POOLING.STRIPES", "1"
+    )
+    torch.testing.assert_close(from_config(wrong).features, right.features)

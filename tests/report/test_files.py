@@ -82,7 +82,11 @@ def test_a_sample_of_the_training_list_is_bounded_and_takes_clusters_whole(label
     assert len(chosen) <= max(most, 0) or len(array) <= most
     assert (np.diff(chosen) > 0).all()
     assert choose_train(array, len(array), 0).tolist() == list(range(len(array)))
-    if len(array) > most:
+    members = np.bincount(array[array >= 0]).clip(max=60)
+    fits = members[members > 0] <= most - (array[chosen] < 0).sum()
+    if len(array) > most and not fits.any():
+        assert len(chosen) == most
+    elif len(array) > most:
         for name in np.unique(array[chosen]):
             if name >= 0:
                 assert (array[chosen] == name).sum() == min((array == name).sum(), 60)
@@ -92,6 +96,7 @@ def test_a_cluster_that_does_not_fit_is_left_out_and_smaller_ones_are_taken() ->
     labels = np.repeat([0, 1, 2, 3, -1], [50, 40, 5, 4, 1])
     chosen = choose_train(labels, 100, 61)
     assert np.bincount(labels[chosen] + 1, minlength=5).tolist() == [1, 50, 0, 5, 4]
+    assert np.bincount(labels[choose_train(labels, 100, 3)] + 1, minlength=5).tolist() == [0, 2, 1, 0, 0], "none fits"
     assert len(choose_train(None, 100, 7)) == 7 and choose_train(None, 100, 7)[0] == 0
     outliers = choose_train(np.repeat([0, -1], [10, 90]), 100, 20)
     assert (outliers >= 10).sum() == 18, "in proportion"

@@ -112,3 +112,9 @@ def test_device_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=r"cuda:2 .*there are 2"):
         job.init_from_env("cuda:2")
+
+
+@pytest.mark.parametrize("named", ["gpu", "0", "cuda:x", ""])
+def test_a_device_that_there_is_not_is_one_sentence(named: str) -> None:
+    with pytest.raises(UserError, match=f"There is no device '{named}': it is auto, cpu, cuda or cuda:N"):
+        job.init_from_env(named)

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unreid.utils import phases
 from unreid.utils.errors import UserError
 from unreid.utils.events import ConsoleWriter, Events, EventStorage, JsonWriter, TensorBoardWriter
 
@@ -142,3 +143,14 @@ def test_phases_are_noted_even_when_they_fail(tmp_path: Path) -> None:
     (row,) = rows(tmp_path)
     assert row["phase/cluster/seconds"] >= 0 and row["phase/cluster/peak_rss_mib"] > 10
     assert storage.phases.totals["cluster"].count == 2
+
+
+def test_an_interruption_before_a_phase_begins_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is waited for answers with an error of its own, or a signal comes meanwhile."""
+    storage = EventStorage()
+    with storage.phase("train"), monkeypatch.context() as patch:
+        patch.setattr(phases, "_wait_for_device", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt), storage.phase("cluster"):
+            raise AssertionError("never begun")
+    assert storage.write().scalars["phase/cluster/seconds"] == 0
+    assert storage.phases.totals.keys() == {"train"} and storage.phases._open == []

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import stat
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -102,6 +103,39 @@ def test_a_long_name_that_the_system_takes_is_taken(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 250)
     atomic_write_text(path, "whole")
     assert path.read_text() == "whole"
+
+
+def test_a_long_name_of_wide_characters_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / ("语" * 84)  # 252 bytes
+    atomic_write_text(path, "whole")
+    assert path.read_text() == "whole"
+
+
+def test_a_link_stays_and_leads_to_the_new_content(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("there.txt", "to_come.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk" / "there.txt").write_text("old")
+    for name in ("there.txt", "to_come.txt"):
+        atomic_write_text(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink() and (tmp_path / "disk" / name).read_text() == "new"
+    assert sorted(os.listdir(tmp_path / "disk")) == ["there.txt", "to_come.txt"]
+
+
+def test_no_file_takes_the_place_of_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(UserError, match=f"{name} cannot be written: it is a device or a pipe"):
+            atomic_write_text(tmp_path / name, "")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_folder_by_a_name_without_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (".", "..", "/"):
+        with pytest.raises(UserError, match="a folder stands where the file belongs"):
+            atomic_write_text(name, "")
 
 
 def test_an_error_without_number(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from unreid.data.datasets.manifest_table import read_table
+from unreid.engine.commands import CLUSTER, SEARCH
+from unreid.engine.commands.cluster import clusterer_config
 from unreid.utils.errors import InputError, UserError
 from unreid.workbench import (
     FeatureMeta,
@@ -201,3 +204,22 @@ def test_a_persons_table_needs_two_columns(tmp_path: Path) -> None:
 def test_tables_are_read_without_torch() -> None:
     code = "import sys, unreid.workbench; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_plugins_of_a_clusterer_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("")
+    parser = argparse.ArgumentParser()
+    CLUSTER.add_arguments(parser)
+    words = ["f.npz", "-o", "i.csv", "--plugins", str(tmp_path / "own.py")]
+    assert [str(tmp_path / "own.py")] == clusterer_config(parser.parse_args(words)).PLUGINS
+
+
+@pytest.mark.parametrize("option", ["--model", "--camera-regex", "--manifest", "--config-file", "--feature"])
+def test_a_query_table_takes_no_option_about_images(tmp_path: Path, option: str) -> None:
+    for name in ("gallery.npz", "query.npz"):
+        (tmp_path / name).write_bytes(b"")
+    parser = argparse.ArgumentParser()
+    SEARCH.add_arguments(parser)
+    words = [str(tmp_path / "gallery.npz"), str(tmp_path / "query.npz"), option, "pooled"]
+    with pytest.raises(UserError, match=f"is a feature table, which needs no {option}"):
+        SEARCH.run(parser.parse_args(words))

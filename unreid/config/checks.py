@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from unreid.utils.registry import fold
+
 Check = Callable[[Any], Iterator[str]]
 CHECKS: list[Check] = []
 
@@ -22,7 +24,7 @@ def check(function: Check) -> Check:
 def batch_holds_whole_groups(cfg: Any) -> Iterator[str]:
     """PK samplers fill a batch with groups of NUM_INSTANCE samples."""
     batch, group = cfg.DATALOADER.TRAIN_BATCH_SIZE, cfg.DATALOADER.NUM_INSTANCE
-    if cfg.DATALOADER.SAMPLER.NAME != "shuffle" and batch % group:
+    if fold(cfg.DATALOADER.SAMPLER.NAME) != "shuffle" and batch % group:
         yield (
             f"DATALOADER.TRAIN_BATCH_SIZE ({batch}) must be a multiple of DATALOADER.NUM_INSTANCE ({group}), "
             "because a batch is made of whole groups."
@@ -75,7 +77,7 @@ def recalibration_without_cameras(cfg: Any) -> Iterator[str]:
 
 
 def _is_jaccard(cfg: Any) -> bool:
-    return bool(cfg.CLUSTER.METRIC.lower().endswith("jaccard"))
+    return bool(fold(cfg.CLUSTER.METRIC).endswith("jaccard"))
 
 
 @check
@@ -103,23 +105,23 @@ def expansion_within_neighbourhood(cfg: Any) -> Iterator[str]:
 def schedule_steps(cfg: Any) -> Iterator[str]:
     """``step`` has one period; milestones grow."""
     steps = cfg.OPTIM.STEPS
-    if cfg.OPTIM.SCHED.lower() == "step" and len(steps) != 1:
+    if fold(cfg.OPTIM.SCHED) == "step" and len(steps) != 1:
         yield f"OPTIM.STEPS ({steps}) must hold one period with OPTIM.SCHED step; several milestones are multistep."
-    if cfg.OPTIM.SCHED.lower() == "multistep" and any(b <= a for a, b in zip(steps, steps[1:])):
+    if fold(cfg.OPTIM.SCHED) == "multistep" and any(b <= a for a, b in zip(steps, steps[1:])):
         yield f"OPTIM.STEPS ({steps}) must grow with OPTIM.SCHED multistep."
 
 
 @check
 def nesterov_needs_momentum(cfg: Any) -> Iterator[str]:
     """Nesterov's step is a look ahead along the momentum."""
-    if cfg.OPTIM.OPT.lower() == "sgd" and cfg.OPTIM.NESTEROV and cfg.OPTIM.MOMENTUM == 0:
+    if fold(cfg.OPTIM.OPT) == "sgd" and cfg.OPTIM.NESTEROV and cfg.OPTIM.MOMENTUM == 0:
         yield "OPTIM.NESTEROV needs OPTIM.MOMENTUM above 0."
 
 
 @check
 def hdc_on_its_own_distances(cfg: Any) -> Iterator[str]:
     """HDC takes what the pair graph does not hold for the largest distance, which only Jaccard has."""
-    names = {cfg.CLUSTER.NAME.lower(), cfg.CLUSTER.WARMUP.NAME.lower()}
+    names = {fold(cfg.CLUSTER.NAME), fold(cfg.CLUSTER.WARMUP.NAME)}
     if "hdc" in names and cfg.CLUSTER.HDC.USE_JACCARD and not _is_jaccard(cfg):
         yield (
             f"CLUSTER.NAME HDC reads Jaccard distances, not CLUSTER.METRIC {cfg.CLUSTER.METRIC}: set it to jaccard, or "
@@ -131,7 +133,7 @@ def hdc_on_its_own_distances(cfg: Any) -> Iterator[str]:
 def tight_radius_above_zero(cfg: Any) -> Iterator[str]:
     """Agreement and self-paced DBSCAN also cluster at EPS - EPS_GAP."""
     node = cfg.CLUSTER
-    if node.NAME.lower() in ("agreementdbscan", "selfpaceddbscan") and node.EPS_GAP >= node.EPS:
+    if fold(node.NAME) in ("agreementdbscan", "selfpaceddbscan") and node.EPS_GAP >= node.EPS:
         yield f"CLUSTER.EPS_GAP ({node.EPS_GAP}) must be below CLUSTER.EPS ({node.EPS}) with CLUSTER.NAME {node.NAME}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -14,10 +15,11 @@ MAX_LIST = 1000  # values of a list
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one value and its wording, which completes "KEY must be ..."."""
+    """A condition on one value, its wording, which completes "KEY must be ...", and what becomes of the value."""
 
     allowed: str
     accepts: Callable[[Any], bool]
+    read: Callable[[Any], Any] = lambda value: value
 
 
 def choice(*values: Any) -> Rule:
@@ -86,7 +88,8 @@ def _number(value: float) -> str:
 # What many keys share. Every number has two bounds: what lies outside cannot be meant, and would end a run in an
 # overflow, a crash, or memory without end.
 SWITCH = Rule("True or False", lambda value: True)
-TEXT = Rule("text", lambda value: True)  # paths, and names that are looked up where they are used
+TEXT = Rule("text", lambda value: True, os.path.expanduser)  # paths, and a name that is looked up where it is used
+FOLDER = Rule("a folder", bool, os.path.expanduser)
 NAME = matching(r"\S.*", "a name")
 EPOCHS = between(0, 10**6)
 STEPS = between(1, 10**6)

@@ -134,9 +134,11 @@ class CfgNode(yacs.config.CfgNode):
         except ValueError as error:
             raise UserError(f"{setting.key} must be {error}, got {_value(setting.value)} ({setting.origin}).") from None
         key = KEYS.get(setting.key)
-        if key is not None and not key.rule.accepts(value):
+        if key is None:
+            return value
+        if not key.rule.accepts(value):
             raise UserError(f"{setting.key} must be {key.rule.allowed}, got {_value(value)} ({setting.origin}).")
-        return value
+        return key.rule.read(value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CfgNode:
         twin = type(self)()

@@ -95,18 +95,17 @@ def build_corrupt(cfg: Any) -> CorruptImages:
     return CorruptImages(skip=cfg.DATALOADER.SKIP_CORRUPT)
 
 
-def build_cache(cfg: Any, device: torch.device | str, corrupt: CorruptImages | None = None) -> ImageCache:
+def build_cache(cfg: Any, device: torch.device | str) -> ImageCache:
     """The run's image cache."""
     loader = cfg.DATALOADER
-    return ImageCache(loader.CACHE, loader.CACHE_MB, device, corrupt=corrupt or build_corrupt(cfg))
+    return ImageCache(loader.CACHE, loader.CACHE_MB, device, corrupt=build_corrupt(cfg))
 
 
 def build_sampler(cfg: Any, labels: np.ndarray | Tensor, camids: np.ndarray, name: str | None = None) -> Sampler:
     """The sampler ``name`` (default ``DATALOADER.SAMPLER.NAME``) over the full training list.
 
     Raises:
-        UserError: there is no sampler of that name.
-        ValueError: there is nothing to sample from.
+        UserError: there is no sampler of that name, or nothing to sample from.
     """
     kind = SAMPLERS.get(name or cfg.DATALOADER.SAMPLER.NAME)
     return kind.from_config(cfg, np.asarray(labels), camids)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ class _Chunk:
     crops: None = None
 
 
-class ExtractLoader:
+class ExtractLoader(AbstractContextManager):
     """Batches of frames in the order of the tracklets; long tracklets span several batches.
 
     Args:
@@ -118,10 +117,7 @@ class ExtractLoader:
         """Ends the worker processes; the loader cannot be used afterwards."""
         self._source.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _choose(
@@ -129,7 +125,7 @@ class ExtractLoader:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and owners of all frames, in order."""
         lengths, starts = self.table.lengths, self.table.starts
-        if lengths.max(initial=1) == 1:
+        if lengths.max(initial=1) == 1 or not len(self.indices):
             return starts[self.indices], self.indices
         frames = []
         for index in self.indices.tolist():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from unreid.data.loader import TrainLoader
 from unreid.structures import Batch
 from unreid.utils.errors import UserError
 
 
-class JointLoader:
+class JointLoader(AbstractContextManager):
     """The target's batches, each with an equally large one of the source beside it (``Batch.source``).
 
     Args:
@@ -47,10 +46,7 @@ class JointLoader:
         self.target.close()
         self.source.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

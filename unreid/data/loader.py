@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class _Step:
     crops: list[np.ndarray] | None
 
 
-class TrainLoader:
+class TrainLoader(AbstractContextManager):
     """Batches of a round of training.
 
     What a step sees is a pure function of (seed, epoch, step): neither the number of workers, nor the cache, nor the
@@ -134,10 +133,7 @@ class TrainLoader:
         """Ends the worker processes; the loader cannot be used afterwards."""
         self._source.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _plan(self, epoch: int, step: int, indices: np.ndarray) -> _Step:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from unreid.utils.arrays import ArrayLike, as_integers
+from unreid.utils.errors import InputError
 from unreid.utils.registry import Registry
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
@@ -31,8 +32,8 @@ class Sampler(ABC):
             ("emit"), which shifts all later groups, as published.
 
     Raises:
-        InputError: labels or cameras that are no integers (N,).
-        ValueError: an unknown option, K < 1, or no labelled sample that a pass could list.
+        InputError: labels or cameras that are no integers (N,), or no labelled sample that a pass could list.
+        ValueError: an unknown option, or K < 1.
 
     Attributes:
         num_clusters: clusters that a pass lists.
@@ -93,7 +94,10 @@ class GroupSampler(Sampler):
             members = members[size[cluster] > 1]
             _, cluster, size = np.unique(self.labels[members], return_inverse=True, return_counts=True)
         if not len(size):
-            raise ValueError("there is no cluster to sample from: every sample is an outlier or alone in its cluster")
+            raise InputError(
+                "There is no cluster to sample from: every sample is an outlier or alone in its cluster; "
+                "DATALOADER.SAMPLER.SINGLETON repeat takes those too."
+            )
         order = np.argsort(cluster, kind="stable")
         self._members, self._cluster, self._size = members[order], cluster[order], size
         self._start = np.cumsum(size) - size
@@ -200,7 +204,7 @@ class ShuffleSampler(Sampler):
         super().__init__(*args, **kwargs)
         self._members = np.flatnonzero(self.labels >= 0)
         if not len(self._members):
-            raise ValueError("there is no sample to train on: every sample is an outlier")
+            raise InputError("There is no sample to train on: every sample is an outlier.")
         self.num_instances = 1
         self.num_clusters = len(np.unique(self.labels[self._members]))
         self.pass_length = len(self._members)

@@ -19,9 +19,8 @@ from torchvision.transforms.v2 import functional as F
 from unreid.data.augment_params import AugmentParams, AugmentRecipe
 from unreid.data.color import ADJUSTMENTS
 from unreid.data.reading import Resize
+from unreid.utils.pixels import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 PADDING_MODES = ("constant", "reflect", "edge")
 _FUNCTIONAL = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 

@@ -38,6 +38,7 @@ from unreid.structures import RoundPlan, camids_of
 from unreid.utils.distributed import from_main, get_world_size, is_main
 from unreid.utils.errors import UserError
 from unreid.utils.events import WRITERS, ConsoleWriter, EventStorage, JsonWriter, TensorBoardWriter, Writer
+from unreid.utils.registry import fold
 
 logger = logging.getLogger(__name__)
 
@@ -226,9 +227,9 @@ def check_numbers(cfg: CfgNode, samples: int) -> None:
     """Raises :class:`UserError` if the training list is too short for what the config makes of it."""
     if samples < 2:
         raise UserError(f"There is {samples} training sample, and nothing can be told apart: at least 2 are needed.")
-    names = {cfg.CLUSTER.NAME.lower()} | ({cfg.CLUSTER.WARMUP.NAME.lower()} if cfg.CLUSTER.WARMUP.ROUNDS else set())
+    names = {fold(cfg.CLUSTER.NAME)} | ({fold(cfg.CLUSTER.WARMUP.NAME)} if cfg.CLUSTER.WARMUP.ROUNDS else set())
     clusters = cfg.CLUSTER.NUM_CLUSTERS
-    if cfg.METHOD.NAME.lower() != "buc" and names & {"kmeans", "hdc"} and clusters > samples:
+    if fold(cfg.METHOD.NAME) != "buc" and names & {"kmeans", "hdc"} and clusters > samples:
         raise UserError(
             f"CLUSTER.NUM_CLUSTERS {clusters} cannot be made of {samples} training samples: lower it to {samples // 2} "
             "or so."

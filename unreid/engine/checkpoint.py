@@ -28,22 +28,21 @@ def encoder_state(trainer_state: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def save_run(
-    path: Path, trainer_state: dict[str, Any], config: str, results: dict[str, Any], feature: str = ""
+    path: Path,
+    trainer_state: dict[str, Any],
+    config: str,
+    results: dict[str, Any],
+    feature: str = "",
+    *,
+    whole: bool = True,
 ) -> None:
-    """Writes a full checkpoint atomically: weights for evaluation, and everything needed to go on.
+    """Writes a checkpoint atomically: the evaluated network, and if it is ``whole`` everything needed to go on.
 
     Args:
         results: the last evaluation, plain numbers.
     """
-    packed = Checkpoint(encoder_state(trainer_state), config, results, feature, trainer_state).pack()
-    atomic_save(packed, path)
-
-
-def save_model(
-    path: Path, trainer_state: dict[str, Any], config: str, results: dict[str, Any], feature: str = ""
-) -> None:
-    """Writes the evaluated network only (``model_best.pth``)."""
-    atomic_save(Checkpoint(encoder_state(trainer_state), config, results, feature).pack(), path)
+    going_on = trainer_state if whole else None
+    atomic_save(Checkpoint(encoder_state(trainer_state), config, results, feature, going_on).pack(), path)
 
 
 def read_run(path: str | Path) -> Checkpoint:

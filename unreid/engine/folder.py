@@ -99,7 +99,7 @@ class RunFolder:
         ways = ["choose another OUTPUT_DIR", "remove that run with OVERWRITE True"]
         models = [path for path in left if path.suffix == ".pth" and path.name != BEST]
         if models:
-            best = max(models, key=lambda path: (path.name == CHECKPOINT, path.name))
+            best = max(models, key=lambda path: (path.name == CHECKPOINT, len(path.name), path.name))
             # With RESUME auto a folder is entered by its checkpoint.pth alone.
             value = AUTO if best.name == CHECKPOINT and self.resume == "" else str(best)
             ways.insert(0, f"go on with it (RESUME {value})")

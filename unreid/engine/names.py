@@ -34,7 +34,7 @@ def check_names(cfg: CfgNode, *, plugins: bool = False) -> None:
     if backbone.startswith(TIMM):
         check_timm_name(backbone.removeprefix(TIMM))
     for kind, name in _asked_for(cfg):
-        if plugins or not is_own(kind, name):
+        if plugins or name not in own_names(kind):
             registry = KINDS[kind].load() if plugins or import_installed() else own_names(kind)
             registry.get(name)
     for name in _clusterers(cfg):
@@ -60,11 +60,6 @@ def timm_names() -> list[str]:
     for source in (path for folder in folders for path in sorted(folder.glob("*.py"))):
         names |= set(_ENTRYPOINT.findall(source.read_text(encoding="utf-8")))
     return sorted(names)
-
-
-def is_own(kind: str, name: str) -> bool:
-    """Whether the package itself, and no plug-in, has a part of that kind and name."""
-    return name in own_names(kind)
 
 
 def _asked_for(cfg: CfgNode) -> list[tuple[str, str]]:

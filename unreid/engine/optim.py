@@ -121,8 +121,6 @@ class LRSchedule:
 
     def __post_init__(self) -> None:
         self.shape, self.steps = SCHEDULES.get(self.sched), tuple(self.steps)
-        _one_of("warmup_method", self.warmup_method, ("linear", "constant"))
-        _one_of("warmup_version", self.warmup_version, ("v1", "v2"))
         steps = list(self.steps)
         if self.shape is step and (len(steps) != 1 or steps[0] < 1):
             raise UserError(f"OPTIM.SCHED step takes one period in OPTIM.STEPS, not {steps}: use multistep.")
@@ -180,8 +178,3 @@ def cosine(epoch: float, schedule: LRSchedule) -> float:
 def constant(epoch: float, schedule: LRSchedule) -> float:
     """``lr`` throughout."""
     return schedule.lr
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is one of {', '.join(allowed)}, not {value!r}")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from unreid.config import CfgNode
 from unreid.engine.folder import AUTO, RunFolder, check_writable
-from unreid.engine.names import check_names, is_own
+from unreid.engine.kinds import own_names
+from unreid.engine.names import check_names
 from unreid.utils.errors import UserError
 from unreid.utils.packages import require_packages
 from unreid.utils.pixels import TIMM
@@ -80,7 +81,7 @@ def needed_packages(cfg: CfgNode) -> list[tuple[str, str, str]]:
         package = TRACKERS.get(fold(name))
         if package:
             needed.append((f"LOG.WRITERS {name}", package, f"take {name} out of LOG.WRITERS"))
-    if "infomap" in (cluster.NAME.lower(), cluster.WARMUP.NAME.lower()):
+    if "infomap" in (fold(cluster.NAME), fold(cluster.WARMUP.NAME)):
         needed.append(("CLUSTER.NAME Infomap", "infomap", "choose another clusterer"))
     if cluster.KNN.BACKEND.lower().startswith("faiss"):
         needed.append((f"CLUSTER.KNN.BACKEND {cluster.KNN.BACKEND}", "faiss", "set CLUSTER.KNN.BACKEND torch"))
@@ -163,7 +164,7 @@ def check_sources(cfg: CfgNode) -> None:
         raise UserError("MODEL.DOMAIN_BN needs a labelled source: set DATASETS.SOURCES, or switch it off.")
     if adapting and not sources:
         raise UserError(f"METHOD.NAME {name} needs a labelled source: set DATASETS.SOURCES.")
-    if sources and not adapting and is_own("method", name):
+    if sources and not adapting and name in own_names("method"):
         raise UserError(
             f"{name} learns without any label and has no use for DATASETS.SOURCES: leave it empty, or set METHOD.NAME "
             "SpCL_UDA."
@@ -172,7 +173,7 @@ def check_sources(cfg: CfgNode) -> None:
 
 def check_selected_round(cfg: CfgNode) -> None:
     """Raises :class:`UserError` if ``TEST.SELECT round:N`` names a round that never ends."""
-    if not cfg.TEST.SELECT.startswith("round:") or not is_own("method", cfg.METHOD.NAME):
+    if not cfg.TEST.SELECT.startswith("round:") or cfg.METHOD.NAME not in own_names("method"):
         return  # how many rounds a plug-in's method has is its own business
     chosen = int(cfg.TEST.SELECT.removeprefix("round:"))
     rounds = planned_rounds(cfg)
@@ -188,7 +189,7 @@ def check_selected_round(cfg: CfgNode) -> None:
 
 def planned_rounds(cfg: CfgNode) -> int:
     """Rounds of labelling and training after the warm-up."""
-    if cfg.METHOD.NAME.lower() == "buc":
+    if fold(cfg.METHOD.NAME) == "buc":
         return cfg.METHOD.BUC.ROUNDS or max(1, math.floor(1 / cfg.METHOD.BUC.MERGE_PERCENT + 1e-9) - 1)
     return max(cfg.OPTIM.EPOCHS - cfg.WARMUP.EPOCHS, 0)
 

@@ -38,6 +38,7 @@ DECISIVE = frozenset(
 """Keys without which the stored state has no meaning."""
 FREE = (
     *("OUTPUT_DIR", "RESUME", "PLUGINS", "PICKLE_PATH", "PRINT_PERIOD", "VERSION", "LOG.", "CHECKPOINT.", "TEST."),
+    *("OVERWRITE", "DIST."),
     *(
         "MODEL.DEVICE",
         "MODEL.INIT_PATH",

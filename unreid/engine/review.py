@@ -20,6 +20,7 @@ from unreid.engine.preflight import check_datasets
 from unreid.methods import METHODS
 from unreid.review import CropSet
 from unreid.utils.errors import UserError
+from unreid.utils.job import choose_device
 from unreid.utils.plugins import import_installed, import_plugins
 from unreid.utils.writing import optional
 from unreid.workbench import FeatureMeta, FeatureTable, read_features, read_identities, write_features
@@ -65,7 +66,7 @@ def _features_of_run(cfg: CfgNode, folder: Path, data: Data) -> np.ndarray:
         table = None
     if table is not None and table.meta.fingerprint == fingerprint and table.paths == data.keys:
         return table.vectors
-    device = torch.device(cfg.MODEL.DEVICE if cfg.MODEL.DEVICE == "cpu" or torch.cuda.is_available() else "cpu")
+    device = choose_device(cfg.MODEL.DEVICE if torch.cuda.is_available() else "cpu")
     model = build_model(cfg, device, len(data.tracklets), pretrained=False)
     load_model(str(checkpoint), model)
     feature = METHODS.get(cfg.METHOD.NAME).retrieval_feature

@@ -66,7 +66,7 @@ def train(cfg: CfgNode, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
     folder = run_folder(cfg)
     device = _begin(cfg)
     checkpoint = resume_path(cfg)
-    cfg = _with_its_network(cfg, checkpoint or cfg.MODEL.INIT_PATH)
+    cfg = with_its_network(cfg, checkpoint or cfg.MODEL.INIT_PATH)
     resumed = None
     if checkpoint:
         stored = read_run(checkpoint)
@@ -78,7 +78,7 @@ def train(cfg: CfgNode, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
     check_numbers(cfg, trainer.method.num_samples)
     if resumed is not None:
         trainer.load_state_dict(resumed)
-        del resumed
+        del stored, resumed  # as large as the network, its optimiser and its memory together
         logger.info("going on from %s: epoch %d, step %d", checkpoint, trainer.state.epoch, trainer.state.step)
     with _opened(cfg, folder):
         if cfg.RESUME == AUTO and not checkpoint and folder.goes_on():
@@ -121,7 +121,7 @@ def evaluate(cfg: CfgNode) -> dict[str, Any]:
     folder = run_folder(cfg)
     device = _begin(cfg)
     checkpoint = resume_path(cfg)
-    cfg = _with_its_network(cfg, checkpoint)
+    cfg = with_its_network(cfg, checkpoint)
     assembled = assemble(cfg, folder.path, device, train=False, loaded=True)
     load_model(checkpoint, assembled.model)
     if assembled.evaluate is None:
@@ -176,7 +176,7 @@ def _begin(cfg: CfgNode) -> torch.device:
     return device
 
 
-def _with_its_network(cfg: CfgNode, path: str) -> CfgNode:
+def with_its_network(cfg: CfgNode, path: str) -> CfgNode:
     """The config whose network is that of the file ``path``, where ``MODEL.INIT_NETWORK`` asks for it."""
     if not (cfg.MODEL.INIT_NETWORK and path):
         return cfg

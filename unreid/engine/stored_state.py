@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from unreid.engine.rng import check_rng_state
 from unreid.structures import RoundPlan
-from unreid.utils.state import StateError, entries, require_labels, require_tensor
+from unreid.utils.state import StateError, entries, floating_tensors, require_labels, require_tensor
 
 PARTS: dict[str, Any] = {"state": dict, "plan": (dict, type(None)), "model": dict, "method": dict, "optimizer": dict}
 PARTS |= {"precision": dict, "guard": dict, "rng": dict, "hooks": dict}
@@ -72,19 +71,7 @@ def _check_tensors(state: dict[Any, Any], what: str) -> None:
 
 
 def _check_finite(part: Any, what: str, *, infinite: bool) -> None:
-    for value in _tensors(part):
-        if value.is_floating_point():
-            bad = ~torch.isfinite(value) if infinite else torch.isnan(value)
-            if bool(bad.any()):
-                raise StateError(f"{what} holds NaN or infinite numbers, so training had diverged: take an older one")
-
-
-def _tensors(part: Any) -> Iterator[Tensor]:
-    if isinstance(part, Tensor):
-        yield part
-    elif isinstance(part, dict):
-        for value in part.values():
-            yield from _tensors(value)
-    elif isinstance(part, (list, tuple)):
-        for value in part:
-            yield from _tensors(value)
+    for _, value in floating_tensors(part):
+        bad = ~torch.isfinite(value) if infinite else torch.isnan(value)
+        if bool(bad.any()):
+            raise StateError(f"{what} holds NaN or infinite numbers, so training had diverged: take an older one")

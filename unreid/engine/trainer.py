@@ -91,16 +91,11 @@ class Trainer:
         self.trained = False
         self.closing_errors: list[tuple[str, Exception]] = []
         self._agreement = Agreement()
-        given, self.hooks = self.hooks, []
-        for hook in given:
-            self.add_hook(hook)
+        for hook in self.hooks:
+            hook.trainer = self
         for part in (self.method, self.warmup):
             if part is not None:
                 part.phase = self.storage.phase
-
-    def add_hook(self, hook: Hook) -> None:
-        hook.trainer = self
-        self.hooks.append(hook)
 
     @property
     def active(self) -> Method:

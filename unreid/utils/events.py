@@ -9,24 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import unreid.utils.trackers  # noqa: F401  # registers its writers
 from unreid.utils.phases import PhaseStats, PhaseTimer
 from unreid.utils.progress import task
-from unreid.utils.trackers import MLflowWriter, WandbWriter
 from unreid.utils.writers import WRITERS, ConsoleWriter, Events, JsonWriter, TensorBoardWriter, Writer
 
-__all__ = [
-    "ConsoleWriter",
-    "EventStorage",
-    "Events",
-    "JsonWriter",
-    "MLflowWriter",
-    "PhaseStats",
-    "PhaseTimer",
-    "TensorBoardWriter",
-    "WRITERS",
-    "WandbWriter",
-    "Writer",
-]
+__all__ = ["WRITERS", "ConsoleWriter", "EventStorage", "Events", "JsonWriter", "TensorBoardWriter", "Writer"]
 
 REDUCTIONS = ("mean", "last", "sum", "max")
 
@@ -99,6 +87,7 @@ class EventStorage:
 
         A long one is heard of while it lasts; how long it took the last time says what is left of it.
         """
+        stats = PhaseStats()
         try:
             with task(name, expected=self._lasted.get(name)), self.phases.phase(name) as stats:
                 yield stats
@@ -111,7 +100,7 @@ class EventStorage:
 
     def write(self) -> Events:
         """Give everything put since the last write to all writers, and forget it."""
-        names, numbers = list(self._scalars), _read([entry.result() for entry in self._scalars.values()])
+        names, numbers = list(self._scalars), read_numbers([entry.result() for entry in self._scalars.values()])
         events = Events(self.step, dict(zip(names, numbers)), self._images)
         self.latest.update(events.scalars)
         self._scalars, self._images = {}, {}
@@ -155,7 +144,7 @@ class _Scalar:
         return self.value / self.count if self.reduce == "mean" else self.value
 
 
-def _read(values: list[float | Tensor]) -> list[float]:
+def read_numbers(values: Sequence[float | Tensor]) -> list[float]:
     """Numbers of mixed floats and one-element tensors, with one transfer a device."""
     numbers = [0.0 if isinstance(value, Tensor) else float(value) for value in values]
     by_device: dict[torch.device, list[int]] = {}

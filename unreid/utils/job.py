@@ -66,7 +66,7 @@ def init_from_env(device: str = "auto", silence: timedelta = SILENCE) -> torch.d
         PeerLostError: the others do not come.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = _choose_device(device, int(os.environ.get("LOCAL_RANK", "0")), world)
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")), world)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not is_active():
@@ -192,10 +192,14 @@ def shutdown() -> None:
         dist.destroy_process_group()
 
 
-def _choose_device(device: str, local_rank: int, world: int) -> torch.device:
+def choose_device(device: str, local_rank: int = 0, world: int = 1) -> torch.device:
+    """The device that ``MODEL.DEVICE`` or ``--device`` means; raises :class:`UserError` if there is none such."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"There is no device {device!r}: it is auto, cpu, cuda or cuda:N.") from None
     if chosen.type != "cuda":
         return chosen
     count = torch.cuda.device_count()

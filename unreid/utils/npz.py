@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unreid.utils.errors import UserError
-from unreid.utils.writing import atomic_write_bytes
+from unreid.utils.writing import replacing
 
 SLACK = 1 << 26
 """Bytes that a small archive may unpack to."""
@@ -52,9 +52,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 def write_arrays(path: str | Path, *, compressed: bool = False, **arrays: Any) -> None:
     """Writes an ``.npz``, whole or not at all; raises :class:`~unreid.utils.writing.UnwritableError`."""
-    buffer = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
-    atomic_write_bytes(path, buffer.getvalue())
+    with replacing(path) as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
 
 
 def _array(content: bytes) -> np.ndarray:

@@ -62,9 +62,9 @@ class PhaseTimer:
         """Measure the block; the yielded stats are complete when it ends, also when it raises."""
         self._fold_peaks()
         stats = PhaseStats(count=1)
-        self._open.append(stats)
         _reset_peaks()
         _wait_for_device()
+        self._open.append(stats)
         start = time.perf_counter()
         try:
             yield stats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -115,6 +115,17 @@ def require_like(state: Any, model: Any, what: str, *, growing: bool = False) ->
             require_like(state[key], value, f"{key!r} of {what}", growing=growing)
     else:
         require(state, what, (int, float) if isinstance(model, float) and not isinstance(model, bool) else type(model))
+
+
+def floating_tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every floating-point tensor of nested dictionaries and lists, with its place in them."""
+    if isinstance(state, Tensor):
+        if state.is_floating_point():
+            yield name, state
+        return
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else ()
+    for key, part in items:
+        yield from floating_tensors(part, f"{name}.{key}" if name else str(key))
 
 
 def _name(kind: type) -> str:

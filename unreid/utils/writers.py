@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -136,18 +136,11 @@ class TensorBoardWriter:
 
 
 class ConsoleWriter:
-    """One line of the log per write.
-
-    Args:
-        skip: prefixes of names that stay out of the line.
-    """
-
-    def __init__(self, skip: Sequence[str] = ("phase/", "time/")) -> None:
-        self.skip = tuple(skip)
+    """One line of the log per write."""
 
     def write(self, events: Events) -> None:
-        """Log ``step N  name value  ...`` with four significant digits; nothing if no name is left."""
-        shown = [f"{name} {value:.4g}" for name, value in events.scalars.items() if not name.startswith(self.skip)]
+        """Log ``step N  name value  ...`` with four significant digits, phases left out; nothing if no name is left."""
+        shown = [f"{name} {value:.4g}" for name, value in events.scalars.items() if not name.startswith("phase/")]
         if shown:
             logger.info("step %d  %s", events.step, "  ".join(shown))
 

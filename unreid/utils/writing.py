@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 
 _UNFINISHED = re.compile(r"\..+\.[0-9a-z_]{8}\.tmp")
-_LONGEST = 200  # characters of a target's name that its unfinished neighbour repeats; names end at 255 bytes
+_LONGEST = 60  # characters of a target's name that its unfinished neighbour repeats; names end at 255 bytes
 _ABANDONED = 24 * 3600  # seconds without a change, where there are no locks to ask
 
 _WAYS_OUT = {
@@ -90,13 +90,18 @@ def replacing(path: PathLike) -> Iterator[io.FileIO]:
     """A binary file whose content takes the place of ``path`` when the block ends well; its folder is made if missing.
 
     The content goes into a hidden neighbour, is forced to the disk and renamed: at every moment, also after a crash,
-    ``path`` is the old file or the new one. The neighbour is locked while its writer lives, see :func:`sweep`.
+    ``path`` is the old file or the new one. The neighbour is locked while its writer lives, see :func:`sweep`. A link
+    stays, and leads to the new file.
 
     Raises:
         UnwritableError: the system refuses; the old file is as it was.
     """
-    target = Path(path)
-    with writing(target):
+    target = Path(os.path.realpath(path))
+    with writing(path):
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if os.path.exists(target) and not os.path.isfile(target):  # renaming would put a file in the device's place
+            raise UnwritableError(f"{os.fspath(path)} cannot be written: it is a device or a pipe; name a file.")
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent, target.name)
         unfinished, sink = _open_beside(target)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from unreid.config.conditions import NAME, SWITCH, TEXT, at_least, between, choice, each, matching
+from unreid.config.conditions import FOLDER, NAME, SWITCH, TEXT, at_least, between, choice, each
 from unreid.config.key import Key
 
 KEYS: dict[str, Key] = {
     "VERSION": Key(1, choice(1), "layout of this tree; raised when a key changes its meaning"),
     "SEED": Key(1, between(0, 2**32 - 1), "seeds everything: weights, file order, sampling, augmentation, clustering"),
-    "OUTPUT_DIR": Key("logs/test", matching(r".+", "a folder"), "everything a run writes goes here"),
+    "OUTPUT_DIR": Key("logs/test", FOLDER, "everything a run writes goes here"),
     "PICKLE_PATH": Key("pickles", TEXT, "folder of mined constraint files; relative constraint paths start here"),
     "RESUME": Key(
         "", TEXT, 'checkpoint to go on from or to evaluate (TEST.EVAL_ONLY); "auto": OUTPUT_DIR\'s, if there is one'

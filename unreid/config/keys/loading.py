@@ -17,7 +17,7 @@ KEYS: dict[str, Key] = {
         4, between(0, 1024), "decoding processes, at most one a processor; 0: in the main process"
     ),
     "DATALOADER.TRAIN_SEQ_LEN": Key(4, between(1, 1024), "frames of a training clip; images always count one"),
-    "DATALOADER.CLUSTER_SEQ_LEN": Key(32, between(0, 1024), "frames of a clip when clustering; 0: all"),
+    "DATALOADER.CLUSTER_SEQ_LEN": Key(32, between(0, 1024), "frames of a clip when clustering; 0: as in evaluation"),
     "DATALOADER.MAX_FRAMES": Key(
         900, between(0, 10**6), "evaluation reads at most so many evenly spaced frames of a tracklet; 0: all"
     ),
@@ -37,7 +37,7 @@ KEYS: dict[str, Key] = {
     "DATALOADER.CACHE_MB": Key(4096, at_least(0), "budget of the cache in MiB"),
     "DATALOADER.SKIP_CORRUPT": Key(False, SWITCH, "leave unreadable images out and count them instead of stopping"),
     "DATALOADER.SAMPLER.NAME": Key(
-        "multi_camera", NAME, "multi_camera, identity (plain PK), proxy (PK of camera proxies), shuffle"
+        "multi_camera", NAME, "multi_camera, no_camera, identity (plain PK), proxy (PK of camera proxies), shuffle"
     ),
     "DATALOADER.SAMPLER.DRAW": Key(
         "3c", choice("3c", "cc"), 'small pools: "3c" (all, then again) or "cc" (with replacement)'

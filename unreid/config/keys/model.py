@@ -30,7 +30,7 @@ KEYS: dict[str, Key] = {
         "weights; empty: none",
     ),
     "MODEL.INIT_NETWORK": Key(
-        False, SWITCH, "the file (INIT_PATH, else RESUME) says what network it is, whatever the keys of MODEL say"
+        False, SWITCH, "the file (RESUME, else INIT_PATH) says what network it is, whatever the keys of MODEL say"
     ),
     "MODEL.BN_CHUNKS": Key(
         1, BATCH, "train-mode BN over n equal parts of the global batch, as n GPUs under DataParallel"

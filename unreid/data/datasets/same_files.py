@@ -54,8 +54,8 @@ class FileIndex:
     Hard links count as the same file. A copy under another name is another file: contents are not compared.
     """
 
-    def __init__(self, paths: Iterable[str], resolve: Resolver | None = None) -> None:
-        self._resolve = resolve if resolve is not None else Resolver()
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._resolve = Resolver()
         self._paths: set[str] = set()
         self._nodes: dict[tuple[int, int], str] = {}
         for path in paths:

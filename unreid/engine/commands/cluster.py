@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 def clusterer_config(arguments: argparse.Namespace, more: list[str] | None = None) -> CfgNode:
     """The config of the clusterer, its names and packages checked."""
     words = ["CLUSTER.NAME", arguments.clusterer] if arguments.clusterer else []
+    words += ["PLUGINS", repr(arguments.plugins)] if arguments.plugins else []
     answers = ["CLUSTER.REVIEW", repr(arguments.review)] if arguments.review else []
     cfg = load_config(None, [*words, *answers, *overrides(arguments), *(more or [])])
     check_parts(cfg)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from unreid.config import load_config
+from unreid.config import get_cfg, load_config
+from unreid.config.node import find
 from unreid.config.printed import commented
 from unreid.engine.commands.command import Command
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     file, words = arguments.config_file, list(arguments.words)
-    if file is None and words:
+    if file is None and words and find(get_cfg(), words[0].partition("=")[0]) is None:
         file = words.pop(0)
     sys.stdout.write(commented(load_config(file, words)))
 

@@ -7,14 +7,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unreid.config import CfgNode, load_config
 from unreid.config.shipped import shipped_folder
+from unreid.config.sources import read_pairs
 from unreid.engine.commands.command import Command
 from unreid.engine.preflight import check_start
 from unreid.utils.shipped_weights import CARD, locate_weights, shipped_names
 from unreid.utils.signals import Interrupted
+
+if TYPE_CHECKING:
+    from unreid.data.datasets import ReIDDataset
 
 CONFIG = "ClusterContrast_synthetic.yml"
 OWN_FOLDER = ["OUTPUT_DIR", "logs/demo", "OVERWRITE", "True"]  # made anew each time the demo is shown
@@ -43,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.pretrained:
         _run_pretrained(arguments, started)
         return
-    places = [] if "OUTPUT_DIR" in arguments.overrides else OWN_FOLDER
+    places = [] if "OUTPUT_DIR" in _named(arguments.overrides) else OWN_FOLDER
     config_file = arguments.config_file or shipped_folder() / CONFIG
     cfg = load_config(config_file, [*places, "TEST.RANKED_LIST", "8", *arguments.overrides])
     check_start(cfg)
@@ -63,24 +67,29 @@ def _run_pretrained(arguments: argparse.Namespace, started: float) -> None:
     from unreid.engine.run import run as run_config
 
     scores = run_config(cfg)
-    name = str(cfg.DATASETS.NAMES[0])
-    rows = {**_baselines(name, cfg), f"{cfg.RESUME}, not trained here": scores[name]}
+    dataset = _test_set(cfg)
+    rows = {**_baselines(dataset), f"{cfg.RESUME}, not trained here": scores[dataset.name]}
     output = Path(cfg.OUTPUT_DIR)
     known = [f"\nIts card: {locate_weights(cfg.RESUME).with_suffix(CARD)}"] if cfg.RESUME in shipped_names() else []
-    sys.stdout.write(_page(cfg, rows, known, (("ranked list", output / "eval_ranked_list.jpg", ""),), started))
+    sys.stdout.write(_page(cfg, dataset, rows, known, (("ranked list", output / "eval_ranked_list.jpg", ""),), started))
 
 
 def spread(config_file: str | None, overrides: Sequence[str]) -> str:
     """What is known of other seeds, where the run is that of the shipped config; else nothing."""
-    return SPREAD if not config_file and {*overrides[::2]} <= {*NEUTRAL} else ""
+    return SPREAD if not config_file and _named(overrides) <= {*NEUTRAL} else ""
+
+
+def _named(overrides: Sequence[str]) -> set[str]:
+    """The keys among KEY VALUE and KEY=VALUE words."""
+    return {setting.key for setting in read_pairs(overrides)}
 
 
 def _report(cfg: CfgNode, results: dict[str, Any], started: float, known: str) -> str:
-    name = str(cfg.DATASETS.NAMES[0])
-    rows = _baselines(name, cfg)
+    dataset = _test_set(cfg)
+    rows = _baselines(dataset)
     if results["initial"]:
-        rows["untrained network"] = results["initial"][name]
-    rows[f"trained, last epoch ({results['last']['epoch']})"] = results["last"][name]
+        rows["untrained network"] = results["initial"][dataset.name]
+    rows[f"trained, last epoch ({results['last']['epoch']})"] = results["last"][dataset.name]
     output = Path(cfg.OUTPUT_DIR)
     places = (
         ("log", output / "log.txt", ""),
@@ -89,11 +98,12 @@ def _report(cfg: CfgNode, results: dict[str, Any], started: float, known: str) -
         ("checkpoint", output / "checkpoint.pth", ""),
         ("ranked list", output / "ranked_list.jpg", ""),
     )
-    return _page(cfg, rows, [known] if known else [], places, started)
+    return _page(cfg, dataset, rows, [known] if known else [], places, started)
 
 
 def _page(
     cfg: CfgNode,
+    dataset: ReIDDataset,
     rows: dict[str, dict[str, float]],
     known: Sequence[str],
     places: Sequence[tuple[str, Path, str]],
@@ -102,7 +112,7 @@ def _page(
     from unreid.evaluation.evaluator import format_table
 
     lines = [
-        f"\n{cfg.DATASETS.NAMES[0]}, rendered at world seed {cfg.DATASETS.SYNTHETIC.SEED}; scores in percent\n",
+        f"\n{dataset.name}, rendered at world seed {cfg.DATASETS.SYNTHETIC.SEED}; scores in percent\n",
         format_table(rows),
         *known,
         f"\n{time.perf_counter() - started:.0f} s in all. Look at",
@@ -111,14 +121,19 @@ def _page(
     return "\n".join(lines) + "\n"
 
 
-def _baselines(name: str, cfg: CfgNode) -> dict[str, dict[str, float]]:
+def _test_set(cfg: CfgNode) -> ReIDDataset:
+    """The first one, whose own name its scores have."""
+    from unreid.data.datasets import build_dataset
+
+    return build_dataset((cfg.DATASETS.TESTS or cfg.DATASETS.NAMES)[0], cfg)
+
+
+def _baselines(dataset: ReIDDataset) -> dict[str, dict[str, float]]:
     """Scores without any learning: what "trained" must be compared with."""
     import torch
 
-    from unreid.data.datasets import build_dataset
     from unreid.evaluation import DistanceBlocks, cmc_map, raw_pixel_features, striped_histogram_features
 
-    dataset = build_dataset(name, cfg)
     query, gallery = dataset.query, dataset.gallery
     rows = {}
     for title, extract in (

@@ -9,7 +9,7 @@ import time
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.models import (
     MODEL_HELP,
-    add_camera_options,
+    add_image_options,
     add_model_options,
     check_crops,
     check_model,
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("images", metavar="IMAGES", help="a folder, searched with all below it, or one image")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="features.parquet or features.npz")
-    add_camera_options(parser)
+    add_image_options(parser)
     add_model_options(parser)
     parser.add_argument("--part", type=int, default=4096, metavar="N", help="images that are saved at a time (4096)")
     parser.add_argument("--overwrite", action="store_true", help="replace the table if there is one")

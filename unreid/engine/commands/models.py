@@ -33,10 +33,7 @@ _PACKAGES = {".onnx": "onnxruntime", ".safetensors": "safetensors"}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Options that say how a model is to be used."""
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images of a forward pass (64)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes (0: this one)")
+    """Options that say what a model is."""
     parser.add_argument("--feature", default="", choices=["", "embedding", "pooled", "pooled_l2"], help="default: own")
     parser.add_argument("--config-file", metavar="F", help="config of a checkpoint that holds none")
     parser.add_argument("--plugins", nargs="*", default=[], metavar="P", help="files or modules that it needs")
@@ -50,8 +47,11 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_camera_options(parser: argparse.ArgumentParser) -> None:
-    """Options that say where the cameras of images come from."""
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how images are read and where their cameras come from."""
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images of a forward pass (64)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes (0: this one)")
     parser.add_argument("--camera-regex", default="", metavar="R", help="its first group in the path is the camera")
     parser.add_argument("--manifest", default="", metavar="CSV", help="columns path and camera instead")
 
@@ -65,11 +65,8 @@ def check_model(arguments: argparse.Namespace) -> str:
     """What ``MODEL`` means: the path of a file, or the name of a backbone.
 
     Raises:
-        UserError: there is no such thing, a package that it needs is missing, or an option is out of range.
+        UserError: there is no such thing, or a package that it needs is missing.
     """
-    for option, value in (("--batch-size", arguments.batch_size), ("--workers", arguments.workers)):
-        if not int(option == "--batch-size") <= value <= 1 << 16:
-            raise UserError(f"{option} must be between {int(option == '--batch-size')} and {1 << 16}, not {value}.")
     if arguments.config_file:
         check_file(arguments.config_file, "--config-file")
     model = Path(arguments.model)
@@ -101,8 +98,11 @@ def check_model(arguments: argparse.Namespace) -> str:
 
 
 def check_crops(arguments: argparse.Namespace) -> None:
-    """Whether there is such an image or folder, and whether the camera options can be used."""
+    """Whether there is such an image or folder, and whether the options about images can be used."""
     check_images(arguments.images)
+    for option, value, least in (("--batch-size", arguments.batch_size, 1), ("--workers", arguments.workers, 0)):
+        if not least <= value <= 1 << 16:
+            raise UserError(f"{option} must be between {least} and {1 << 16}, not {value}.")
     if arguments.camera_regex and arguments.manifest:
         raise UserError("--camera-regex and --manifest both name the cameras: give one of them.")
     compiled(arguments.camera_regex)

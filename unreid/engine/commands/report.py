@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"images of training list, queries and gallery each that are looked at at most ({IMAGES}); 0: all",
     )
-    parser.add_argument("--device", default="", metavar="D", help="cpu or cuda (default: cuda where there is some)")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument("--files-only", action="store_true", help="only what stands in the run's files: no images")
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, right after RUN: DATASETS.ROOT /data"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unreid.engine.commands.command import Command
 from unreid.engine.commands.index import URI_HELP, need_store
 from unreid.engine.commands.models import check_crops, check_model, check_output
-from unreid.engine.commands.tables import add_table, check_table, is_table, read_source
+from unreid.engine.commands.tables import add_table, check_table, check_vectors, is_table, read_source
 from unreid.utils.errors import UserError
 from unreid.utils.writing import atomic_write_bytes, csv_text
 from unreid.workbench.places import is_remote, is_there
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         if not is_remote(arguments.gallery) and not is_there(arguments.gallery):
             raise UserError(f"There is no index {arguments.gallery}; unreid index makes one.")
     if is_table(arguments.images):
-        check_table(arguments.images)
+        check_vectors(arguments)
     else:
         check_crops(arguments)
         if arguments.model:

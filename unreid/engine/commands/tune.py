@@ -14,6 +14,7 @@ from unreid.engine.preflight import check_datasets, check_file, check_packages, 
 from unreid.engine.tuning.options import Tuning, Values
 from unreid.utils.errors import UserError
 from unreid.utils.logging import setup_logging
+from unreid.utils.registry import fold
 
 Number = TypeVar("Number", int, float)
 DENSITY = ("dbscan", "agreementdbscan", "selfpaceddbscan", "constraineddbscan", "icdbscan")
@@ -74,9 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
         compare_labels=arguments.compare_labels,
         values=values,
     )
-    name = cfg.CLUSTER.NAME.lower()
-    if cfg.METHOD.NAME.lower() == "buc" or name not in DENSITY:
-        labels_by = "METHOD.NAME BUC" if cfg.METHOD.NAME.lower() == "buc" else f"CLUSTER.NAME {cfg.CLUSTER.NAME}"
+    buc = fold(cfg.METHOD.NAME) == "buc"
+    if buc or fold(cfg.CLUSTER.NAME) not in DENSITY:
+        labels_by = "METHOD.NAME BUC" if buc else f"CLUSTER.NAME {cfg.CLUSTER.NAME}"
         raise UserError(f"unreid tune chooses the radius and density of DBSCAN, which {labels_by} has no use for.")
     check_parts(cfg)
     check_writable(asked.out, "--out")

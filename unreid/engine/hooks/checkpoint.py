@@ -9,8 +9,9 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unreid.engine.checkpoint import save_model, save_run
+from unreid.engine.checkpoint import save_run
 from unreid.engine.environment import recorded
+from unreid.engine.folder import NUMBERED
 from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.engine.hooks.evaluation import EvaluationHook
 from unreid.engine.hooks.monitoring import LossGuard
@@ -85,7 +86,7 @@ class CheckpointHook(Hook):
 
     def _save_selected(self) -> None:
         if self.evaluation.new_best:
-            self._write(save_model, self.folder / "model_best.pth", self.evaluation.best_results)
+            self._write(self.folder / "model_best.pth", self.evaluation.best_results, whole=False)
 
     def after_step(self, output: StepOutput) -> None:
         # Inside an epoch only a requested stop writes; the end of an epoch is epoch_trained's.
@@ -104,7 +105,7 @@ class CheckpointHook(Hook):
             )
 
     def _save(self) -> None:
-        self._write(save_run, self.newest, self.evaluation.last_results)
+        self._write(self.newest, self.evaluation.last_results)
         self.trainer.saved = replace(self.trainer.state)
 
     def _keep_copy(self) -> None:
@@ -112,15 +113,16 @@ class CheckpointHook(Hook):
         if self.keep == 1 or not is_main():
             return
         numbered = self.folder / f"checkpoint_{self.trainer.state.epoch:03d}.pth"
-        self._write(save_run, numbered, self.evaluation.last_results)
-        old = sorted(self.folder.glob("checkpoint_[0-9]*.pth"))
+        self._write(numbered, self.evaluation.last_results)
+        old = sorted(self.folder.glob(NUMBERED), key=lambda path: (len(path.name), path.name))  # 999 before 1000
         for path in old[: -self.keep] if self.keep else []:
             with writing(path):
                 path.unlink(missing_ok=True)
 
-    def _write(self, save: Any, path: Path, results: dict[str, Any]) -> None:
+    def _write(self, path: Path, results: dict[str, Any], *, whole: bool = True) -> None:
         if is_main():
-            save(path, self.trainer.state_dict(), self.config, results, self.trainer.method.retrieval_feature)
+            feature = self.trainer.method.retrieval_feature
+            save_run(path, self.trainer.state_dict(), self.config, results, feature, whole=whole)
 
 
 @HOOKS.register("Signal")

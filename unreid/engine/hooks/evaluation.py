@@ -125,9 +125,10 @@ class EvaluationHook(Hook):
         if state["last"] and not any(isinstance(value, dict) for value in state["last"].values()):
             raise StateError("'last' of the scores has no test set")
         require_labels(state["labels"], "'labels' of the scores", self.trainer.method.num_samples)
-        self.last_results, self.best_results = state["last"], state["best"]
-        self.initial_results = state["initial"]
-        self._best, self._previous_labels = state["value"], state["labels"]
+        self.last_results, self.initial_results = state["last"], state["initial"]
+        self._previous_labels = state["labels"]
+        if state["best"].get("selected_by") == self.rule:  # the values of two rules are no rivals
+            self.best_results, self._best = state["best"], state["value"]
 
 
 def mean_map(results: dict[str, Any]) -> float:

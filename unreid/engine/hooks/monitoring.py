@@ -6,7 +6,6 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from unreid.engine.hooks.base import HOOKS, Hook, Run
 from unreid.structures import Clustering, RoundPlan, StepOutput
 from unreid.utils.distributed import is_main
 from unreid.utils.errors import DivergedError
+from unreid.utils.events import read_numbers
 from unreid.utils.progress import duration
-from unreid.utils.state import StateError, entries
+from unreid.utils.state import StateError, entries, floating_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +66,12 @@ class LossGuard(Hook):
         makes a step of zero.
         """
         self._check_losses()
-        tensors = list(_floating(self.trainer.checked_state()))
+        tensors = list(floating_tensors(self.trainer.checked_state()))
         finite = [
             ~torch.isnan(tensor).any() if name.startswith(MOMENT) else torch.isfinite(tensor).all()
             for name, tensor in tensors
         ]
-        for (name, _), good in zip(tensors, _read(finite)):
+        for (name, _), good in zip(tensors, read_numbers(finite)):
             if not good:
                 step = self.trainer.state.global_step
                 raise DivergedError(f"{name} is not finite after step {step}; {WAY_OUT}. {last_good(self.checkpoint)}")
@@ -90,29 +90,6 @@ def last_good(checkpoint: str | Path) -> str:
     if str(checkpoint) and Path(checkpoint).is_file():
         return f"The last good state is {checkpoint}."
     return "No checkpoint had been written yet."
-
-
-def _floating(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every floating-point tensor of nested dictionaries and lists, with its place in them."""
-    if isinstance(state, torch.Tensor):
-        if state.is_floating_point():
-            yield name, state
-        return
-    if isinstance(state, dict):
-        items = [(str(key), part) for key, part in state.items()]
-    else:
-        items = [(str(key), part) for key, part in enumerate(state)] if isinstance(state, (list, tuple)) else []
-    for key, part in items:
-        yield from _floating(part, f"{name}.{key}" if name else key)
-
-
-def _read(flags: list[torch.Tensor]) -> list[bool]:
-    """Truth values, with one transfer for each device."""
-    values: dict[int, bool] = {}
-    for device in {flag.device for flag in flags}:
-        places = [place for place, flag in enumerate(flags) if flag.device == device]
-        values.update(zip(places, torch.stack([flags[place] for place in places]).tolist()))
-    return [values[place] for place in range(len(flags))]
 
 
 @HOOKS.register("Scalars")

@@ -32,7 +32,9 @@ from unreid.report import Facts, Samples, Setting, TestSide
 from unreid.structures import Tracklet, camids_of
 from unreid.utils.arrays import spread
 from unreid.utils.errors import DivergedError, UserError
+from unreid.utils.job import choose_device
 from unreid.utils.progress import task
+from unreid.utils.registry import fold
 
 logger = logging.getLogger(__name__)
 
@@ -42,16 +44,16 @@ MAPS = 12  # activation maps
 NO_FEATURES = "Only what stands in the run's files is shown (--files-only)."
 
 
-def collect(files: RunFiles, *, images: int, device: str = "", files_only: bool = False) -> Facts:
+def collect(files: RunFiles, *, images: int, device: str = "auto", files_only: bool = False) -> Facts:
     """The facts of a run. What cannot be had is named in ``Facts.missing``; only a folder that is no run fails.
 
     Args:
         images: samples whose features are extracted at most, of the training list, the queries and the gallery each;
             0: all.
-        device: of the network; "" takes CUDA where there is some.
+        device: of the network; "auto" takes CUDA where there is some.
         files_only: no checkpoint and no image is read.
     """
-    cfg = files.cfg
+    cfg, place = files.cfg, choose_device(device)
     facts = Facts(
         folder=str(files.folder),
         method=cfg.METHOD.NAME,
@@ -82,17 +84,16 @@ def collect(files: RunFiles, *, images: int, device: str = "", files_only: bool 
         facts.missing["features"] = "The run has no checkpoint yet, so there are no features."
         return facts
     try:
-        _add_features(facts, files, data, images, device)
+        _add_features(facts, files, data, images, place)
     except (UserError, DivergedError) as error:
         facts.missing["features"] = str(error)
     return facts
 
 
-def _add_features(facts: Facts, files: RunFiles, data: Data, images: int, device: str) -> None:
+def _add_features(facts: Facts, files: RunFiles, data: Data, images: int, place: torch.device) -> None:
     cfg, checkpoint = files.cfg, files.checkpoint
     assert checkpoint is not None
     _, model, feature = read_stored_model(checkpoint, None, (), cfg.PLUGINS)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(place)
     feature = feature or METHODS.get(cfg.METHOD.NAME).retrieval_feature
     extraction = Extraction(cfg, place)
@@ -169,7 +170,7 @@ def _centered(query: Samples, gallery: Samples) -> tuple[Samples, Samples]:
 
 def _add_sweep(facts: Facts, cfg: Any) -> None:
     """DBSCAN at several radii on one graph of the run's own distance."""
-    if facts.method == "BUC":
+    if fold(facts.method) == "buc":
         facts.missing["sweep"] = "BUC merges the closest clusters and has no eps."
         return
     inner = [part for part in inner_clusterers(build_clusterer(cfg)) if isinstance(part, DBSCAN)]

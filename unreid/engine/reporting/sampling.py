@@ -37,6 +37,8 @@ def choose_train(labels: np.ndarray | None, count: int, most: int) -> np.ndarray
             continue
         chosen.append(members)
         room -= len(members)
+    if len(chosen) == 1:  # no cluster fits
+        chosen.append(spread(np.flatnonzero(labels >= 0), room))
     return np.sort(np.concatenate(chosen))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from unreid.engine.tuning.options import Values
-from unreid.neighbors.builder import CAMERA_JACCARD, JACCARD, CameraNeighbors, PairGraphBuilder
+from unreid.neighbors.builder import CAMERA_JACCARD, JACCARD, PairGraphBuilder
 
 INSTANCES = (16, 8, 4)
 """Images of a cluster in a batch, the most first."""
@@ -21,7 +21,7 @@ class Space:
         centered: features less their camera's mean.
         metric: "jaccard" (Cluster Contrast's) or "ca_jaccard".
         k1: of the reciprocal neighbourhood; with "ca_jaccard" among the other cameras.
-        k2: of the query expansion; with "ca_jaccard" of either side, in all rounds.
+        k2: of the query expansion; with "ca_jaccard" of either side, from the second round on.
     """
 
     centered: bool
@@ -31,13 +31,10 @@ class Space:
 
     def builder(self, template: PairGraphBuilder) -> PairGraphBuilder:
         """The builder of the graph; tolerance, search and back-end are those of ``template``."""
-        known = {name: value for name, value in vars(template).items() if name not in ("metric", "k1", "k2", "cameras")}
         if self.metric == JACCARD:
-            return PairGraphBuilder(JACCARD, k1=self.k1, k2=self.k2, cameras=template.cameras, **known)
-        sizes = CameraNeighbors(
-            k1_intra=template.cameras.k1_intra, k1_inter=self.k1, k2_intra=self.k2, k2_inter=self.k2, k2_first=self.k2
-        )
-        return PairGraphBuilder(CAMERA_JACCARD, k1=template.k1, k2=template.k2, cameras=sizes, **known)
+            return replace(template, metric=JACCARD, k1=self.k1, k2=self.k2)
+        sizes = replace(template.cameras, k1_inter=self.k1, k2_intra=self.k2, k2_inter=self.k2)
+        return replace(template, metric=CAMERA_JACCARD, cameras=sizes)
 
     def overrides(self) -> dict[str, bool | int | str]:
         """Config key -> value."""
@@ -47,8 +44,7 @@ class Space:
         }
         if self.metric == JACCARD:
             return keys | {"CLUSTER.K1": self.k1, "CLUSTER.K2": self.k2}
-        expansion = dict.fromkeys(("CLUSTER.CA.K2_INTRA", "CLUSTER.CA.K2_INTER", "CLUSTER.CA.K2_FIRST"), self.k2)
-        return keys | {"CLUSTER.CA.K1_INTER": self.k1} | expansion
+        return keys | {"CLUSTER.CA.K1_INTER": self.k1, "CLUSTER.CA.K2_INTRA": self.k2, "CLUSTER.CA.K2_INTER": self.k2}
 
     def __str__(self) -> str:
         return f"{'centred, ' if self.centered else ''}{self.metric} k1 {self.k1} k2 {self.k2}"

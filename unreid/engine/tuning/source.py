@@ -13,7 +13,7 @@ from torch import Tensor
 from unreid.config import CfgNode
 from unreid.engine.build import assemble, unlabelled_batches
 from unreid.engine.checkpoint import load_model
-from unreid.engine.run import resume_path
+from unreid.engine.run import resume_path, with_its_network
 from unreid.methods import METHODS
 from unreid.methods.base import CLUSTER_FEATURES
 from unreid.models.batch_norm import recalibrate_bn
@@ -72,6 +72,7 @@ def from_config(cfg: CfgNode) -> Source:
     """What the method of ``cfg`` would cluster in its first round, or after ``RESUME``."""
     device = init_from_env(cfg.MODEL.DEVICE)
     checkpoint = resume_path(cfg)
+    cfg = with_its_network(cfg, checkpoint or cfg.MODEL.INIT_PATH)
     run = assemble(cfg, Path(cfg.OUTPUT_DIR), device, train=True, loaded=bool(checkpoint))
     if checkpoint:
         load_model(checkpoint, run.model)
