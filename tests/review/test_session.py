@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +262,17 @@ def test_what_was_decided_is_sure_and_who_has_no_identity_is_not(session: Sessio
     assert table.paths == sorted(table.paths)
     confidences = dict(zip(table.paths, table.confidences.tolist()))
     assert confidences == dict(zip(session.crops.keys, session.confidence().tolist()))
+
+
+def test_a_cluster_of_one_crop_is_confirmed_like_any_other(crops: CropSet, tmp_path: Path) -> None:
+    """There is no pair that an action on it could speak of."""
+    labels = crops.labels.copy()
+    labels[5] = identity = int(labels.max()) + 1
+    with Store.open(tmp_path / "one.sqlite", crops.keys, labels) as store:
+        session = Session(replace(crops, labels=labels), store)
+        for answer, done in ((session.confirm(identity), 1), (session.undo(), 0), (session.redo(), 1)):
+            assert next(row for row in answer["rows"] if row[0] == identity)[4] == done
+        assert session.confidence()[5] == 1
 
 
 def test_a_session_that_begins_anew_knows_what_was_said(session: Session) -> None:

@@ -139,7 +139,10 @@ def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple
         if train.pids is not None:
             found["truth"] = (
                 _truth(train, chosen),
-                ["its cluster's main identity", "not its cluster's main identity", "outlier"],
+                [
+                    *("its cluster's main identity", "not its cluster's main identity", "outlier"),
+                    "identity not known" if (train.pids < 0).any() else "",
+                ],
             )
         else:
             found["state"] = state, names
@@ -148,9 +151,9 @@ def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple
 
 def _truth(train: Samples, chosen: np.ndarray) -> np.ndarray:
     assert train.labels is not None and train.pids is not None
-    code = np.where(train.labels < 0, 2, 1)
-    for name in np.unique(train.labels[train.labels >= 0]):
-        members = np.flatnonzero(train.labels == name)
+    code = np.where(train.labels < 0, 2, np.where(train.pids < 0, 3, 1))
+    for name in np.unique(train.labels[code == 1]):
+        members = np.flatnonzero((train.labels == name) & (code == 1))
         ids, counts = np.unique(train.pids[members], return_counts=True)
         code[members[train.pids[members] == ids[counts.argmax()]]] = 0
     return code[chosen]

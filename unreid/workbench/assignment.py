@@ -87,14 +87,15 @@ def assign_table(
         UserError: no listed image is in ``known``, or none has an identity.
     """
     place = {path: row for row, path in enumerate(known.paths)}
-    labels, names = identities.labels
-    listed = [(place[path], label) for path, label in zip(identities.paths, labels.tolist()) if path in place]
-    if not any(label >= 0 for _, label in listed):
+    listed = [(place[path], pid) for path, pid in zip(identities.paths, identities.pids) if path in place]
+    names = list(dict.fromkeys(pid for _, pid in listed if pid != NO_IDENTITY))
+    if not names:
         raise UserError(
             f"None of the {len(identities)} listed images with an identity is among the {len(known)} of the feature "
             "table: give the table that they were clustered from."
         )
-    rows, own = (torch.tensor(column) for column in zip(*listed))
+    number = {name: label for label, name in enumerate(names)}
+    rows, own = torch.tensor([(row, number.get(pid, -1)) for row, pid in listed]).T
     vectors = torch.from_numpy(known.vectors)[rows]
     calibrated = calibrate(vectors, own)
     limit = calibrated["cosine"] if threshold is None else threshold
