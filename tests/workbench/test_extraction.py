@@ -113,6 +113,14 @@ def test_a_shard_holds_whole_batches(
     assert batches == [0, 4, 8, 12, 16]
 
 
+def test_vectors_that_overflow_end_an_extraction_at_once(tmp_path: Path, crops: Path, checkpoint: Path) -> None:
+    encoder = load_encoder(checkpoint)
+    encoder.model.bottleneck.weight.data[3] = float("inf")
+    with pytest.raises(UserError, match="gives vectors that are NaN or infinite"):
+        extraction.extract_to_file(encoder, list_crops(crops), tmp_path / "x.npz")
+    assert not (tmp_path / "x.npz").exists()
+
+
 def test_a_list_with_other_cameras_is_another_one(crops: Path) -> None:
     plain, known = list_crops(crops), list_crops(crops, camera_regex=r"_(c\d)")
     assert plain.paths == known.paths and plain.fingerprint != known.fingerprint

@@ -87,7 +87,7 @@ class Encoder:
                 yield self.vectors(images), owners.cpu().numpy()
 
     def vectors(self, images: Tensor) -> np.ndarray:
-        """float32 (n, D) of preprocessed images float (n, 3, H, W)."""
+        """float32 (n, D) of preprocessed images float (n, 3, H, W); :class:`UserError` if they are not finite."""
         batch = [(images, torch.arange(len(images), device=images.device))]
         found = extract_features(
             self.model,
@@ -98,6 +98,8 @@ class Encoder:
             flip=self.flip,
             amp=self.amp,
         )
+        if not bool(found.isfinite().all()):  # no command would read the table
+            raise UserError(f"{self.name} gives vectors that are NaN or infinite (TEST.AMP {self.amp}): use TEST.AMP off.")
         return found.cpu().numpy()
 
 
