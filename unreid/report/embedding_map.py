@@ -91,7 +91,7 @@ def embedding_map(facts: Facts, crops: Crops) -> Section:
     )
 
 
-def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
+def flattened(features: Tensor) -> tuple[np.ndarray, str]:
     """float (N, 2) in [10, SIDE - 10], and the name of the method."""
     values = torch.nn.functional.normalize(features).numpy()
     count = len(values)
@@ -99,15 +99,15 @@ def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
     if umap is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the one thread that a seed asks for
-            flat = umap(metric="cosine", random_state=seed, min_dist=APART).fit_transform(values)
+            flat = umap(metric="cosine", random_state=0, min_dist=APART).fit_transform(values)
         how = "UMAP"
     else:
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE
 
-        values = PCA(min(50, count, values.shape[1]), random_state=seed).fit_transform(values)
+        values = PCA(min(50, count, values.shape[1]), random_state=0).fit_transform(values)
         perplexity = min(30, max(2, (count - 1) // 3))
-        flat = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(values)
+        flat = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
         how = "t-SNE"
     flat = np.asarray(flat, dtype=np.float64)
     low, high = flat.min(0), flat.max(0)

@@ -122,10 +122,6 @@ class Session:
             found[self.decided()] = 1
             return found
 
-    def judged(self, crop: int) -> bool:
-        """Whether anything was said about a crop."""
-        return crop in self._partners
-
     # --------------------------------------------------------------------------------------------- actions
 
     def merge(self, into: int, other: int, revision: int | None = None) -> dict[str, Any]:

@@ -45,9 +45,7 @@ def calibrate(vectors: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
-def assign(
-    vectors: Tensor, known: Tensor, labels: Tensor, *, block: int | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def assign(vectors: Tensor, known: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The nearest identity of every new crop.
 
     Args:
@@ -62,7 +60,7 @@ def assign(
     means = normalize(identity_means(known, labels)[0])
     best, second = vectors.new_zeros(len(vectors)), vectors.new_zeros(len(vectors))
     nearest = torch.zeros(len(vectors), dtype=torch.int64)
-    for rows in row_slices(len(vectors), max(1, len(means)), block=block):
+    for rows in row_slices(len(vectors), len(means)):
         top = (normalize(vectors[rows]) @ means.T).topk(min(2, len(means)), dim=1)
         nearest[rows], best[rows] = top.indices[:, 0], top.values[:, 0]
         if top.values.shape[1] > 1:

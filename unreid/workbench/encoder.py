@@ -99,7 +99,9 @@ class Encoder:
             amp=self.amp,
         )
         if not bool(found.isfinite().all()):  # no command would read the table
-            raise UserError(f"{self.name} gives vectors that are NaN or infinite (TEST.AMP {self.amp}): use TEST.AMP off.")
+            raise UserError(
+                f"{self.name} gives vectors that are NaN or infinite (TEST.AMP {self.amp}): use TEST.AMP off."
+            )
         return found.cpu().numpy()
 
 
