@@ -192,6 +192,12 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         Synthetic(tmp_path / "file" / "datasets", SMALL)
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "world").write_text("x")
+    with pytest.raises(UserError, match="world cannot be written: Not a directory; a file stands where"):
+        rendered(SMALL, tmp_path / "world")
+
+
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "world").mkdir()
     assert len(Market1501(rendered(SMALL, tmp_path / "world")).query) > 0

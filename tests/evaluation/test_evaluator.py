@@ -10,7 +10,7 @@ import torch
 from unreid.config import load_config
 from unreid.data.datasets.base import Split
 from unreid.evaluation.distance import pairwise_distance
-from unreid.evaluation.evaluator import Evaluator, RerankSettings, format_table
+from unreid.evaluation.evaluator import CameraRerankSettings, Evaluator, RerankSettings, format_table
 from unreid.evaluation.metrics import cmc_map
 from unreid.evaluation.rerank import rerank_features
 from unreid.neighbors import camera_centered
@@ -104,6 +104,18 @@ def test_unreadable_samples_are_left_out(world, settings, caplog) -> None:
     expected = cmc_map(pairwise_distance(q[there], g[7:]), q_pids[there], g_pids[7:], q_cams[there], g_cams[7:])
     assert {name: got[name] for name in expected.as_dict()} == pytest.approx(expected.as_dict())
     assert "7 of 40 gallery" in caplog.text and "1 of 10 query" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [RerankSettings(k1=5, k2=2), CameraRerankSettings(k1_inter=5)])
+def test_unreadable_queries_are_nobodys_neighbours(world, settings) -> None:
+    """Their zeros lie in the middle of everything."""
+    there = np.delete(np.arange(10), [2, 3, 7])
+    q = torch.nn.functional.normalize(world.q)
+    q[[2, 3, 7]] = 0
+    g = torch.nn.functional.normalize(world.g)
+    got = Evaluator(world.query, world.gallery, rerank=settings).score(q, g)
+    readable = split(world.ids[0][there], world.ids[2][there])
+    assert got == pytest.approx(Evaluator(readable, world.gallery, rerank=settings).score(q[there], g))
 
 
 def test_no_match_at_all(world) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -171,6 +172,18 @@ def test_without_labels_nothing_is_called_right(tmp_path: Path) -> None:
     body = text[text.index("<body>") :]
     assert "no AP" in body and "purity" not in body and 'class="crop right"' not in body
     assert 'class="crop same"' in body and "identity" not in re.search(r"<fieldset.*?</fieldset>", body, re.S)[0]  # type: ignore[index]
+
+
+def test_who_is_not_known_is_no_main_identity(tmp_path: Path) -> None:
+    train = make_samples(tmp_path, 60)
+    assert train.pids is not None and train.labels is not None
+    pids = np.where(np.arange(60) < 45, -1, train.pids)
+    text = page(make_facts(tmp_path, train=replace(train, pids=pids)))
+    data = json.loads(re.search(r'id="map-data">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
+    code = np.array(data["groups"]["truth"])
+    assert ((code == 3) == ((pids < 0) & (train.labels >= 0))).all() and (code[45:][train.labels[45:] >= 0] == 0).all()
+    assert data["words"]["truth"][3] == "identity not known"
+    assert "identity not known" not in page(make_facts(tmp_path, train=train))
 
 
 def test_without_cameras_none_is_named(tmp_path: Path) -> None:

@@ -98,6 +98,25 @@ def test_without_identities_a_sample_is_not_its_own_neighbour_and_outliers_are_t
     assert marks == {"other"}
 
 
+def test_lists_of_a_few_images_hold_neither_the_query_nor_what_is_left_out(tmp_path: Path) -> None:
+    for text, crops in lists(make_facts(tmp_path, train=make_samples(tmp_path, 6, labelled=False), test=None)):
+        assert crops[0][2] not in [file for _, _, file in crops[1:]] and len(crops) == 6, text
+    facts = facts_of(tmp_path)
+    test = facts.test
+    assert test is not None and test.gallery.pids is not None and test.query.pids is not None
+    few = np.arange(0, 48, 6)  # one identity, each camera
+    gallery = replace(
+        test.gallery,
+        tracklets=[test.gallery.tracklets[place] for place in few],
+        features=test.gallery.features[few],
+        pids=test.gallery.pids[few],
+    )
+    for _, crops in lists(replace(facts, test=replace(test, gallery=gallery))):
+        asked = next((place for place, path in enumerate(test.query.paths) if path == crops[0][2]), None)
+        if asked is not None and test.query.pids[asked] == gallery.pids[0]:
+            assert f"c{test.query.camids[asked] + 1}" not in [words.split()[-1] for _, words, _ in crops[1:]]
+
+
 def test_cameras_of_neighbours_and_rank_one_are_those_of_a_double_loop(tmp_path: Path) -> None:
     facts = facts_of(tmp_path)
     test, samples = facts.test, vague(tmp_path, 35, 3)

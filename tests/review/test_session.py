@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_a_whole_cluster_is_confirmed_until_it_changes(session: Session) -> None
     session.undo()
     assert session.is_done(identity)
     session.undo()
-    assert not session.is_done(identity) and not any(session.judged(crop) for crop in range(90))
+    assert not session.is_done(identity) and not session.decided().any()
     session.redo()
     assert session.is_done(identity)
     session.move(members(session, other)[:1], identity)
@@ -263,6 +264,17 @@ def test_what_was_decided_is_sure_and_who_has_no_identity_is_not(session: Sessio
     assert confidences == dict(zip(session.crops.keys, session.confidence().tolist()))
 
 
+def test_a_cluster_of_one_crop_is_confirmed_like_any_other(crops: CropSet, tmp_path: Path) -> None:
+    """There is no pair that an action on it could speak of."""
+    labels = crops.labels.copy()
+    labels[5] = identity = int(labels.max()) + 1
+    with Store.open(tmp_path / "one.sqlite", crops.keys, labels) as store:
+        session = Session(replace(crops, labels=labels), store)
+        for answer, done in ((session.confirm(identity), 1), (session.undo(), 0), (session.redo(), 1)):
+            assert next(row for row in answer["rows"] if row[0] == identity)[4] == done
+        assert session.confidence()[5] == 1
+
+
 def test_a_session_that_begins_anew_knows_what_was_said(session: Session) -> None:
     identity, other = clusters(session)[1:3]
     session.confirm(identity)
@@ -270,7 +282,7 @@ def test_a_session_that_begins_anew_knows_what_was_said(session: Session) -> Non
     session.undo()
     again = Session(session.crops, session.store)
     assert again.is_done(identity) and again.state() == session.state()
-    assert [again.judged(crop) for crop in range(90)] == [session.judged(crop) for crop in range(90)]
+    assert np.array_equal(again.decided(), session.decided())
     assert again.crop(7) == {
         "id": 7,
         "name": session.crops.keys[7],

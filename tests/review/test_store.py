@@ -167,6 +167,30 @@ def test_the_store_of_other_crops_and_other_files_are_refused(crops: CropSet, tm
     assert "cannot be used" in refusal(tmp_path / "text.sqlite", crops)
 
 
+def test_another_programs_file_is_left_as_it_was(crops: CropSet, tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE x (y)")
+    other.close()
+    before = path.read_bytes()
+    refusal(path, crops)
+    assert path.read_bytes() == before
+
+
+def test_what_the_disk_refuses_is_not_done_and_is_one_sentence(crops: CropSet, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "review.sqlite", crops.keys, crops.labels) as store:
+        session = Session(crops, store)
+        session.noise([3])
+        session.noise([4])
+        session.undo()
+        before = store.labels.copy(), store.revision
+        store._connection.execute("PRAGMA query_only = ON")
+        for action in (lambda: session.noise([5]), session.undo, session.redo):
+            with pytest.raises(ActionError, match="could not be written and was not done"):
+                action()
+        assert np.array_equal(store.labels, before[0]) and store.revision == before[1]
+
+
 def shortened(crops: CropSet) -> CropSet:
     columns = (crops.keys, crops.paths, crops.cameras, crops.labels, crops.features)
     return CropSet(*(column[:-1] for column in columns))

@@ -171,3 +171,22 @@ def test_the_radii_tried_are_distances_to_a_neighbour(metric: str) -> None:
     assert float(torch.quantile(third, 0.5)) == pytest.approx(
         min(tried, key=lambda eps: abs(eps - third.median())), rel=0.02
     )
+
+
+def test_an_identity_without_any_vector_is_neither_assigned_nor_counted() -> None:
+    """Its mean would be zero: nearer than all others to a crop that is like nobody, and near everybody's threshold."""
+    table, pids = world(ids=3)
+    names = [str(pid) for pid in pids]
+    whole = IdentityTable(table.paths, table.cameras, names, np.ones(len(names), np.float32))
+    ghosts = [IdentityTable([f"{i}.jpg"], ["-"], [f"ghost {i}"], np.ones(1, np.float32)) for i in range(2)]
+    columns = [(*(t.paths[0] for t in ghosts), *table.paths), (*(t.pids[0] for t in ghosts), *names)]
+    more = IdentityTable(
+        list(columns[0]), ["-"] * len(columns[0]), list(columns[1]), np.ones(len(columns[0]), np.float32)
+    )
+    new = FeatureTable(["q"], ["-"], -table.vectors.mean(0, keepdims=True), table.meta)
+    for threshold in (None, -1.0):
+        expected, found = (assign_table(new, table, known, threshold=threshold) for known in (whole, more))
+        assert found.pids == expected.pids and found.meta == expected.meta
+        assert found.confidences.tolist() == expected.confidences.tolist()
+    few = IdentityTable(*(column[:8] for column in (more.paths, more.cameras, more.pids, more.confidences)))
+    assert assign_table(new, table, few).meta["threshold"]["cosine"] == 0, "one identity has nothing to be told from"

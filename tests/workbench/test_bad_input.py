@@ -196,6 +196,9 @@ def test_answers_on_standard_output_are_a_table_and_nothing_else(
     assert main(["search", "f.npz", "crops", "--model", "checkpoint.pth", "-k", "2"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == "query,rank,path,camera,pid,score" and len(lines) == 1 + 2 * 20
+    assert main(["search", "f.npz", "f.npz", "--cameras", "no such"]) == 0
+    found = capfd.readouterr()
+    assert found.out.splitlines() == lines[:1] and "has f.npz images of --cameras no such?" in found.err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

@@ -143,3 +143,6 @@ def test_kinds_are_told_by_name_or_content(tmp_path: Path) -> None:
         assert exported_kind(tmp_path / name) == kind
     (tmp_path / "text.pth").write_text("text")
     assert exported_kind(tmp_path / "text.pth") == exported_kind(tmp_path / "none.pth") == ""
+    damaged = (tmp_path / "script.pth").read_bytes().replace(b"PK\x01\x02", b"xxxx")
+    (tmp_path / "damaged.pth").write_bytes(damaged)
+    assert exported_kind(tmp_path / "damaged.pth") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,14 @@ def test_a_shard_holds_whole_batches(
     assert batches == [0, 4, 8, 12, 16]
 
 
+def test_vectors_that_overflow_end_an_extraction_at_once(tmp_path: Path, crops: Path, checkpoint: Path) -> None:
+    encoder = load_encoder(checkpoint)
+    encoder.model.bottleneck.weight.data[3] = float("inf")
+    with pytest.raises(UserError, match="gives vectors that are NaN or infinite"):
+        extraction.extract_to_file(encoder, list_crops(crops), tmp_path / "x.npz")
+    assert not (tmp_path / "x.npz").exists()
+
+
 def test_a_list_with_other_cameras_is_another_one(crops: Path) -> None:
     plain, known = list_crops(crops), list_crops(crops, camera_regex=r"_(c\d)")
     assert plain.paths == known.paths and plain.fingerprint != known.fingerprint
@@ -131,6 +140,25 @@ def test_a_list_with_other_cameras_is_another_one(crops: Path) -> None:
 def test_an_expression_that_finds_no_camera_is_refused(crops: Path, expression: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         list_crops(crops, camera_regex=expression)
+
+
+def test_one_image_gets_its_camera_as_one_of_a_folder_does(crops: Path, tmp_path: Path) -> None:
+    image, manifest = crops / "0_c0_0.png", tmp_path / "cameras.csv"
+    manifest.write_text("path,camera\n1_c1_1.png,gate\n0_c0_0.png,yard\n")
+    alone = list_crops(image, manifest=manifest)
+    assert (alone.paths, alone.cameras) == (["0_c0_0.png"], ["yard"])
+    assert list_crops(image, camera_regex=r"_(c\d)").cameras == ["c0"]
+    with pytest.raises(UserError, match=r"1 of 1 images match no camera"):
+        list_crops(image, camera_regex=r"(x\d)")
+    with pytest.raises(UserError, match=r"cameras.csv has no line for .*2_c2_2.png"):
+        list_crops(crops / "2_c2_2.png", manifest=manifest)
+
+
+def test_a_camera_is_text_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"S\xfcd")
+    folder.mkdir()
+    Image.new("RGB", (8, 16)).save(folder / "a.png")
+    assert list_crops(tmp_path, camera_regex="(.*)/").cameras == [r"S\xfcd"]
 
 
 def test_a_recorded_preprocessing_comes_back_as_it_was() -> None:
@@ -165,6 +193,28 @@ def test_an_exported_file_makes_the_same_vectors(tmp_path: Path, crops: Path, ch
     one, other = (extraction.extract_table(model, listed, batch_size=7) for model in (encoder, again))
     assert np.allclose(one.vectors, other.vectors, atol=1e-5)
     assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+def test_a_network_that_extracts_in_half_precision_is_exported_in_full(tmp_path: Path, checkpoint: Path) -> None:
+    encoder = load_encoder(checkpoint, overrides=["TEST.AMP", "bf16"])
+    assert export(encoder, tmp_path / "model.torchscript", "torchscript", some_pictures(None)) < 1e-4
+
+
+def test_a_file_of_others_is_used_as_the_config_says_and_ours_as_it_says(tmp_path: Path, checkpoint: Path) -> None:
+    ours, theirs, config = (tmp_path / name for name in ("ours.torchscript", "theirs.torchscript", "config.yaml"))
+    export(load_encoder(checkpoint), ours, "torchscript", some_pictures(None))
+    torch.jit.save(torch.jit.load(ours), theirs)  # without the record
+    config.write_text("INPUT: {SIZE_TEST: [32, 16]}\nTEST: {FLIP: True}\n")
+    plain, told = (
+        load_encoder(theirs, overrides=["INPUT.SIZE_TEST", [32, 16]]),
+        load_encoder(theirs, config_file=config),
+    )
+    assert told.preprocessing == plain.preprocessing and told.flip and told.fingerprint != plain.fingerprint
+    images = torch.randn(2, 3, 32, 16)
+    mirrored = torch.nn.functional.normalize(torch.from_numpy(plain.vectors(images) + plain.vectors(images.flip(3))))
+    assert np.allclose(told.vectors(images), mirrored, atol=1e-6)
+    with pytest.raises(UserError, match="records its preprocessing .*, which nothing changes"):
+        load_encoder(ours, config_file=config)
 
 
 @pytest.mark.parametrize("difference", [1.01e-4, float("nan")])

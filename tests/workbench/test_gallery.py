@@ -8,6 +8,7 @@ import torch
 
 from tests.workbench.test_assignment import world
 from unreid.evaluation.rerank import rerank_features
+from unreid.utils.errors import UserError
 from unreid.workbench import FeatureTable
 from unreid.workbench.gallery import CANDIDATES, Cameras, TableGallery, camera_of_query, find, pids_of
 from unreid.workbench.identity_table import NO_IDENTITY
@@ -97,3 +98,10 @@ def test_cameras_and_identities_of_queries() -> None:
     assert camera_of_query("-", True) == "" == camera_of_query("-", False)
     table, _ = world(ids=3)
     assert pids_of(table, {table.paths[1]: "anna"})[:3] == [NO_IDENTITY, "anna", NO_IDENTITY]
+
+
+def test_identities_of_other_images_are_refused() -> None:
+    table, _ = world(ids=2)
+    assert set(pids_of(table, {})) == {NO_IDENTITY}
+    with pytest.raises(UserError, match="None of the 2 images with identities is among the 12 of the feature table"):
+        pids_of(table, {"elsewhere/a.jpg": "1", "elsewhere/b.jpg": "2"})

@@ -25,7 +25,7 @@ CAMERAS = (Cameras(), Cameras(without="c1"), Cameras(only=("c0", "c2")), Cameras
 
 def test_it_finds_what_the_table_holds(tmp_path: Path) -> None:
     table, pids = world()
-    names = [f"it's {pid}" for pid in pids]
+    names = [os.fsdecode(b"it's M\xfcller %d" % pid) for pid in pids]
     place = str(tmp_path / "gallery.index")
     store.build_store(place, table, names)
     found = store.LanceStore(place)

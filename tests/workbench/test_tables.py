@@ -223,3 +223,13 @@ def test_a_query_table_takes_no_option_about_images(tmp_path: Path, option: str)
     words = [str(tmp_path / "gallery.npz"), str(tmp_path / "query.npz"), option, "pooled"]
     with pytest.raises(UserError, match=f"is a feature table, which needs no {option}"):
         SEARCH.run(parser.parse_args(words))
+
+
+def test_what_stands_beside_a_table_is_its_own_or_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"mAP": 50.0}')
+    with pytest.raises(UserError, match="results.json does not describe the identities of .*results.csv: move it away"):
+        write_identities(tmp_path / "results.csv", identities(PATHS))
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    write_identities(tmp_path / "a.csv", identities(PATHS))
+    write_identities(tmp_path / "a.csv", IdentityTable(PATHS, CAMERAS, ["0", "1", "2"], np.ones(3, np.float32)))
+    assert read_identities(tmp_path / "a.csv").meta == {}, "not those of the table before"

@@ -149,7 +149,7 @@ class Evaluator:
             return self._scores(self._rank(columns, asked, readable))
         q_g = blocks.dense() if complete else blocks.dense()[:, readable]
         scores = self._scores(self._rank(q_g, asked, readable))
-        reranked = self._rerank(query, gallery[readable], q_g, readable)
+        reranked = self._rerank(query, gallery[readable], q_g, asked, readable)
         again = self._scores(self._rank(reranked, asked, readable))
         return scores | {f"{name}{RERANKED}": value for name, value in again.items()}
 
@@ -159,12 +159,16 @@ class Evaluator:
         both = camera_centered(torch.cat((query, gallery.to(query))), cameras)
         return both[: len(query)], both[len(query) :].to(gallery.device)
 
-    def _rerank(self, query: Tensor, gallery: Tensor, q_g: Tensor, readable: Tensor) -> Tensor:
+    def _rerank(self, query: Tensor, gallery: Tensor, q_g: Tensor, asked: Tensor, readable: Tensor) -> Tensor:
+        """Without unreadable queries, whose zeros would be among everybody's nearest; their rows stay as they are."""
         settings = self.rerank
+        rows = slice(None) if bool(asked.all()) else asked
         if isinstance(settings, RerankSettings):
-            return rerank_features(query, gallery, q_g=q_g, metric=self.metric, **vars(settings))
-        cameras = self.query.camids, self.gallery.camids[readable.cpu().numpy()]
-        return camera_rerank_features(query, gallery, *cameras, q_g=q_g, **vars(settings))
+            found = rerank_features(query[rows], gallery, q_g=q_g[rows], metric=self.metric, **vars(settings))
+        else:
+            cameras = self.query.camids[asked.cpu().numpy()], self.gallery.camids[readable.cpu().numpy()]
+            found = camera_rerank_features(query[rows], gallery, *cameras, q_g=q_g[rows], **vars(settings))
+        return found if len(found) == len(q_g) else q_g.float().masked_scatter(asked[:, None], found)
 
     def _rank(self, distances: Tensor | RowBlocks, asked: Tensor, readable: Tensor) -> RankingResult:
         q_pids = self.query.truth.pids.copy()

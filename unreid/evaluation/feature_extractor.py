@@ -21,21 +21,10 @@ if TYPE_CHECKING:
     from unreid.config import CfgNode
     from unreid.data.transforms import TestTransform
 
-RETRIEVAL_FEATURES = {
-    "AuxUSL": "embedding",
-    "BUC": "pooled_l2",
-    "CAP": "embedding",
-    "3C": "embedding",
-    "CCC": "embedding",
-    "CDSM": "embedding",
-    "CC": "embedding",
-    "ClusterContrast": "embedding",
-    "ISE": "embedding",
-    "O2CAP": "embedding",
-    "PPLR": "embedding",
-    "SpCL": "embedding",
-    "SpCLUDA": "embedding",
-}
+_EMBEDDING = (
+    *("AuxUSL", "CAP", "3C", "CCC", "CDSM", "CC", "ClusterContrast", "ISE", "O2CAP", "PPLR", "SpCL", "SpCLUDA"),
+)
+RETRIEVAL_FEATURES = dict.fromkeys(_EMBEDDING, "embedding") | {"BUC": "pooled_l2"}
 """What the methods of this package retrieve with, for configs and for checkpoints that do not say it themselves."""
 
 

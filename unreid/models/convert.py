@@ -190,12 +190,9 @@ def describe(model: nn.Module) -> dict[str, Any]:
     """The config values of a model that decide its features without deciding a shape."""
     backbone = model.backbone
     found: dict[str, Any] = {"MODEL.FRAME_POOL": model.frame_pool, "MODEL.NECK_RELU": model.neck_relu}
-    if hasattr(backbone, "stem_relu"):
-        found["MODEL.BACKBONE.STEM_RELU"] = backbone.stem_relu
-    if hasattr(backbone, "stem_ceil"):
-        found["MODEL.BACKBONE.STEM_CEIL"] = backbone.stem_ceil
-    if hasattr(backbone, "last_stride"):
-        found["MODEL.BACKBONE.LAST_STRIDE"] = backbone.last_stride
+    for name in ("stem_relu", "stem_ceil", "last_stride"):
+        if hasattr(backbone, name):
+            found[f"MODEL.BACKBONE.{name.upper()}"] = getattr(backbone, name)
     return found
 
 

@@ -65,21 +65,18 @@ def to_ibn_b(net: ResNet) -> ResNet:
     return net
 
 
-@register_backbone("resnet50_ibn_a", weights=WeightSource({"V1": _RELEASE + "resnet50_ibn_a-d9d0bb7b.pth"}))
-def resnet50_ibn_a(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-50 IBN-a, 2048 channels."""
-    return to_ibn_a(ResNet(Bottleneck, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil))
+def _register(kind: str, depth: int, layers: list[int], digest: str) -> None:
+    """A variant, with the weights of IBN-Net's release."""
+    name = f"resnet{depth}_ibn_{kind}"
+    change = to_ibn_a if kind == "a" else to_ibn_b
+
+    def build(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
+        return change(ResNet(Bottleneck, layers, last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil))
+
+    build.__doc__ = f"ResNet-{depth} IBN-{kind}, 2048 channels."
+    register_backbone(name, weights=WeightSource({"V1": f"{_RELEASE}{name}-{digest}.pth"}))(build)
 
 
-@register_backbone("resnet101_ibn_a", weights=WeightSource({"V1": _RELEASE + "resnet101_ibn_a-59ea0ac6.pth"}))
-def resnet101_ibn_a(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-101 IBN-a, 2048 channels."""
-    return to_ibn_a(
-        ResNet(Bottleneck, [3, 4, 23, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
-    )
-
-
-@register_backbone("resnet50_ibn_b", weights=WeightSource({"V1": _RELEASE + "resnet50_ibn_b-9ca61e85.pth"}))
-def resnet50_ibn_b(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-50 IBN-b, 2048 channels."""
-    return to_ibn_b(ResNet(Bottleneck, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil))
+_register("a", 50, [3, 4, 6, 3], "d9d0bb7b")
+_register("a", 101, [3, 4, 23, 3], "59ea0ac6")
+_register("b", 50, [3, 4, 6, 3], "9ca61e85")

@@ -224,6 +224,9 @@ def _register(name: str, width: float, instance_norm: str) -> None:
     def build(*, last_stride: int = 1) -> OSNet:
         return OSNet(width=width, instance_norm=instance_norm, last_stride=last_stride)
 
+    build.__doc__ = (
+        f"OSNet{f'-{instance_norm.upper()}' if instance_norm else ''} x{width:g}, {int(512 * width)} channels."
+    )
     register_backbone(name)(build)
 
 

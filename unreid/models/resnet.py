@@ -74,29 +74,20 @@ def residual_stages(net: nn.Module) -> dict[str, list[nn.Module | nn.Parameter]]
     return {stage: [net.get_submodule(name) for name in names] for stage, names in parts.items()}
 
 
-def _torchvision(name: str, *versions: str) -> WeightSource:
-    return WeightSource({v: f"torchvision:{name}_Weights.IMAGENET1K_{v}" for v in versions})
+def _register(title: str, layers: list[int], *versions: str, bottlenecks: bool = True) -> None:
+    """A variant, with the weights that torchvision publishes for it."""
+    block = tv.Bottleneck if bottlenecks else tv.BasicBlock
+    name = title.replace("-", "")
+    weights = {version: f"torchvision:{name}_Weights.IMAGENET1K_{version}" for version in versions}
+
+    def build(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
+        return ResNet(block, layers, last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
+
+    build.__doc__ = f"{title}, {512 * block.expansion} channels."
+    register_backbone(name.lower(), weights=WeightSource(weights))(build)
 
 
-@register_backbone("resnet18", weights=_torchvision("ResNet18", "V1"))
-def resnet18(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-18, 512 channels."""
-    return ResNet(tv.BasicBlock, [2, 2, 2, 2], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
-
-
-@register_backbone("resnet34", weights=_torchvision("ResNet34", "V1"))
-def resnet34(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-34, 512 channels."""
-    return ResNet(tv.BasicBlock, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
-
-
-@register_backbone("resnet50", weights=_torchvision("ResNet50", "V1", "V2"))
-def resnet50(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-50, 2048 channels."""
-    return ResNet(tv.Bottleneck, [3, 4, 6, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
-
-
-@register_backbone("resnet101", weights=_torchvision("ResNet101", "V1", "V2"))
-def resnet101(*, last_stride: int = 1, stem_relu: bool = True, stem_ceil: bool = False) -> ResNet:
-    """ResNet-101, 2048 channels."""
-    return ResNet(tv.Bottleneck, [3, 4, 23, 3], last_stride=last_stride, stem_relu=stem_relu, stem_ceil=stem_ceil)
+_register("ResNet-18", [2, 2, 2, 2], "V1", bottlenecks=False)
+_register("ResNet-34", [3, 4, 6, 3], "V1", bottlenecks=False)
+_register("ResNet-50", [3, 4, 6, 3], "V1", "V2")
+_register("ResNet-101", [3, 4, 23, 3], "V1", "V2")

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from unreid.models.last_stride import last_reductions, refine_last_stage
 from unreid.models.timm_network import adapted, by_order, create, needed_size, stages_of
 from unreid.utils.errors import UserError
+from unreid.utils.pixels import TIMM
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "timm/"
 _SILENT = (nn.Identity, nn.Dropout, nn.Dropout2d)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Mish, nn.LeakyReLU, nn.ELU)
 
@@ -102,10 +102,10 @@ class TimmBackbone(nn.Module):
             return
         if wish:
             raise UserError(
-                f"The last stage of {PREFIX}{self.name} cannot be given stride {wish}: set "
+                f"The last stage of {TIMM}{self.name} cannot be given stride {wish}: set "
                 "MODEL.BACKBONE.LAST_STRIDE 0 for its own."
             )
-        logger.info("%s%s keeps the stride of its last stage: it cannot be 1", PREFIX, self.name)
+        logger.info("%s%s keeps the stride of its last stage: it cannot be 1", TIMM, self.name)
 
     def _map(self, x: Tensor) -> Tensor:
         return to_map(self.inner.forward_features(x), self.inner, (int(x.shape[2]), int(x.shape[3])), self.name)
@@ -170,7 +170,7 @@ def to_map(features: Any, net: Any, image_size: tuple[int, int], name: str) -> T
         grid = grid_of(int(patches.shape[1]), net, image_size)
         if grid is not None:
             return patches.transpose(1, 2).unflatten(2, grid)
-    raise UserError(f"{PREFIX}{name} has no feature map: set MODEL.BACKBONE.OUTPUT pooled.")
+    raise UserError(f"{TIMM}{name} has no feature map: set MODEL.BACKBONE.OUTPUT pooled.")
 
 
 def grid_of(count: int, net: Any, image_size: tuple[int, int]) -> tuple[int, int] | None:

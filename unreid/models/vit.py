@@ -138,21 +138,18 @@ def guess_grid(count: int, own: tuple[int, int]) -> tuple[int, int]:
     raise UserError(f"The weight file has position embeddings of {count} patches, which is no known grid.")
 
 
-@register_backbone(
-    "vit_small", weights=WeightSource({"V1": _DINO + "dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth"})
-)
-def vit_small(
-    *, image_size: tuple[int, int] = (256, 128), patch_stride: int = PATCH, cameras: int = 0
-) -> VisionTransformer:
-    """ViT-S/16, 384 channels; published weights: DINO."""
-    return VisionTransformer("vit_small_patch16_224", image_size=image_size, patch_stride=patch_stride, cameras=cameras)
+def _register(size: str, letter: str, channels: int, weights: str) -> None:
+    """A variant, with the weights of DINO."""
+
+    def build(
+        *, image_size: tuple[int, int] = (256, 128), patch_stride: int = PATCH, cameras: int = 0
+    ) -> VisionTransformer:
+        variant = f"vit_{size}_patch16_224"
+        return VisionTransformer(variant, image_size=image_size, patch_stride=patch_stride, cameras=cameras)
+
+    build.__doc__ = f"ViT-{letter}/16, {channels} channels; published weights: DINO."
+    register_backbone(f"vit_{size}", weights=WeightSource({"V1": f"{_DINO}{weights}/{weights}.pth"}))(build)
 
 
-@register_backbone(
-    "vit_base", weights=WeightSource({"V1": _DINO + "dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth"})
-)
-def vit_base(
-    *, image_size: tuple[int, int] = (256, 128), patch_stride: int = PATCH, cameras: int = 0
-) -> VisionTransformer:
-    """ViT-B/16, 768 channels; published weights: DINO."""
-    return VisionTransformer("vit_base_patch16_224", image_size=image_size, patch_stride=patch_stride, cameras=cameras)
+_register("small", "S", 384, "dino_deitsmall16_pretrain")
+_register("base", "B", 768, "dino_vitbase16_pretrain")

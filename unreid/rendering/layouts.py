@@ -19,6 +19,7 @@ NameOf = Callable[[Passage, int, int], str]
 """(passage, index of the image, frame number) -> file name (or path below the split's folder)."""
 
 _BOXES = ("bounding_box_train", "query", "bounding_box_test")
+_VERI = ("image_train", "image_query", "image_test")
 
 
 def image_plan(knobs: WorldKnobs, folders: tuple[str, str, str], name_of: NameOf) -> Plan:
@@ -65,31 +66,21 @@ def _shown(passage: Passage) -> str:
     return "-1" if pid < 0 else f"{pid:04d}"
 
 
-def market1501(knobs: WorldKnobs) -> Plan:
-    """Market-1501: junk is -1, distractors are 0000."""
+def _named(pattern: str, folders: tuple[str, str, str] = _BOXES) -> Callable[[WorldKnobs], Plan]:
+    """A layout whose file names say identity, camera (from 1), frame and pass, and nothing else."""
 
-    def name(passage: Passage, index: int, frame: int) -> str:
-        return f"{_shown(passage)}_c{passage.camera + 1}s1_{frame:06d}_{passage.repeat:02d}.jpg"
+    def plan(knobs: WorldKnobs) -> Plan:
+        def name(passage: Passage, index: int, frame: int) -> str:
+            camera = passage.camera + 1
+            return pattern.format(pid=_shown(passage), camera=camera, frame=frame, repeat=passage.repeat)
 
-    return image_plan(knobs, _BOXES, name)
+        return image_plan(knobs, folders, name)
 
-
-def dukemtmcreid(knobs: WorldKnobs) -> Plan:
-    """DukeMTMC-reID."""
-
-    def name(passage: Passage, index: int, frame: int) -> str:
-        return f"{_shown(passage)}_c{passage.camera + 1}_f{frame:07d}.jpg"
-
-    return image_plan(knobs, _BOXES, name)
+    return plan
 
 
-def msmt17_market(knobs: WorldKnobs) -> Plan:
-    """MSMT17 as repackaged by the unsupervised re-ID community."""
-
-    def name(passage: Passage, index: int, frame: int) -> str:
-        return f"{_shown(passage)}_c{passage.camera + 1}_{frame:06d}.jpg"
-
-    return image_plan(knobs, _BOXES, name)
+market1501 = _named("{pid}_c{camera}s1_{frame:06d}_{repeat:02d}.jpg")
+"""Market-1501: junk is -1, distractors are 0000."""
 
 
 def personx(knobs: WorldKnobs) -> Plan:
@@ -102,15 +93,6 @@ def personx(knobs: WorldKnobs) -> Plan:
         return f"{_shown(passage)}_c{numbers[passage.camera]}s0_{frame:06d}.jpg"
 
     return image_plan(knobs, _BOXES, name)
-
-
-def veri776(knobs: WorldKnobs) -> Plan:
-    """VeRi-776 (with pedestrians for vehicles)."""
-
-    def name(passage: Passage, index: int, frame: int) -> str:
-        return f"{_shown(passage)}_c{passage.camera + 1:03d}_{frame:08d}_0.jpg"
-
-    return image_plan(knobs, ("image_train", "image_query", "image_test"), name)
 
 
 def celebreid(knobs: WorldKnobs) -> Plan:
@@ -197,12 +179,12 @@ class Layout:
 
 LAYOUTS: dict[str, Layout] = {
     "market1501": Layout(market1501, "Market-1501-v15.09.15"),
-    "dukemtmcreid": Layout(dukemtmcreid, "DukeMTMC-reID"),
+    "dukemtmcreid": Layout(_named("{pid}_c{camera}_f{frame:07d}.jpg"), "DukeMTMC-reID"),
     "msmt17-v1": Layout(msmt17_v1, "MSMT17_V1"),
     "msmt17-v2": Layout(msmt17_v2, "MSMT17_V2"),
-    "msmt17-market": Layout(msmt17_market, "MSMT17_V1"),
+    "msmt17-market": Layout(_named("{pid}_c{camera}_{frame:06d}.jpg"), "MSMT17_V1"),
     "personx": Layout(personx, "PersonX"),
-    "veri776": Layout(veri776, "VeRi"),
+    "veri776": Layout(_named("{pid}_c{camera:03d}_{frame:08d}_0.jpg", _VERI), "VeRi"),
     "celebreid": Layout(celebreid, "Celeb-reID"),
     "cuhk03-np": Layout(cuhk03np, "cuhk03-np", cameras=2),
     "mars": Layout(mars, "MARS", passes=2, is_video=True),

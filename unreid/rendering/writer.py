@@ -48,9 +48,9 @@ def render(knobs: WorldKnobs, plan: Plan, folder: Path, *, layout: str, workers:
         UserError: the folder exists but was not rendered from these knobs, or it cannot be written.
     """
     record = {"layout": layout, "renderer_version": RENDERER_VERSION, "knobs": knobs.to_dict(), **plan.meta}
-    if _is_rendered(folder, record):
-        return folder
     with writing(folder):
+        if _is_rendered(folder, record):
+            return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder) as alone:
             _sweep(folder, alone)

@@ -87,9 +87,9 @@ def line_chart(
     return tag("figure", tag("figcaption", title), picture, legend, _numbers(title, series, x_label), class_="plot")
 
 
-def key(number: int, *, line: bool = True) -> Html:
+def key(number: int) -> Html:
     """The sign of a series in a legend."""
-    stroke = tag("path", d="M0 7H26", class_="line", stroke_dasharray=_dash(number)) if line else None
+    stroke = tag("path", d="M0 7H26", class_="line", stroke_dasharray=_dash(number))
     shape = tag("path", d=_SHAPES[number % len(_SHAPES)], transform="translate(13 7)", class_="shape")
     return tag("svg", stroke, shape, viewBox="0 0 26 14", class_=f"key c{number % 6}", aria_hidden="true")
 
@@ -99,7 +99,7 @@ def shapes() -> Html:
     return joined([tag("path", d=shape, id=f"shape{number}") for number, shape in enumerate(_SHAPES)])
 
 
-def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
+def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     """Round numbers that cover a range.
 
     Example:
@@ -107,7 +107,7 @@ def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> li
         ([0.0, 20.0, 40.0, 60.0, 80.0, 100.0], [0.0, 1.0, 2.0, 3.0])
     """
     span = (high - low) or 1.0
-    rough = span / count
+    rough = span / 5
     size = 10 ** math.floor(math.log10(rough))
     step = next(step * size for step in (1, 2, 5, 10) if step * size >= rough * 0.999)
     if whole:

@@ -91,7 +91,7 @@ def embedding_map(facts: Facts, crops: Crops) -> Section:
     )
 
 
-def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
+def flattened(features: Tensor) -> tuple[np.ndarray, str]:
     """float (N, 2) in [10, SIDE - 10], and the name of the method."""
     values = torch.nn.functional.normalize(features).numpy()
     count = len(values)
@@ -99,15 +99,15 @@ def flattened(features: Tensor, seed: int = 0) -> tuple[np.ndarray, str]:
     if umap is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the one thread that a seed asks for
-            flat = umap(metric="cosine", random_state=seed, min_dist=APART).fit_transform(values)
+            flat = umap(metric="cosine", random_state=0, min_dist=APART).fit_transform(values)
         how = "UMAP"
     else:
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE
 
-        values = PCA(min(50, count, values.shape[1]), random_state=seed).fit_transform(values)
+        values = PCA(min(50, count, values.shape[1]), random_state=0).fit_transform(values)
         perplexity = min(30, max(2, (count - 1) // 3))
-        flat = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(values)
+        flat = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
         how = "t-SNE"
     flat = np.asarray(flat, dtype=np.float64)
     low, high = flat.min(0), flat.max(0)
@@ -139,7 +139,10 @@ def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple
         if train.pids is not None:
             found["truth"] = (
                 _truth(train, chosen),
-                ["its cluster's main identity", "not its cluster's main identity", "outlier"],
+                [
+                    *("its cluster's main identity", "not its cluster's main identity", "outlier"),
+                    "identity not known" if (train.pids < 0).any() else "",
+                ],
             )
         else:
             found["state"] = state, names
@@ -148,9 +151,9 @@ def _groups(train: Samples, chosen: np.ndarray, facts: Facts) -> dict[str, tuple
 
 def _truth(train: Samples, chosen: np.ndarray) -> np.ndarray:
     assert train.labels is not None and train.pids is not None
-    code = np.where(train.labels < 0, 2, 1)
-    for name in np.unique(train.labels[train.labels >= 0]):
-        members = np.flatnonzero(train.labels == name)
+    code = np.where(train.labels < 0, 2, np.where(train.pids < 0, 3, 1))
+    for name in np.unique(train.labels[code == 1]):
+        members = np.flatnonzero((train.labels == name) & (code == 1))
         ids, counts = np.unique(train.pids[members], return_counts=True)
         code[members[train.pids[members] == ids[counts.argmax()]]] = 0
     return code[chosen]

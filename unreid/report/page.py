@@ -31,22 +31,15 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 """What a browser may load for the page: nothing but what is in it."""
 
 
-def write_report(facts: Facts, path: str | Path, *, budget: int = BUDGET) -> int:
-    """Writes the page and returns its bytes.
-
-    Args:
-        budget: bytes of its pictures at most.
-
-    Raises:
-        UnwritableError: the system refuses the file.
-    """
-    data = page(facts, budget=budget).encode("utf-8")
+def write_report(facts: Facts, path: str | Path) -> int:
+    """Writes the page and returns its bytes; raises :class:`UnwritableError` where the system refuses the file."""
+    data = page(facts).encode("utf-8")
     atomic_write_bytes(path, data)
     return len(data)
 
 
 def page(facts: Facts, *, budget: int = BUDGET) -> str:
-    """The whole document."""
+    """The whole document, with pictures of so many bytes at most."""
     crops = Crops(budget)
     makers: list[tuple[str, Callable[[], Section]]] = [
         ("scores", lambda: scores(facts)),

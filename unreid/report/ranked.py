@@ -63,7 +63,8 @@ def _nearest(test: TestSide, query: int) -> np.ndarray:
     if not test.same_camera:
         own = (test.gallery.pids == test.query.pids[query]) & (test.gallery.camids == test.query.camids[query])
         dist[torch.from_numpy(own)] = torch.inf
-    return dist.sort(stable=True).indices[:TOP].numpy()
+    values, columns = dist.sort(stable=True)
+    return columns[values.isfinite()][:TOP].numpy()
 
 
 def _list(test: TestSide, query: int, columns: np.ndarray, ap: float, crops: Crops, facts: Facts) -> Html:
@@ -97,7 +98,7 @@ def _unlabelled(train: Samples, crops: Crops, facts: Facts) -> Html:
         dist = DistanceBlocks(normal[query : query + 1], normal)(slice(0, 1))[0]
         dist[query] = torch.inf
         figures = [crops.figure(train.tracklets[query], _camera("sample", train, query, facts), mark="query")]
-        for rank, column in enumerate(dist.sort(stable=True).indices[:TOP].tolist(), 1):
+        for rank, column in enumerate(dist.sort(stable=True).indices[: min(TOP, len(train) - 1)].tolist(), 1):
             together = train.labels is not None and train.labels[query] == train.labels[column] >= 0
             words = _camera(f"{rank} {'=' if together else '≠'}", train, column, facts)
             figures.append(crops.figure(train.tracklets[column], words, mark="same" if together else "other"))

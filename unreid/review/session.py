@@ -109,7 +109,7 @@ class Session:
         with self.lock:
             found = self.labels != self.store.start
             found[list(self._partners)] = True
-            return found | (self.labels == NOISE)
+            return found | np.isin(self.labels, [NOISE, *self._done])
 
     def confidence(self) -> np.ndarray:
         """float32 (N,) in [0, 1]: 1 for what a person decided, else how much nearer a crop is to its identity than to
@@ -121,10 +121,6 @@ class Session:
                 found[crops] = self.geometry.confidence(identity)
             found[self.decided()] = 1
             return found
-
-    def judged(self, crop: int) -> bool:
-        """Whether anything was said about a crop."""
-        return crop in self._partners
 
     # --------------------------------------------------------------------------------------------- actions
 
@@ -221,7 +217,10 @@ class Session:
         with self.lock:
             if revision is not None and revision != self.store.revision:
                 raise StaleError("The review has changed meanwhile, so this was not done: look again.")
-            yield
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise ActionError(f"This could not be written and was not done: {error}.") from None
 
     def _do(
         self,
@@ -236,10 +235,7 @@ class Session:
         after = np.full(len(crops), label, dtype=np.int64)
         judged = np.array(pairs, dtype=np.int64).reshape(-1, 3)
         action = Action(kind, detail, crops, self.labels[crops].copy(), after, judged)
-        try:
-            self.store.add(action, next_label=next_label)
-        except sqlite3.Error as error:
-            raise ActionError(f"This could not be written and was not done: {error}.") from None
+        self.store.add(action, next_label=next_label)
         self._judge(action)
         return self._changed(action, touched)
 
@@ -248,7 +244,7 @@ class Session:
             raise ActionError(sentence)
         self._refresh_judged()
         touched = {*action.before.tolist(), *action.after.tolist(), *self.labels[action.pairs[:, :2]].ravel().tolist()}
-        return self._changed(action, touched)
+        return self._changed(action, touched | {action.detail.get("cluster", UNASSIGNED)})  # of one crop: no pair
 
     def _changed(self, action: Action, touched: Iterable[int]) -> dict[str, Any]:
         touched = set(touched)

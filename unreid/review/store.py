@@ -103,12 +103,12 @@ class Store:
     @classmethod
     def _begin(cls, connection: sqlite3.Connection, path: Path, keys: Sequence[str], labels: np.ndarray) -> Self:
         connection.text_factory = as_text
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _create(connection, keys, labels)
+        check_store(connection, path)  # before anything of another program's file is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _create(connection, keys, labels)
-        check_store(connection, path)
         stored = [key for (key,) in connection.execute("SELECT key FROM crop ORDER BY id")]
         if stored != list(keys):
             raise UserError(

@@ -45,9 +45,7 @@ def calibrate(vectors: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
-def assign(
-    vectors: Tensor, known: Tensor, labels: Tensor, *, block: int | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def assign(vectors: Tensor, known: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The nearest identity of every new crop.
 
     Args:
@@ -62,7 +60,7 @@ def assign(
     means = normalize(identity_means(known, labels)[0])
     best, second = vectors.new_zeros(len(vectors)), vectors.new_zeros(len(vectors))
     nearest = torch.zeros(len(vectors), dtype=torch.int64)
-    for rows in row_slices(len(vectors), max(1, len(means)), block=block):
+    for rows in row_slices(len(vectors), len(means)):
         top = (normalize(vectors[rows]) @ means.T).topk(min(2, len(means)), dim=1)
         nearest[rows], best[rows] = top.indices[:, 0], top.values[:, 0]
         if top.values.shape[1] > 1:
@@ -87,14 +85,15 @@ def assign_table(
         UserError: no listed image is in ``known``, or none has an identity.
     """
     place = {path: row for row, path in enumerate(known.paths)}
-    labels, names = identities.labels
-    listed = [(place[path], label) for path, label in zip(identities.paths, labels.tolist()) if path in place]
-    if not any(label >= 0 for _, label in listed):
+    listed = [(place[path], pid) for path, pid in zip(identities.paths, identities.pids) if path in place]
+    names = list(dict.fromkeys(pid for _, pid in listed if pid != NO_IDENTITY))
+    if not names:
         raise UserError(
             f"None of the {len(identities)} listed images with an identity is among the {len(known)} of the feature "
             "table: give the table that they were clustered from."
         )
-    rows, own = (torch.tensor(column) for column in zip(*listed))
+    number = {name: label for label, name in enumerate(names)}
+    rows, own = torch.tensor([(row, number.get(pid, -1)) for row, pid in listed]).T
     vectors = torch.from_numpy(known.vectors)[rows]
     calibrated = calibrate(vectors, own)
     limit = calibrated["cosine"] if threshold is None else threshold

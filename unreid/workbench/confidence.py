@@ -47,7 +47,7 @@ def fit(vectors: Tensor, labels: Tensor, *, block: int | None = None) -> Fit:
     own, nearest = vectors.new_zeros(n), vectors.new_zeros(n)
     alone = torch.zeros(n, dtype=torch.bool, device=vectors.device)
     inside = (labels >= 0).nonzero().squeeze(1)
-    for rows in row_slices(len(inside), max(1, len(means)), block=block):
+    for rows in row_slices(len(inside), len(means), block=block):
         index = inside[rows]
         x, label = normalize(vectors[index]), labels[index]
         others = sums[label] - x

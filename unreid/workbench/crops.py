@@ -60,21 +60,23 @@ def list_crops(images: str | Path, *, camera_regex: str = "", manifest: str | Pa
     Args:
         images: a folder, searched with all below it, or an image.
         camera_regex: its first group, searched in the path below the folder, is the camera.
-        manifest: CSV file with columns ``path`` and ``camera`` instead; the paths are below ``images``.
+        manifest: CSV file with columns ``path`` and ``camera`` instead; the paths are below ``images``, or below the
+            folder of the one image.
 
     Raises:
         UserError: there is no such folder or image, no image in it, or a wrong expression or manifest.
     """
     check_images(images)
     pattern = compiled(camera_regex)
-    if not os.path.isdir(images):
-        name = os.path.basename(images)
-        return Crops(os.path.abspath(os.path.dirname(images)), [name], [_camera(pattern, name)])
-    root = Path(os.path.abspath(images))
+    alone = "" if os.path.isdir(images) else os.path.basename(images)
+    root = Path(os.path.abspath(os.path.dirname(images) if alone else images))
     if manifest:
         listed = sorted((crop.path, crop.camera) for crop in read_manifest(Path(manifest), root, {}))
-        return Crops(str(root), [path for path, _ in listed], [camera for _, camera in listed])
-    paths = image_tree(root, "images")
+        chosen = [pair for pair in listed if alone in ("", pair[0])]
+        if not chosen:
+            raise UserError(f"--manifest {manifest} has no line for {images}.")
+        return Crops(str(root), [path for path, _ in chosen], [camera for _, camera in chosen])
+    paths = [alone] if alone else image_tree(root, "images")
     if not paths:
         raise UserError(f"There is no image below {images}.")
     cameras = [_camera(pattern, path) for path in paths]
@@ -82,7 +84,7 @@ def list_crops(images: str | Path, *, camera_regex: str = "", manifest: str | Pa
     if pattern is not None and without:
         shown = f"{len(without)} of {len(paths)} images match no camera (first: {without[0]})"
         if len(without) == len(paths):
-            raise UserError(f"--camera-regex {camera_regex!r}: {shown}; it is searched in the path below {images}.")
+            raise UserError(f"--camera-regex {camera_regex!r}: {shown}; it is searched in the path below {root}.")
         logger.warning("%s", shown)
     return Crops(str(root), paths, cameras)
 
@@ -113,4 +115,5 @@ def compiled(camera_regex: str) -> re.Pattern[str] | None:
 
 def _camera(pattern: re.Pattern[str] | None, path: str) -> str:
     match = pattern.search(path) if pattern is not None else None
-    return (match[1] if match else None) or NO_CAMERA
+    found = (match[1] if match else None) or NO_CAMERA
+    return os.fsencode(found).decode("utf-8", "backslashreplace")  # a name of a folder need not be text, a camera is

@@ -87,7 +87,7 @@ class Encoder:
                 yield self.vectors(images), owners.cpu().numpy()
 
     def vectors(self, images: Tensor) -> np.ndarray:
-        """float32 (n, D) of preprocessed images float (n, 3, H, W)."""
+        """float32 (n, D) of preprocessed images float (n, 3, H, W); :class:`UserError` if they are not finite."""
         batch = [(images, torch.arange(len(images), device=images.device))]
         found = extract_features(
             self.model,
@@ -98,6 +98,10 @@ class Encoder:
             flip=self.flip,
             amp=self.amp,
         )
+        if not bool(found.isfinite().all()):  # no command would read the table
+            raise UserError(
+                f"{self.name} gives vectors that are NaN or infinite (TEST.AMP {self.amp}): use TEST.AMP off."
+            )
         return found.cpu().numpy()
 
 
@@ -126,7 +130,7 @@ def load_encoder(
     device = torch.device(device)
     kind = exported_kind(model)
     if kind:
-        return _from_export(read_exported(model, kind, device), str(model), overrides, feature, device)
+        return _from_export(read_exported(model, kind, device), str(model), config_file, overrides, feature, device)
     stored_feature = ""
     if locate_weights(model).is_file():
         cfg, network, stored_feature = read_stored_model(model, config_file, overrides, plugins)
@@ -156,14 +160,23 @@ def fingerprint(model: nn.Module, preprocessing: Preprocessing, feature: str, fl
     return digest.hexdigest()[:32]
 
 
-def _from_export(found: Exported, name: str, overrides: Sequence[Any], feature: str, device: torch.device) -> Encoder:
-    if found.preprocessing is not None and (overrides or feature not in ("", found.feature)):
-        raise UserError(f"{name} records its preprocessing and its feature {found.feature}, which nothing changes.")
-    preprocessing = found.preprocessing
-    if preprocessing is None:
-        size = ["INPUT.SIZE_TEST", list(found.size)] if found.size else []
-        preprocessing = Preprocessing.of(build_test_transform(load_config(None, [*size, *overrides])))
-        logger.warning("%s records no preprocessing: taken is %s", name, preprocessing.to_dict())
-    digest = hashlib.sha256(json.dumps([found.digest, preprocessing.to_dict()], sort_keys=True).encode())
-    own = found.fingerprint or digest.hexdigest()[:32]
-    return Encoder(found.model.eval(), preprocessing, name, own, feature or found.feature, device=device)
+def _from_export(
+    found: Exported,
+    name: str,
+    config_file: str | Path | None,
+    overrides: Sequence[Any],
+    feature: str,
+    device: torch.device,
+) -> Encoder:
+    feature = feature or found.feature
+    if found.preprocessing is not None:
+        if config_file or overrides or feature != found.feature:
+            raise UserError(f"{name} records its preprocessing and its feature {found.feature}, which nothing changes.")
+        return Encoder(found.model.eval(), found.preprocessing, name, found.fingerprint, feature, device=device)
+    size = ["INPUT.SIZE_TEST", list(found.size)] if found.size else []
+    cfg = load_config(config_file, [*size, *overrides])
+    preprocessing, flip = Preprocessing.of(build_test_transform(cfg)), cfg.TEST.FLIP
+    logger.warning("%s records no preprocessing: taken is %s", name, preprocessing.to_dict())
+    decisive = [found.digest, preprocessing.to_dict(), *(["flip"] if flip else [])]
+    own = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+    return Encoder(found.model.eval(), preprocessing, name, own, feature, flip, cfg.TEST.AMP, device)

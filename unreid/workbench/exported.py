@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -54,7 +55,7 @@ def exported_kind(path: str | Path) -> str:
     if path.suffix.lower() in (".torchscript", ".ts"):
         return "torchscript"
     if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             if any(name.partition("/")[2].startswith("code/") for name in archive.namelist()):
                 return "torchscript"
     return ""

@@ -81,7 +81,7 @@ def read_parquet(path: str | Path) -> tuple[list[str], list[str], np.ndarray, st
             if len(values) != len(batch) * kind.list_size or values.null_count:
                 raise ValueError("a vector is missing")
             vectors[len(paths) : len(paths) + len(batch)] = values.to_numpy().reshape(len(batch), -1)
-            paths += [name if isinstance(name, str) else os.fsdecode(name) for name in batch.column("path").to_pylist()]
+            paths += map(os.fsdecode, batch.column("path").to_pylist())
             cameras += batch.column("camera").to_pylist()
         if not all(isinstance(text, str) for text in (*paths, *cameras)):
             raise ValueError("a path or a camera is missing")

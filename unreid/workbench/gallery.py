@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from unreid.evaluation.rerank import rerank_features
+from unreid.utils.errors import UserError
 from unreid.workbench.feature_table import NO_CAMERA, FeatureMeta, FeatureTable
 from unreid.workbench.identity_table import NO_IDENTITY
 
@@ -120,7 +121,12 @@ def find(
 
 
 def pids_of(table: FeatureTable, pid: dict[str, str]) -> list[str]:
-    """Identities of a table's rows; :data:`~unreid.workbench.identity_table.NO_IDENTITY` where none is known."""
+    """Identities of a table's rows, :data:`~unreid.workbench.identity_table.NO_IDENTITY` where none is known;
+    :class:`UserError` if none of those that are listed is in the table."""
+    if pid and pid.keys().isdisjoint(table.paths):
+        raise UserError(
+            f"None of the {len(pid)} images with identities is among the {len(table)} of the feature table."
+        )
     return [pid.get(path, NO_IDENTITY) for path in table.paths]
 
 

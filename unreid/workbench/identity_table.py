@@ -75,9 +75,8 @@ def write_identities(path: str | Path, table: IdentityTable) -> None:
         UserError: the name does not end in .csv, or the system refuses a file.
     """
     path = check_name(path)
-    if table.meta:
-        content = {"format": FORMAT, "version": VERSION, **table.meta}
-        atomic_write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+    content = {"format": FORMAT, "version": VERSION, **table.meta}
+    atomic_write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
     atomic_write_bytes(path, table.to_csv())
 
 
@@ -140,10 +139,12 @@ def read_meta(path: str | Path) -> dict[str, Any]:
 
 
 def check_name(path: str | Path) -> Path:
-    """The path of an identities table; :class:`UserError` unless it ends in .csv."""
+    """The path of an identities table to write; :class:`UserError` unless it ends in .csv, or where the .json beside it
+    is something else, which would be lost."""
     path = Path(path)
     if path.suffix.lower() != ".csv":
         raise UserError(f"{path}: an identities table ends in .csv.")
+    read_meta(path)
     return path
 
 

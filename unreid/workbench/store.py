@@ -135,9 +135,9 @@ class LanceStore:
         rows = zip(*(found[name] for name in columns[:4]))
         return [
             Hit(
-                path if isinstance(path, str) else os.fsdecode(path),
+                os.fsdecode(path),
                 camera,
-                pid,
+                os.fsdecode(pid),
                 1 - distance,
                 np.array(found["vector"][place], np.float32) if vectors else None,
             )
@@ -193,10 +193,10 @@ def _fill(database: Any, table: FeatureTable, pids: Sequence[str], exact: bool) 
 
     from unreid.workbench.feature_parquet import as_texts
 
-    paths = as_texts(pa, table.paths)
+    paths, names = as_texts(pa, table.paths), as_texts(pa, pids)
     width = table.vectors.shape[1]
-    texts = [("camera", pa.string()), ("pid", pa.string())]
-    schema = pa.schema([("path", paths.type), *texts, ("vector", pa.list_(pa.float32(), width))])
+    texts = [("path", paths.type), ("camera", pa.string()), ("pid", names.type)]
+    schema = pa.schema([*texts, ("vector", pa.list_(pa.float32(), width))])
 
     with task("storing", len(table), "images") as work, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -206,7 +206,7 @@ def _fill(database: Any, table: FeatureTable, pids: Sequence[str], exact: bool) 
                 part = slice(start, start + _BLOCK)
                 rows = np.ascontiguousarray(table.vectors[part])
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), width)
-                columns = [paths[part], pa.array(table.cameras[part]), pa.array(list(pids[part])), vectors]
+                columns = [paths[part], pa.array(table.cameras[part]), names[part], vectors]
                 yield pa.record_batch(columns, schema=schema)
                 work.advance(len(rows))
 

@@ -82,6 +82,10 @@ def _search(arguments: argparse.Namespace) -> None:
                 (path, find(gallery, vector, arguments.k, own=own, cameras=cameras, rerank=arguments.rerank))
             )
             work.advance()
+    if arguments.cameras and not any(hits for _, hits in answers):
+        logger.warning(
+            "nothing was found: has %s images of --cameras %s?", arguments.gallery, " ".join(arguments.cameras)
+        )
     _show(answers, arguments.output)
 
 
