@@ -92,6 +92,14 @@ def test_a_parquet_file_of_others_is_refused(tmp_path: Path) -> None:
         read_features(tmp_path / "x.parquet")
 
 
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    write_features(tmp_path / "all.parquet", a_table())
+    pq.write_table(pq.read_table(tmp_path / "all.parquet").slice(0, 0), tmp_path / "none.parquet")
+    with pytest.raises(UserError, match="none.parquet holds no vector at all"):
+        read_features(tmp_path / "none.parquet")
+
+
 def test_not_finite_and_missing_and_oddly_named_tables(tmp_path: Path) -> None:
     table = a_table()
     table.vectors[1, 2] = np.nan

@@ -142,6 +142,8 @@ def read_features(path: str | Path) -> FeatureTable:
     except (ValueError, KeyError, TypeError) as error:
         reason = f"it lacks {error.args[0]!r}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise UserError(f"{path} is no feature table ({reason}); unreid extract writes one.") from None
+    if not len(table):
+        raise UserError(f"{path} holds no vector at all.")
     if len(set(table.paths)) != len(table):
         twice = next(path for path, count in Counter(table.paths).items() if count > 1)
         raise UserError(f"{path} holds {twice} twice, so answers about it could not be told apart: extract it anew.")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from unreid.engine.commands.command import Command
-from unreid.engine.folder import check_writable
+from unreid.engine.commands.models import check_output
 from unreid.engine.names import CHECKPOINT_LAYOUTS, FORMAT
 from unreid.engine.preflight import check_weights
-from unreid.utils.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     layouts = CHECKPOINT_LAYOUTS
     parser.add_argument("--in", dest="source", required=True, metavar="FILE", help="checkpoint to read")
     parser.add_argument("--out", dest="target", required=True, metavar="FILE", help="checkpoint to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out if there is one")
     parser.add_argument("--from", dest="layout", default="auto", choices=["auto", *layouts], help="its repository")
     parser.add_argument("--to", default=FORMAT, choices=[FORMAT, *layouts], help="layout to write (default: ours)")
     parser.add_argument(
@@ -28,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     check_weights(arguments.source, "--in")
-    target = Path(arguments.target)
-    if target.is_dir():
-        raise UserError(f"--out: {target} is a folder: name a file in it.")
-    check_writable(target.parent, "The folder of --out")
+    check_output(arguments.target, arguments.overwrite, "--out")
     from unreid.models.convert import convert_file, without
 
     converted = convert_file(
