@@ -37,10 +37,10 @@ WAYS: dict[str, dict[str, int]] = {
     "torch_bf16": {},
     "faiss_hnsw": {},
     "faiss_ivf, 32 lists": {"nprobe": 32},
-    "faiss_ivf, 256 lists": {"nprobe": 256},
+    "faiss_ivf, 128 lists": {"nprobe": 128},
     "IVF-PQ, 32 lists, 100 candidates": {"nprobe": 32, "candidates": 100},
-    "IVF-PQ, 256 lists, 100 candidates": {"nprobe": 256, "candidates": 100},
-    "IVF-PQ, 256 lists, 400 candidates": {"nprobe": 256, "candidates": 400},
+    "IVF-PQ, 128 lists, 100 candidates": {"nprobe": 128, "candidates": 100},
+    "IVF-PQ, 128 lists, 400 candidates": {"nprobe": 128, "candidates": 400},
     "torch_ivf": {},
 }
 

@@ -43,7 +43,9 @@ def test_every_row_is_a_config(name: str, start: str, tmp_path: Path) -> None:
         assert rows.Row.of(row.key) == row
         settings = row.settings(tmp_path, str(tmp_path / "out"), "cpu", rows.CPU)
         cfg = load_config(CONFIGS / f"{rows.METHODS[name].config}_market.yml", settings)
-        assert rows.CPU.rounds == cfg.OPTIM.EPOCHS and cfg.SEED == 2
+        rounds, steps = rows.METHODS[name].length or (rows.CPU.rounds, rows.CPU.steps)
+        assert (rounds, steps, 2) == (cfg.OPTIM.EPOCHS, cfg.DATALOADER.ITERS, cfg.SEED)
+        assert rows.CPU.images(name) == rounds * steps * cfg.DATALOADER.TRAIN_BATCH_SIZE
 
 
 def test_tables_have_every_row_with_its_gain_and_its_labels() -> None:

@@ -42,14 +42,14 @@ FAULTS = [
     Fault("engine/hooks/evaluation.py", "sum(scores) / len(scores)", "max(scores)", EVALUATION),
     Fault(
         "engine/hooks/evaluation.py",
-        'self._best, self._previous_labels = state["value"], state["labels"]',
-        'self._previous_labels = state["labels"]',
+        'self.best_results, self._best = state["best"], state["value"]',
+        'self.best_results = state["best"]',
         EVALUATION,
     ),
     Fault(
         "engine/hooks/evaluation.py",
-        'self._best, self._previous_labels = state["value"], state["labels"]',
-        'self._best = state["value"]',
+        '        self._previous_labels = state["labels"]\n',
+        "",
         EVALUATION,
     ),
     Fault("engine/hooks/evaluation.py", "        self._previous_labels = clustering.labels\n", "", EVALUATION),

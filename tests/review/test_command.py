@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tests.review.conftest import make_crops
+from unreid.config import load_config
 from unreid.constraints.review_file import read_decisions
 from unreid.engine.cli import main
-from unreid.engine.review import crops_of_table
+from unreid.engine.review import _fingerprint, crops_of_table
 from unreid.review import CropSet, ReviewServer, Session, Store
 from unreid.utils.errors import UserError
 from unreid.workbench import FeatureMeta, FeatureTable, IdentityTable, read_identities, write_features, write_identities
@@ -74,7 +75,7 @@ def test_a_table_of_identities_is_reviewed_and_leaves_as_csv_links_and_answers(t
 
 def test_the_corrected_table_can_be_reviewed_again(table: CropSet) -> None:
     assert main(["review", "identities.csv", "--csv", "new.csv"]) == 0
-    assert main(["review", "new.csv", "--features", "features.npz", "--csv", "newer.csv"]) == 0
+    assert main(["review", "new.csv", "--csv", "newer.csv"]) == 0
     assert Path("newer.csv").read_bytes() == Path("new.csv").read_bytes()
 
 
@@ -86,6 +87,14 @@ def test_images_without_a_vector_are_left_out_and_names_become_numbers(table: Cr
     assert list(crops.keys) == list(table.keys[1:4]) and crops.labels.tolist() == [0, 1, 0]
     with pytest.raises(UserError, match="does not say which features it was made from: name them with --features"):
         crops_of_table(Path("named.csv"), None)
+
+
+def test_two_spellings_of_a_number_are_two_identities(table: CropSet) -> None:
+    a, b, c = table.keys[:3]
+    for pids, labels in (("1", "01", "-1"), [0, 1, -1]), (("0007", "0012", "-1"), [7, 12, -1]):
+        Path("spelt.csv").write_text("path,pid\n" + "".join(f"{key},{pid}\n" for key, pid in zip((a, b, c), pids)))
+        found = crops_of_table(Path("spelt.csv"), Path("features.npz")).labels
+        assert len(np.unique(found)) == 3 and (labels[0] == 0 or found.tolist() == labels)
 
 
 def test_what_cannot_be_reviewed_or_written_is_one_sentence(table: CropSet, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,3 +135,16 @@ def refused_after_loading(capsys: pytest.CaptureFixture[str], *words: str) -> st
     said = capsys.readouterr().err.splitlines()
     assert not any("Traceback" in line for line in said)
     return said[-1]
+
+
+def test_kept_features_of_a_run_are_those_of_its_settings(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pth"
+    checkpoint.write_bytes(b"weights")
+    config = "ClusterContrast_synthetic.yml"
+    kept = [
+        _fingerprint(checkpoint, load_config(config, overrides))
+        for overrides in ([], ["DATASETS.ROOT", "elsewhere"], ["INPUT.SIZE_TEST", "[32, 16]"], ["TEST.FLIP", "True"])
+    ]
+    assert kept[0] == kept[1] and len(set(kept)) == 3
+    checkpoint.write_bytes(b"others")
+    assert _fingerprint(checkpoint, load_config(config, [])) not in kept

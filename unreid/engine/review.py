@@ -53,12 +53,13 @@ def crops_of_run(folder: Path, overrides: list[str]) -> CropSet:
         labels,
         features,
         roots.pop().rstrip("/") if len(roots) == 1 else "",
+        os.path.abspath(folder / FEATURES),
     )
 
 
 def _features_of_run(cfg: CfgNode, folder: Path, data: Data) -> np.ndarray:
     stored, checkpoint = folder / FEATURES, folder / CHECKPOINT
-    fingerprint = _fingerprint(checkpoint)
+    fingerprint = _fingerprint(checkpoint, cfg)
     try:
         table = read_features(stored) if stored.is_file() else None
     except UserError as error:
@@ -112,17 +113,25 @@ def crops_of_table(identities: Path, features: Path | None) -> CropSet:
         labels,
         vectors.vectors[[row[path] for path in paths]],
         root,
+        os.path.abspath(features),
     )
 
 
 def _labels(pids: list[str], known: tuple[np.ndarray, list[str]]) -> np.ndarray:
-    """Identities that are numbers keep them; others are numbered."""
+    """Identities that are numbers keep them; others, and numbers of which two are spelt differently, are numbered."""
     if all(pid == "-1" or (pid.isascii() and pid.isdecimal() and len(pid) < 10) for pid in pids):
-        return np.array([int(pid) for pid in pids], dtype=np.int64)
+        values = np.array([int(pid) for pid in pids], dtype=np.int64)
+        if len(np.unique(values)) == len(set(pids)):
+            return values
     numbers = {pid: number for number, pid in enumerate(known[1])}
     return np.array([numbers.get(pid, -1) for pid in pids], dtype=np.int64)
 
 
-def _fingerprint(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _fingerprint(checkpoint: Path, cfg: CfgNode) -> str:
+    """Of everything that the features depend on, the list of crops aside."""
+    found = hashlib.blake2b(digest_size=16)
+    for node in (cfg.MODEL, cfg.INPUT, cfg.TEST, cfg.DATALOADER):
+        found.update(node.dump().encode())
+    with checkpoint.open("rb") as file:
+        found.update(hashlib.file_digest(file, "blake2b").digest())
+    return found.hexdigest()

@@ -22,6 +22,7 @@ class CropSet:
         labels: int64 (N,), identities 0, 1, ... as they were found, -1 for none.
         features: float32 (N, D), of any length.
         root: folder that the keys are below, "" where there are several.
+        features_file: where the features are kept, "" where they are not.
     """
 
     keys: Sequence[str]
@@ -30,6 +31,7 @@ class CropSet:
     labels: np.ndarray
     features: np.ndarray
     root: str = ""
+    features_file: str = ""
 
     def __post_init__(self) -> None:
         lengths = {len(part) for part in (self.keys, self.paths, self.cameras, self.labels, self.features)}

@@ -26,12 +26,13 @@ def identities(session: Session) -> IdentityTable:
     with session.lock:
         crops, labels, confidence = session.crops, session.labels.copy(), session.confidence()
     order = sorted(range(len(crops)), key=lambda place: crops.keys[place])
+    features = {"features": crops.features_file} if crops.features_file else {}
     return IdentityTable(
         [crops.keys[place] for place in order],
         [crops.cameras[place] for place in order],
         [str(labels[place]) if labels[place] >= 0 else NO_IDENTITY for place in order],
         confidence[order],
-        {"root": crops.root, "review": str(session.store.path)},
+        {"root": crops.root, "review": str(session.store.path), **features},
     )
 
 
