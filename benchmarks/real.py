@@ -86,6 +86,7 @@ def zero_shot(row: Row, root: Path, output: Path, device: str, plan: Plan) -> di
     from unreid.engine.build import assemble
 
     cfg = config(row, root, output, device, plan)
+    torch.manual_seed(cfg.SEED)  # random weights
     run = assemble(cfg, output, torch.device(device), train=False, loaded=False)
     assert run.evaluate is not None
     return {
