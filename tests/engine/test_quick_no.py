@@ -102,7 +102,7 @@ COMMANDS = [
     ("unreid", ["tune", "--features", "empty.pth", "--out", "empty.pth"], 2, "empty.pth is no folder"),
     ("unreid", ["convert", "--help"], 0, "unreid convert --in"),
     ("unreid", ["convert", "--in", "nowhere.pth", "--out", "o.pth"], 2, "nowhere.pth cannot be read"),
-    ("unreid", ["convert", "--in", "empty.pth", "--out", "empty.pth"], 2, "empty.pth exists: choose another name"),
+    ("unreid", ["convert", "--in", "some.pth", "--out", "some.pth"], 2, "some.pth exists: choose another name"),
     ("unreid", ["extract", "--help"], 0, "unreid extract logs/market crops/"),
     ("unreid", ["extract", "nowhere.pth", "odd", "-o", "f.npz"], 2, "There is no model nowhere.pth"),
     ("unreid", ["extract", "resnet51", "odd", "-o", "f.npz"], 2, "Did you mean 'resnet50'"),
