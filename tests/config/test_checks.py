@@ -80,7 +80,8 @@ def test_a_name_is_known_in_every_spelling_that_finds_it(pairs: str, sentence: s
 
 
 def test_a_batch_that_is_shuffled_needs_no_groups() -> None:
-    load_config(None, ["DATALOADER.SAMPLER.NAME", "Shuffle", "DATALOADER.TRAIN_BATCH_SIZE", "30"])
+    cfg = load_config(None, ["DATALOADER.SAMPLER.NAME", "Shuffle", "DATALOADER.TRAIN_BATCH_SIZE", "30"])
+    assert cfg.DATALOADER.TRAIN_BATCH_SIZE % cfg.DATALOADER.NUM_INSTANCE
 
 
 def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

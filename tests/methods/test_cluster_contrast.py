@@ -59,6 +59,7 @@ def test_a_teacher_of_any_method_of_the_family_writes_the_memory() -> None:
         ([0, 0, 1, 2, 3, 4], "multi_camera", 16),  # one cluster of several images: four passes
         ([0, 1, 2, 3], "multi_camera", None),  # no group at all: the engine shuffles
         ([0, 0, 1, 1, 2, 2, 3, 3], "shuffle", None),
+        ([0, 0, 1, 1, 2, 2, 3, 3], "Shuffle", None),  # another spelling of the same name
     ],
 )
 def test_the_bound_of_a_batch_s_groups_follows_the_sampler(labels: list[int], sampler: str, bound: int | None) -> None:

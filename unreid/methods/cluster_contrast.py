@@ -20,6 +20,7 @@ from unreid.methods.setup import Setup
 from unreid.structures import Batch, Clustering, Position, RoundPlan, StepOutput
 from unreid.utils.arrays import at_least_float32
 from unreid.utils.distributed import all_gather_rows
+from unreid.utils.registry import fold
 from unreid.utils.state import StateError, require, require_tensor
 
 if TYPE_CHECKING:
@@ -65,14 +66,15 @@ class ClusterContrast(Method):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, model: Any, camids: Tensor) -> ClusterContrast:
+        sampler = fold(cfg.DATALOADER.SAMPLER.NAME)
         return cls(
             Setup.from_config(cfg, model=model, camids=camids),
             memory=build_memory(cfg, dim=model.feature_dim, device=camids.device),
             parts=build_parts(cfg, cls.own_parts),
             batch_size=cfg.DATALOADER.TRAIN_BATCH_SIZE,
             num_instances=cfg.DATALOADER.NUM_INSTANCE,
-            grouped=cfg.DATALOADER.SAMPLER.NAME != "shuffle" and not cfg.DATALOADER.SKIP_CORRUPT,
-            by_proxy=cfg.DATALOADER.SAMPLER.NAME == "proxy",
+            grouped=sampler != "shuffle" and not cfg.DATALOADER.SKIP_CORRUPT,
+            by_proxy=sampler == "proxy",
         )
 
     def label(self, round: int, extract: Extract) -> Clustering:
